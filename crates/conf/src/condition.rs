@@ -23,8 +23,9 @@ pub enum Condition {
 pub fn parse_condition(node: &Node) -> Result<Condition, Error> {
     let words = condition_words(node)?;
     let Some((first, rest)) = words.split_first() else {
-        let shown = node.args.last().unwrap_or(&node.name);
-        return Err(invalid(shown));
+        // Nothing stands between the parentheses; nginx names the second.
+        let last = node.args.last().unwrap_or(&node.name);
+        return Err(invalid(&last.trimmed(last.bytes().len() - 1, 0)));
     };
     if first.starts_with('$') && first.len() > 1 {
         return on_variable(first, rest);
@@ -137,6 +138,30 @@ mod tests {
         ];
         for (head, expected) in cases {
             assert_eq!(check(head), Ok(expected.to_owned()), "{head}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named_as_in_nginx() {
+        let cases = [
+            ("$x", "invalid condition \"$x\""),
+            ("($x", "invalid condition \"$x\""),
+            ("(", "invalid condition \"(\""),
+            ("($x = a b)", "invalid condition \"$x\""),
+            ("($x = )", "invalid condition \"$x\""),
+            ("($x == a)", "unexpected \"==\" in condition"),
+            ("($)", "invalid condition \"$\""),
+            ("()", "invalid condition \")\""),
+            ("( )", "invalid condition \")\""),
+            ("(a = b)", "invalid condition \"a\""),
+            ("(-f a b)", "invalid condition \"-f\""),
+            ("(-z a)", "invalid condition \"-z\""),
+            ("(!-z a)", "invalid condition \"!-z\""),
+            ("(-f)", "invalid condition \"-f\""),
+            ("", "invalid number of arguments in \"if\" directive"),
+        ];
+        for (head, expected) in cases {
+            assert_eq!(check(head), Err(expected.to_owned()), "{head}");
         }
     }
 }

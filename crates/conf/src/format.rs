@@ -193,7 +193,7 @@ mod tests {
         check("a 'b  c'\n  \"d\"\n ;", "a 'b  c'\n    \"d\";\n");
         check("a b # c\n d # e\n; f;", "a b # c\n    d # e\n    ;\nf;\n");
         check("a # b\n{ c; }", "a # b\n{\n    c;\n}\n");
-        check("if (\"a\"){}", "if (\"a\" ) {\n}\n");
+        check("if \"(a\"){}", "if \"(a\" ) {\n}\n");
         check("a ${b}c \\{ d\\ ;", "a ${b}c \\{ d\\ ;\n");
         check(
             "h{x_by_lua_block {\n  if a then b = {} end -- }\n}\nc;}",

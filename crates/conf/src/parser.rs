@@ -263,6 +263,176 @@ fn advise_unclosed(error: Error, advice: String) -> Error {
 
 fn unreadable(path: &Path, error: &io::Error) -> String {
     // A directory can be opened, only not read.
-    let call = if error.kind() == io::ErrorKind::IsADirectory { "read" } else { "open" };
+    let call = if error.kind() == io::ErrorKind::IsADirectory { "pread" } else { "open" };
     format!("{call}() \"{}\" failed{}", path.display(), os_error(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render;
+
+    /// Names and arguments with `|` between them, blocks in braces.
+    fn shape(nodes: &[Node]) -> String {
+        let one = |node: &Node| {
+            let words: Vec<&str> =
+                std::iter::once(&node.name).chain(&node.args).map(|word| &**word).collect();
+            let body = node.children.as_ref().map_or(";".into(), |nodes| format!("{{{}}}", shape(nodes)));
+            words.join("|") + &body
+        };
+        nodes.iter().map(one).collect()
+    }
+
+    fn first_line(files: &[(&str, &str)]) -> String {
+        match load(Path::new("/etc/nginx.conf"), &[], &Strings::new(files.iter().copied())) {
+            Ok(tree) => shape(&tree.nodes),
+            Err((error, sources)) => {
+                render(&error, &sources, false).lines().next().unwrap_or_default().into()
+            }
+        }
+    }
+
+    #[test]
+    fn words_are_what_nginx_reads() {
+        let cases = [
+            ("a b;c {d;}", "a|b;c{d;}"),
+            ("a\tb\r\n c ;", "a|b|c;"),
+            ("a 'b \"c' \"d 'e\" \"\";", "a|b \"c|d 'e|;"),
+            (r#"a "\"\'\\\t\x" '\'';"#, "a|\"'\\\t\\x|';"),
+            (r"a \t\n\r\d\;\{\ b;", "a|\t\n\r\\d\\;\\{\\ b;"),
+            (r#"a \";"#, "a|\";"),
+            (r"a \.php$ \$;", r"a|\.php$|\$;"),
+            ("a ${b}c $d{e;}", "a|${b}c|$d{e;}"),
+            ("a ${{b {}", "a|${{b{}"),
+            ("a \"${b}\"{}", "a|${b}{}"),
+            ("a #b;{\n c#d # e}\n;", "a|c#d;"),
+            ("# a {\n#}\nb;", "b;"),
+            ("a b} c}d;", "a|b}|c}d;"),
+            ("if ($a = \"b\"){}", "if|($a|=|b|){}"),
+            ("a 'b'{}", "a|b{}"),
+            ("a 'b\nc';", "a|b\nc;"),
+            ("", ""),
+            (
+                "a_by_lua_block { local x = \"}\" -- }\n --[[ } ]] y = [==[ }]]]==] { '\\'}' } }b;",
+                "a_by_lua_block{}b;",
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse(text).map(|tree| shape(&tree.nodes)), Ok(expected.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named_as_in_nginx() {
+        let cases = [
+            ("a", "unexpected end of file, expecting \";\" or \"}\" in /etc/nginx.conf:1"),
+            ("a 'b\n;\n", "unexpected end of file, expecting \";\" or \"}\" in /etc/nginx.conf:3"),
+            ("a {\nb;\n", "unexpected end of file, expecting \"}\" in /etc/nginx.conf:3"),
+            ("a;\n}", "unexpected \"}\" in /etc/nginx.conf:2"),
+            ("a }", "unexpected \"}\" in /etc/nginx.conf:1"),
+            (";", "unexpected \";\" in /etc/nginx.conf:1"),
+            ("a {{", "unexpected \"{\" in /etc/nginx.conf:1"),
+            ("a 'b'c;", "unexpected \"c\" in /etc/nginx.conf:1"),
+            ("a 'b'}", "unexpected \"}\" in /etc/nginx.conf:1"),
+            ("a 'b'#c", "unexpected \"#\" in /etc/nginx.conf:1"),
+            ("include a b;", "invalid number of arguments in \"include\" directive in /etc/nginx.conf:1"),
+            ("include a {}", "directive \"include\" is not terminated by \";\" in /etc/nginx.conf:1"),
+            (
+                "\ninclude\na\n;",
+                "open() \"/etc/a\" failed (2: No such file or directory) in /etc/nginx.conf:4",
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(first_line(&[("/etc/nginx.conf", text)]), expected, "{text}");
+        }
+        assert_eq!(first_line(&[]), "open() \"/etc/nginx.conf\" failed (2: No such file or directory)");
+    }
+
+    #[test]
+    fn a_word_fits_into_nginx_s_buffer() {
+        let word = |n: usize| "x".repeat(n);
+        assert!(parse(&format!("a {};", word(4095))).is_ok());
+        assert!(parse(&format!("a '{}';", word(4095))).is_ok());
+        let too_long = |text: String| parse(&text).unwrap_err().what;
+        let plain = "too long parameter \"xxxxxxxxxx...\" started";
+        assert_eq!(too_long(format!("a {};", word(4096))), plain);
+        let quoted = "too long parameter, probably missing terminating \"'\" character";
+        assert_eq!(too_long(format!("a '{}';", word(4096))), quoted);
+        assert_eq!(too_long(format!("a '{};", word(5000))), quoted);
+        assert!(parse(&format!("#{}\na;", word(5000))).is_ok());
+    }
+
+    #[test]
+    fn includes_stand_in_place() {
+        let files = [
+            ("/etc/nginx.conf", "a; include b/*.conf; c { include d; } include none/*;"),
+            ("/etc/b/2.conf", "two;"),
+            ("/etc/b/1.conf", "one { include b/x; }"),
+            ("/etc/b/x", "x;"),
+            ("/etc/d", "include /abs;"),
+            ("/abs", "d 'e';"),
+        ];
+        assert_eq!(first_line(&files), "a;one{x;}two;c{d|e;}");
+        let wrong = |text| first_line(&[("/etc/nginx.conf", "a {\ninclude b;\n}"), ("/etc/b", text)]);
+        assert_eq!(wrong("b;\n}"), "unexpected \"}\" in /etc/b:2");
+        assert_eq!(wrong("b {"), "unexpected end of file, expecting \"}\" in /etc/b:1");
+        assert_eq!(wrong("include b;"), "includes are nested deeper than 64 files in /etc/b:1");
+    }
+
+    #[test]
+    fn a_file_included_twice_is_one_source() {
+        let files = Strings::new([("/n", "include a; include a;"), ("/a", "b;")]);
+        let tree = load(Path::new("/n"), &[], &files).unwrap();
+        assert_eq!((tree.sources.len(), shape(&tree.nodes)), (2, "b;b;".into()));
+    }
+
+    #[test]
+    fn includes_that_double_come_to_an_end() {
+        let mut files = Strings::default();
+        for level in 0..40 {
+            let next = level + 1;
+            files.insert(format!("/{level}"), format!("include {next}; include {next};"));
+        }
+        files.insert("/40", "");
+        let (error, _) = load(Path::new("/0"), &[], &files).unwrap_err();
+        assert_eq!(error.what, "more than 100000 files are included");
+    }
+
+    #[test]
+    fn the_command_line_comes_first() {
+        let line = |text: &str| {
+            let files = Strings::new([("/n", "b;")]);
+            load(Path::new("/n"), &[text.to_owned()], &files).map_err(|(error, _)| error.what)
+        };
+        assert_eq!(line("a 'c';").map(|tree| shape(&tree.nodes)), Ok("a|c;b;".into()));
+        assert_eq!(line("").map(|tree| shape(&tree.nodes)), Ok("b;".into()));
+        for (text, what) in [
+            ("a", "unexpected end of parameter, expecting \";\""),
+            ("a 'b", "unexpected end of parameter, expecting \";\""),
+            ("a {}", "block directives are not supported in -g option"),
+            ("}", "unexpected \"}\""),
+        ] {
+            assert_eq!(line(text).unwrap_err(), what, "{text}");
+        }
+    }
+
+    #[test]
+    fn blocks_nest_to_a_limit() {
+        let nested =
+            |n: usize| parse(&("a{".repeat(n) + &"}".repeat(n))).map(|_| ()).map_err(|error| error.what);
+        assert_eq!(nested(BLOCKS_NESTED_MAX), Ok(()));
+        assert_eq!(nested(BLOCKS_NESTED_MAX + 1), Err("blocks are nested deeper than 200".into()));
+    }
+
+    #[test]
+    fn places_are_kept() {
+        let tree = parse("a {\n  bc 'd'\n  e;\n}").unwrap();
+        let node = &tree.nodes[0].body()[0];
+        let place = |span: Span| (span.line, span.start, span.end);
+        assert_eq!(place(node.name.span), (3, 6, 8));
+        assert_eq!(place(node.args[0].span), (3, 9, 12));
+        assert_eq!(place(node.span), (3, 6, 16));
+        assert_eq!(place(node.close), (3, 16, 17));
+        assert_eq!(place(tree.nodes[0].close), (4, 18, 19));
+    }
 }
