@@ -1,1 +1,42 @@
-//! core.
+//! The vocabulary that every module shares. It knows no feature.
+
+mod directive;
+pub mod error_log;
+mod exchange;
+mod flow;
+mod log_file;
+mod method;
+mod module;
+mod notes;
+mod regex;
+mod reply;
+mod scope;
+mod subrequest;
+mod template;
+pub mod time;
+pub mod variable;
+
+pub use directive::{Args, Block, Directive, Read, check, duplicate};
+pub use error_log::{ErrorLog, Level};
+pub use exchange::{
+    Client, Connection, Exchange, Household, Proxied, REDIRECTS_MAX, RequestBody, Sent, UpstreamFact, Version, gone,
+};
+pub use flow::{Flow, Stop, stop};
+pub use log_file::LogFile;
+pub use method::Method;
+pub use module::{Compile, Module, Shared};
+pub use notes::Notes;
+pub use regex::{Captures, Regex, TooHard};
+pub use reply::{Body, BodyError, Carried, FileSlice, Part, Reply, Source, Tunnel, next};
+pub use scope::Scope;
+pub use subrequest::{BoxFuture, Subrequests};
+pub use template::Template;
+pub use variable::{Evaluate, Evaluator, Prefix, Variable, Variables};
+
+/// Writes a line about an exchange to its error log: `log!(ex, Level::Error, "…")`.
+#[macro_export]
+macro_rules! log {
+    ($ex:expr, $level:expr, $($text:tt)+) => {
+        $ex.log($level, format_args!($($text)+))
+    };
+}

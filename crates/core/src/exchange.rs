@@ -1,0 +1,257 @@
+//! One request and all that is known about it while it lives.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use foregate_net::{Addr, tls::Facts};
+use foregate_wire::Fields;
+
+use crate::error_log::{ErrorLog, Level};
+use crate::method::Method;
+use crate::module::Shared;
+use crate::notes::Notes;
+use crate::regex::Captures;
+use crate::reply::{BodyError, Source, next};
+use crate::variable::{Evaluator, Slot};
+
+/// As nginx: a request that is redirected inside more often is caught in a circle.
+pub const REDIRECTS_MAX: u32 = 10;
+
+/// One request, its response as far as known, and its connection's facts.
+pub struct Exchange {
+    pub conn: Rc<Connection>,
+    pub client: Rc<dyn Client>,
+    pub cycle: Rc<dyn Household>,
+    /// The server that was chosen, as the cycle numbers them.
+    pub server: u32,
+    /// The location (or `if`) whose settings hold now, as the cycle numbers them.
+    pub location: u32,
+
+    pub method: Method,
+    /// The method's name as sent.
+    pub method_name: Vec<u8>,
+    /// The request line as sent, without its line end.
+    pub line: Vec<u8>,
+    /// `$request_uri`: the target as sent, never changed. For absolute-form without scheme and authority.
+    pub target: Vec<u8>,
+    pub version: Version,
+    /// The request's fields in the order sent.
+    pub fields: Fields,
+    /// `$host`: lower case, without port.
+    pub host: Vec<u8>,
+    /// The port that the client named in `Host`, if any.
+    pub host_port: Option<u16>,
+    /// Bytes of the request's head as read.
+    pub head_bytes: u64,
+    pub body: RequestBody,
+
+    /// `$uri`: normalised and decoded; changes with rewrites and internal redirects.
+    pub uri: Vec<u8>,
+    /// `$args`: the query string without its `?`.
+    pub args: Vec<u8>,
+    /// Whether `uri` still is what `target` says, so that it may be passed on as sent.
+    pub target_holds: bool,
+    /// A rewrite has changed `uri`: the location is looked for again.
+    pub uri_changed: bool,
+    /// Whether the location was found by `uri` as it is, so that `proxy_pass` may replace its prefix.
+    pub location_holds: bool,
+    /// Reached by an internal redirect, a named location or a subrequest.
+    pub internal: bool,
+    /// Internal redirects left.
+    pub redirects_left: u32,
+    /// Set by `error_page`: an error of the page that answers an error is not looked up again.
+    pub error_page: bool,
+    /// The status that the answer shall have whatever the page says (`error_page 404 /404.html`).
+    pub status_override: Option<u16>,
+    /// Deep in subrequests; 0 is the client's own request.
+    pub subrequest_depth: u32,
+    /// The parent's facts for a subrequest: `$request_method` stays, the body is not passed.
+    pub header_only: bool,
+
+    /// The client's address; `realip` changes it.
+    pub remote: Addr,
+    pub started: Instant,
+    /// Wall clock at the start, milliseconds since the epoch.
+    pub started_unix_ms: u64,
+    /// `limit_rate` in bytes a second, once a module, a header or `set` has decided; 0 is none.
+    pub limit_rate: Option<u64>,
+    pub limit_rate_after: Option<u64>,
+    /// Whether the client's connection may stay open after this exchange.
+    pub keepalive: bool,
+    pub sent: Sent,
+
+    pub captures: Captures,
+    pub slots: Vec<Slot>,
+    pub variable_depth: u32,
+    pub notes: Notes,
+}
+
+impl Exchange {
+    /// The first field of this name.
+    pub fn field(&self, name: &[u8]) -> Option<&[u8]> {
+        self.fields.get(name)
+    }
+
+    pub fn set_slot(&mut self, slot: u32, value: Slot) {
+        let at = slot as usize;
+        if self.slots.len() <= at {
+            self.slots.resize(at + 1, Slot::Unset);
+        }
+        self.slots[at] = value;
+    }
+
+    /// Writes to the error log of the place that the exchange is in, with the client's facts behind.
+    pub fn log(&self, level: Level, text: fmt::Arguments<'_>) {
+        let log = self.cycle.error_log(self.location);
+        if log.wants(level) {
+            log.write_about(level, self.conn.number, &text, &|out| self.describe(out));
+        }
+    }
+
+    /// `, client: …, server: …, request: "…", host: "…"`: what nginx puts behind a line about a request.
+    fn describe(&self, out: &mut String) {
+        use fmt::Write;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        _ = write!(out, ", client: {}, server: {}", self.remote.host(), self.cycle.server_name(self.server));
+        if !self.line.is_empty() {
+            _ = write!(out, ", request: \"{}\"", text(&self.line));
+        }
+        if let Some(upstream) = self.notes.get::<UpstreamFact>() {
+            _ = write!(out, ", upstream: \"{}\"", upstream.0);
+        }
+        if let Some(host) = self.field(b"host") {
+            _ = write!(out, ", host: \"{}\"", text(host));
+        }
+        if let Some(referrer) = self.field(b"referer") {
+            _ = write!(out, ", referrer: \"{}\"", text(referrer));
+        }
+    }
+}
+
+/// The upstream that is being spoken to, for the error log: `http://127.0.0.1:3000/path`.
+pub struct UpstreamFact(pub String);
+
+/// What has been sent to the client so far.
+#[derive(Default)]
+pub struct Sent {
+    /// 0 until the head went out.
+    pub status: u16,
+    pub fields: Fields,
+    /// Bytes of the head.
+    pub head_bytes: u64,
+    /// Bytes of the body as the client sees them on the wire, without chunk framing.
+    pub body_bytes: u64,
+    /// All bytes, framing included.
+    pub bytes: u64,
+    pub content_length: Option<u64>,
+    pub chunked: bool,
+    /// The answer went out whole (`$request_completion`).
+    pub complete: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Version {
+    H09,
+    H10,
+    H11,
+    H2,
+    H3,
+}
+
+impl Version {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::H09 => "HTTP/0.9",
+            Self::H10 => "HTTP/1.0",
+            Self::H11 => "HTTP/1.1",
+            Self::H2 => "HTTP/2.0",
+            Self::H3 => "HTTP/3.0",
+        }
+    }
+}
+
+/// The client's connection: the same for all its exchanges.
+pub struct Connection {
+    /// Counts connections over the whole worker: `*96` in the error log, `$connection`.
+    pub number: u64,
+    /// The socket's other end, before `realip`.
+    pub peer: Addr,
+    pub local: Addr,
+    /// What a PROXY protocol header said, where `listen` asks for one.
+    pub proxied: Option<Proxied>,
+    pub tls: Option<Facts>,
+    /// Requests so far on this connection, this one included.
+    pub requests: Cell<u64>,
+    pub started: Instant,
+}
+
+/// The facts of a PROXY protocol header.
+#[derive(Clone)]
+pub struct Proxied {
+    pub source: Addr,
+    pub destination: Addr,
+    /// Type and value of each TLV (version 2).
+    pub tlvs: Vec<(u8, Vec<u8>)>,
+}
+
+/// The client's side of an exchange, whatever protocol it speaks.
+pub trait Client {
+    /// Ready once the client is known to have gone away.
+    fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Sends an interim response (103 Early Hints) at once.
+    fn send_interim<'a>(&'a self, status: u16, fields: &'a Fields) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+}
+
+/// The cycle as exchanges see it: one floor above, reached through this trait.
+pub trait Household {
+    /// The settings of a location: the modules know the real type.
+    fn settings(&self, location: u32) -> &dyn Any;
+    fn evaluator(&self, slot: u32) -> Option<&Evaluator>;
+    fn shared(&self) -> &Shared;
+    fn error_log(&self, location: u32) -> &ErrorLog;
+    /// `$server_name`: the first name of the server.
+    fn server_name(&self, server: u32) -> &str;
+}
+
+/// The request's body: pulled from the client when somebody wants it.
+#[derive(Default)]
+pub struct RequestBody {
+    /// The bytes still to come from the client (or from memory and file once buffered).
+    pub source: Option<Box<dyn Source>>,
+    /// `Content-Length` as announced, or the real length once all was read; `None` for a chunked body.
+    pub length: Option<u64>,
+    /// Bytes read from the client so far.
+    pub read_bytes: u64,
+    /// All of it, where it was read into memory ahead of the content phase (`$request_body`).
+    pub memory: Option<foregate_wire::Buf>,
+    /// The file it was written to, where it did not fit (`$request_body_file`).
+    pub file: Option<crate::reply::FileSlice>,
+    pub file_name: Option<std::path::PathBuf>,
+}
+
+impl RequestBody {
+    /// Whether the request has a body at all, empty ones apart.
+    pub fn exists(&self) -> bool {
+        self.source.is_some() || self.memory.is_some() || self.file.is_some()
+    }
+
+    /// The next bytes; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<foregate_wire::Buf>, BodyError> {
+        match &mut self.source {
+            Some(source) => next(&mut **source).await,
+            None => Ok(None),
+        }
+    }
+}
+
+/// Waits until the client is known to have gone away.
+pub async fn gone(client: &dyn Client) {
+    poll_fn(|cx| client.poll_gone(cx)).await
+}

@@ -1,0 +1,246 @@
+//! The answer to one request, from the content phase through the filters to the connection.
+
+use std::fmt;
+use std::fs::File;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use foregate_net::Conn;
+use foregate_wire::{Buf, Fields};
+
+/// A response: status, fields, body. `Server`, `Date`, `Connection` and the framing are the connection's.
+#[derive(Debug, Default)]
+pub struct Reply {
+    pub status: u16,
+    /// The reason phrase as the upstream sent it; `None` takes the standard one.
+    pub reason: Option<Buf>,
+    /// Fields in order, `Content-Type`, `Last-Modified` and `Location` among them; never `Content-Length`
+    /// or `Transfer-Encoding`.
+    pub fields: Fields,
+    /// The body's length where it is known without the body (HEAD, 304 from an upstream).
+    pub length: Option<u64>,
+    pub body: Body,
+    /// Seconds since the epoch; what `Last-Modified` says, read by the conditional and range filters.
+    pub mtime: Option<i64>,
+    /// The body may be cut into ranges.
+    pub allow_ranges: bool,
+    /// No body was given for this error: the server writes its own page, or `error_page` finds one.
+    pub bare: bool,
+    /// `Content-Type` is found by the extension of the URI (`types`, `default_type`).
+    pub type_by_uri: bool,
+    /// The connection must not be kept alive after this answer.
+    pub close: bool,
+}
+
+impl Reply {
+    /// A status without a body of its own.
+    pub fn status(status: u16) -> Self {
+        Self { status, bare: true, ..Self::default() }
+    }
+
+    /// A short answer whose body is at hand.
+    pub fn bytes(status: u16, content_type: &[u8], body: Buf) -> Self {
+        let mut reply = Self { status, body: Body::Bytes(body), ..Self::default() };
+        if !content_type.is_empty() {
+            reply.fields.push(b"Content-Type", content_type);
+        }
+        reply
+    }
+
+    /// What `Content-Length` says, where it is known.
+    pub fn content_length(&self) -> Option<u64> {
+        self.length.or_else(|| self.body.len())
+    }
+
+    /// A body that a filter changed: its length, ranges and strong validators no longer hold.
+    pub fn body_changes(&mut self) {
+        self.length = None;
+        self.allow_ranges = false;
+        self.fields.remove(b"Accept-Ranges");
+    }
+}
+
+/// What follows the head.
+#[derive(Default)]
+pub enum Body {
+    #[default]
+    Empty,
+    Bytes(Buf),
+    File(FileSlice),
+    /// Pieces in order: the parts of a multi-range answer.
+    Parts(Vec<Part>),
+    /// A stream that is pulled as the client takes it.
+    Source(Box<dyn Source>),
+    /// After a 101: bytes both ways until one side ends.
+    Tunnel(Box<dyn Tunnel>),
+}
+
+impl Body {
+    pub fn len(&self) -> Option<u64> {
+        match self {
+            Self::Empty => Some(0),
+            Self::Bytes(bytes) => Some(bytes.len() as u64),
+            Self::File(slice) => Some(slice.len()),
+            Self::Parts(parts) => Some(parts.iter().map(Part::len).sum()),
+            Self::Source(source) => source.len(),
+            Self::Tunnel(_) => None,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == Some(0)
+    }
+
+    /// The same body as a stream, for filters that change it. Files are read in blocks of [`Buf::BLOCK`].
+    pub fn into_source(self) -> Box<dyn Source> {
+        match self {
+            Self::Empty | Self::Tunnel(_) => Box::new(Pieces { parts: Vec::new() }),
+            Self::Bytes(bytes) => Box::new(Pieces { parts: vec![Part::Bytes(bytes)] }),
+            Self::File(slice) => Box::new(Pieces { parts: vec![Part::File(slice)] }),
+            Self::Parts(mut parts) => {
+                parts.reverse();
+                Box::new(Pieces { parts })
+            }
+            Self::Source(source) => source,
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Body({:?} bytes)", self.len())
+    }
+}
+
+/// One piece of a body.
+pub enum Part {
+    Bytes(Buf),
+    File(FileSlice),
+}
+
+impl Part {
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::File(slice) => slice.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Bytes `start..end` of an open file.
+#[derive(Clone)]
+pub struct FileSlice {
+    pub file: Rc<File>,
+    pub start: u64,
+    pub end: u64,
+}
+
+impl FileSlice {
+    pub fn len(&self) -> u64 {
+        self.end.saturating_sub(self.start)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Reads the next block, blocking as nginx's workers do, and moves on. Empty at the end.
+    pub fn read(&mut self) -> std::io::Result<Buf> {
+        use std::os::unix::fs::FileExt;
+        let mut block = foregate_wire::Block::take();
+        let room = block.spare();
+        let want = room.len().min(self.len() as usize);
+        let n = self.file.read_at(&mut room[..want], self.start)?;
+        self.start += n as u64;
+        Ok(block.fill(n))
+    }
+}
+
+/// Why a body could not be read to its end, and whose fault that was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyError {
+    /// The client went away or broke its connection.
+    ClientGone,
+    /// The client sent what is no body: 400.
+    ClientBroken,
+    /// The client took longer than its time: 408.
+    ClientSlow,
+    /// More than `client_max_body_size`: 413.
+    TooLarge,
+    /// The upstream ended early, sent nonsense or took too long; it has been logged.
+    Upstream,
+    /// A file of ours could not be read or written; it has been logged.
+    File,
+}
+
+/// A stream of bytes, pulled by the one who needs them.
+pub trait Source {
+    /// The next bytes; `None` at the end. Never an empty `Buf`.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Buf>, BodyError>>;
+
+    /// Called while the taker is blocked: a source that buffers reads ahead here. Registers its wakers.
+    fn poll_ahead(&mut self, _: &mut Context<'_>) {}
+
+    /// The bytes still to come, where that is known.
+    fn len(&self) -> Option<u64> {
+        None
+    }
+
+    /// Trailer fields, after the end.
+    fn trailers(&mut self) -> Option<Fields> {
+        None
+    }
+}
+
+/// Waits for a source's next bytes.
+pub fn next<'a>(source: &'a mut dyn Source) -> impl Future<Output = Result<Option<Buf>, BodyError>> + 'a {
+    poll_fn(move |cx| source.poll_next(cx))
+}
+
+/// Bytes at hand and files, last piece first.
+struct Pieces {
+    parts: Vec<Part>,
+}
+
+impl Source for Pieces {
+    fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<Result<Option<Buf>, BodyError>> {
+        while let Some(part) = self.parts.last_mut() {
+            let bytes = match part {
+                Part::Bytes(bytes) => std::mem::take(bytes),
+                Part::File(slice) if slice.is_empty() => Buf::default(),
+                Part::File(slice) => match slice.read() {
+                    Ok(bytes) if !bytes.is_empty() => return Poll::Ready(Ok(Some(bytes))),
+                    _ => return Poll::Ready(Err(BodyError::File)),
+                },
+            };
+            self.parts.pop();
+            if !bytes.is_empty() {
+                return Poll::Ready(Ok(Some(bytes)));
+            }
+        }
+        Poll::Ready(Ok(None))
+    }
+
+    fn len(&self) -> Option<u64> {
+        Some(self.parts.iter().map(Part::len).sum())
+    }
+}
+
+/// A connection that was upgraded: takes the client's connection and carries bytes both ways.
+pub trait Tunnel {
+    /// `early` is what the client sent behind its request's head.
+    fn run(self: Box<Self>, client: Rc<Conn>, early: Buf) -> Pin<Box<dyn Future<Output = Carried>>>;
+}
+
+/// What a tunnel carried, for the log.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Carried {
+    pub to_client_bytes: u64,
+    pub from_client_bytes: u64,
+}

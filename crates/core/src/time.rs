@@ -1,0 +1,69 @@
+//! Wall-clock times as logs and headers write them, made once a second per thread.
+
+use std::cell::RefCell;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jiff::{Timestamp, tz::TimeZone};
+
+/// Seconds since the epoch, now.
+pub fn now_s() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs() as i64)
+}
+
+/// `2026/11/21 09:21:48`, local time.
+pub fn error_log(unix_s: i64) -> String {
+    format(unix_s, "%Y/%m/%d %H:%M:%S")
+}
+
+/// `$time_local`: `21/Nov/2026:09:21:48 +0000`.
+pub fn local(unix_s: i64, out: &mut Vec<u8>) {
+    cached(&LOCAL, unix_s, "%d/%b/%Y:%H:%M:%S %z", out);
+}
+
+/// `$time_iso8601`: `2026-11-21T09:21:48+00:00`.
+pub fn iso8601(unix_s: i64, out: &mut Vec<u8>) {
+    cached(&ISO8601, unix_s, "%Y-%m-%dT%H:%M:%S%:z", out);
+}
+
+/// `Date`: `Sat, 21 Nov 2026 09:21:48 GMT`.
+pub fn http(unix_s: i64, out: &mut Vec<u8>) {
+    HTTP.with_borrow_mut(|(at, text)| {
+        if *at != unix_s || text.is_empty() {
+            *at = unix_s;
+            text.clear();
+            let mut bytes = Vec::new();
+            foregate_wire::date::format(unix_s, &mut bytes);
+            text.push_str(&String::from_utf8_lossy(&bytes));
+        }
+        out.extend_from_slice(text.as_bytes());
+    });
+}
+
+/// Any strftime format in local time.
+pub fn format(unix_s: i64, how: &str) -> String {
+    let Ok(timestamp) = Timestamp::from_second(unix_s) else { return String::new() };
+    timestamp.to_zoned(zone()).strftime(how).to_string()
+}
+
+type Cached = RefCell<(i64, String)>;
+
+thread_local! {
+    static LOCAL: Cached = const { RefCell::new((0, String::new())) };
+    static ISO8601: Cached = const { RefCell::new((0, String::new())) };
+    static HTTP: Cached = const { RefCell::new((0, String::new())) };
+    static ZONE: RefCell<Option<TimeZone>> = const { RefCell::new(None) };
+}
+
+fn zone() -> TimeZone {
+    ZONE.with_borrow_mut(|zone| zone.get_or_insert_with(TimeZone::system).clone())
+}
+
+fn cached(cell: &'static std::thread::LocalKey<Cached>, unix_s: i64, how: &str, out: &mut Vec<u8>) {
+    cell.with_borrow_mut(|(at, text)| {
+        if *at != unix_s || text.is_empty() {
+            *at = unix_s;
+            *text = format(unix_s, how);
+        }
+        out.extend_from_slice(text.as_bytes());
+    });
+}

@@ -1,0 +1,153 @@
+//! `$name`: how a name becomes a value of one exchange.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foregate_conf::{Error, Span};
+
+use crate::exchange::Exchange;
+
+/// A variable that a module provides.
+pub struct Variable {
+    pub name: &'static str,
+    /// Appends the value; `false`: there is none ("-" in logs, empty elsewhere).
+    pub get: Get,
+    /// `set $name` writes through this; a variable without it refuses `set`.
+    pub set: Option<fn(&mut Exchange, &[u8])>,
+}
+
+pub type Get = fn(&mut Exchange, &mut Vec<u8>) -> bool;
+pub type GetNamed = fn(&mut Exchange, &str, &mut Vec<u8>) -> bool;
+
+impl Variable {
+    pub const fn new(name: &'static str, get: Get) -> Self {
+        Self { name, get, set: None }
+    }
+}
+
+/// A family of variables, such as `$arg_…`; the function gets the rest of the name, lower case.
+pub struct Prefix {
+    pub name: &'static str,
+    pub get: GetNamed,
+}
+
+/// A variable that a configuration makes: the value is computed when it is first asked for.
+pub trait Evaluate: Send + Sync {
+    fn evaluate(&self, ex: &mut Exchange, out: &mut Vec<u8>) -> bool;
+}
+
+/// How one made variable gets its value.
+#[derive(Clone)]
+pub struct Evaluator {
+    pub how: Arc<dyn Evaluate>,
+    /// Computed anew each time (`volatile`).
+    pub volatile: bool,
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy)]
+pub enum Found {
+    Provided(&'static Variable),
+    Family(&'static Prefix),
+    /// The position of a variable that the configuration makes.
+    Slot(u32),
+}
+
+/// Every variable of one configuration: those of the modules and those that the configuration makes.
+pub struct Variables {
+    provided: fn(&str) -> Option<&'static Variable>,
+    family: fn(&str) -> Option<&'static Prefix>,
+    slots: HashMap<String, u32>,
+    evaluators: Vec<Option<Evaluator>>,
+}
+
+impl Variables {
+    pub fn new(
+        provided: fn(&str) -> Option<&'static Variable>,
+        family: fn(&str) -> Option<&'static Prefix>,
+    ) -> Self {
+        Self { provided, family, slots: HashMap::new(), evaluators: Vec::new() }
+    }
+
+    /// Names are case-insensitive, as in nginx.
+    pub fn find(&self, name: &str) -> Option<Found> {
+        let name = name.to_ascii_lowercase();
+        if let Some(slot) = self.slots.get(&name) {
+            return Some(Found::Slot(*slot));
+        }
+        if let Some(variable) = (self.provided)(&name) {
+            return Some(Found::Provided(variable));
+        }
+        (self.family)(&name).map(Found::Family)
+    }
+
+    /// The slot of a variable that the configuration makes; the same name gets the same slot.
+    ///
+    /// # Errors
+    /// A name that a module provides cannot be made: `the duplicate "host" variable`.
+    pub fn declare(&mut self, name: &str, span: Span) -> Result<u32, Error> {
+        let name = name.to_ascii_lowercase();
+        if (self.provided)(&name).is_some() {
+            return Err(Error::at(span, format!("the duplicate \"{name}\" variable"))
+                .advise("the server itself provides this variable; choose another name"));
+        }
+        let next = self.evaluators.len() as u32;
+        let slot = *self.slots.entry(name).or_insert(next);
+        if slot == next {
+            self.evaluators.push(None);
+        }
+        Ok(slot)
+    }
+
+    /// Says how a declared variable is computed. A later one takes the place of an earlier one.
+    pub fn define(&mut self, slot: u32, evaluator: Evaluator) {
+        self.evaluators[slot as usize] = Some(evaluator);
+    }
+
+    pub fn into_evaluators(self) -> Vec<Option<Evaluator>> {
+        self.evaluators
+    }
+
+    /// All names that the configuration makes, for suggestions.
+    pub fn made(&self) -> impl Iterator<Item = &str> {
+        self.slots.keys().map(String::as_str)
+    }
+}
+
+/// Variables may be made of variables; deeper than this is a circle.
+const DEPTH_MAX: u32 = 100;
+
+/// Appends the value of a made variable: as set, as computed before, or computed now.
+pub fn slot(ex: &mut Exchange, slot: u32, out: &mut Vec<u8>) -> bool {
+    match ex.slots.get(slot as usize) {
+        Some(Slot::Value(value)) => {
+            out.extend_from_slice(value);
+            return true;
+        }
+        Some(Slot::Missing) => return false,
+        _ => (),
+    }
+    let cycle = ex.cycle.clone();
+    let Some(evaluator) = cycle.evaluator(slot) else { return false };
+    if ex.variable_depth >= DEPTH_MAX {
+        return false;
+    }
+    ex.variable_depth += 1;
+    let start = out.len();
+    let found = evaluator.how.evaluate(ex, out);
+    ex.variable_depth -= 1;
+    if !evaluator.volatile {
+        let value = if found { Slot::Value(out[start..].into()) } else { Slot::Missing };
+        ex.set_slot(slot, value);
+    }
+    found
+}
+
+/// What is known of a made variable in one exchange.
+#[derive(Clone, Default)]
+pub enum Slot {
+    #[default]
+    Unset,
+    Value(Box<[u8]>),
+    Missing,
+}
