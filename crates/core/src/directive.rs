@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use foregate_conf::{Error, Node, Word, values};
+use foregate_conf::{Error, Node, Word, value as values};
 
 use crate::scope::Scope;
 
@@ -167,11 +167,13 @@ impl<O> Directive<O> {
         match &self.set {
             Set::Flag(_) => Error::at(
                 word.span,
-                format!("invalid value \"{word}\" in \"{}\" directive, it must be \"on\" or \"off\"", self.name),
+                format!(
+                    "invalid value \"{word}\" in \"{}\" directive, it must be \"on\" or \"off\"",
+                    self.name
+                ),
             ),
-            Set::Choice(among, _) => {
-                Error::at(word.span, format!("invalid value \"{word}\"")).advise(format!("one of: {}", among.join(", ")))
-            }
+            Set::Choice(among, _) => Error::at(word.span, format!("invalid value \"{word}\""))
+                .advise(format!("one of: {}", among.join(", "))),
             Set::Number(_) => Error::at(word.span, "invalid number"),
             _ => Error::at(word.span, format!("\"{}\" directive invalid value", self.name)),
         }

@@ -118,7 +118,12 @@ impl Exchange {
     fn describe(&self, out: &mut String) {
         use fmt::Write;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        _ = write!(out, ", client: {}, server: {}", self.remote.host(), self.cycle.server_name(self.server));
+        _ = write!(
+            out,
+            ", client: {}, server: {}",
+            addr_text(&self.remote),
+            self.cycle.server_name(self.server)
+        );
         if !self.line.is_empty() {
             _ = write!(out, ", request: \"{}\"", text(&self.line));
         }
@@ -132,6 +137,11 @@ impl Exchange {
             _ = write!(out, ", referrer: \"{}\"", text(referrer));
         }
     }
+}
+
+/// An address without its port, as `$remote_addr` shows it; `unix:` for Unix sockets.
+pub fn addr_text(addr: &Addr) -> String {
+    addr.ip().map_or_else(|| "unix:".to_owned(), |it| it.ip().to_canonical().to_string())
 }
 
 /// The upstream that is being spoken to, for the error log: `http://127.0.0.1:3000/path`.

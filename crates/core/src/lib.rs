@@ -19,7 +19,8 @@ pub mod variable;
 pub use directive::{Args, Block, Directive, Read, check, duplicate};
 pub use error_log::{ErrorLog, Level};
 pub use exchange::{
-    Client, Connection, Exchange, Household, Proxied, REDIRECTS_MAX, RequestBody, Sent, UpstreamFact, Version, gone,
+    Client, Connection, Exchange, Household, Proxied, REDIRECTS_MAX, RequestBody, Sent, UpstreamFact,
+    Version, addr_text, gone,
 };
 pub use flow::{Flow, Stop, stop};
 pub use log_file::LogFile;

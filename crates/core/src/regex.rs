@@ -185,7 +185,8 @@ fn translate(pattern: &str) -> String {
             '-' if in_class && shorthand => out.push_str("\\-"),
             ']' if in_class => {
                 // The end of a POSIX class is not the end of the set.
-                in_class = out.ends_with(':') && out.rfind("[:").is_some_and(|at| !out[at + 2..].contains(']'));
+                in_class =
+                    out.ends_with(':') && out.rfind("[:").is_some_and(|at| !out[at + 2..].contains(']'));
                 out.push(c);
             }
             _ => out.push(c),

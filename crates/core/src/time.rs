@@ -30,10 +30,10 @@ pub fn http(unix_s: i64, out: &mut Vec<u8>) {
     HTTP.with_borrow_mut(|(at, text)| {
         if *at != unix_s || text.is_empty() {
             *at = unix_s;
-            text.clear();
-            let mut bytes = Vec::new();
-            foregate_wire::date::format(unix_s, &mut bytes);
-            text.push_str(&String::from_utf8_lossy(&bytes));
+            *text = Timestamp::from_second(unix_s).map_or_else(
+                |_| String::new(),
+                |it| it.to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string(),
+            );
         }
         out.extend_from_slice(text.as_bytes());
     });

@@ -8,7 +8,7 @@ mod registry;
 
 registry::modules! {
     process,
-    rewrite,
+
 }
 
 /// The settings that hold where an exchange is now.

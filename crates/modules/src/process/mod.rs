@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use foregate_conf::{Error, Node, Word, values};
+use foregate_conf::{Error, Node, Word, value as values};
 use foregate_core::{Args, Compile, Directive, Scope, duplicate};
 
 pub struct Module;

@@ -1,6 +1,6 @@
 //! The condition of an `if`.
 
-use foregate_conf::{Error, Word};
+use foregate_conf::Error;
 use foregate_core::{Compile, Exchange, Level, Regex, Template, TooHard, log};
 
 /// A compiled condition.
@@ -21,37 +21,27 @@ pub(super) enum FileTest {
 }
 
 impl Condition {
-    /// The words inside the parentheses: `$a`, `$a = b`, `$a ~ re`, `-f path` and their negations.
-    pub(super) fn compile(words: &[Word], cx: &mut Compile<'_>) -> Result<Self, Error> {
-        let invalid = |word: &Word| Err(Error::at(word.span, format!("invalid condition \"{word}\"")));
-        match words {
-            [variable] if is_variable(variable) => Ok(Self::Truth(cx.template(variable)?)),
-            [variable, operator, value] if is_variable(variable) => {
-                let left = cx.template(variable)?;
-                let negated = operator.text.starts_with('!');
-                match operator.text.trim_start_matches('!') {
-                    "=" => Ok(Self::Equal { left, right: cx.template(value)?, negated }),
-                    "~" | "~*" => {
-                        let regex = Box::new(cx.regex(value, operator.text.ends_with('*'))?);
-                        Ok(Self::Match { subject: left, regex, negated })
-                    }
-                    _ => Err(Error::at(operator.span, format!("unexpected \"{operator}\" in condition"))
-                        .advise("one of: = != ~ ~* !~ !~*")),
-                }
+    pub(super) fn compile(written: &foregate_conf::Condition, cx: &mut Compile<'_>) -> Result<Self, Error> {
+        use foregate_conf::Condition as Written;
+        Ok(match written {
+            Written::Variable(variable) => Self::Truth(cx.template(variable)?),
+            Written::Equals { variable, value, negated } => {
+                Self::Equal { left: cx.template(variable)?, right: cx.template(value)?, negated: *negated }
             }
-            [operator, path] => {
-                let what = match operator.text.trim_start_matches('!') {
-                    "-f" => FileTest::Plain,
-                    "-d" => FileTest::Folder,
-                    "-e" => FileTest::Exists,
-                    "-x" => FileTest::Executable,
-                    _ => return invalid(operator),
+            Written::Matches { variable, pattern, nocase, negated } => {
+                let regex = Box::new(cx.regex(pattern, *nocase)?);
+                Self::Match { subject: cx.template(variable)?, regex, negated: *negated }
+            }
+            Written::File { test, path, negated } => {
+                let what = match test {
+                    b'f' => FileTest::Plain,
+                    b'd' => FileTest::Folder,
+                    b'e' => FileTest::Exists,
+                    _ => FileTest::Executable,
                 };
-                Ok(Self::File { path: cx.template(path)?, what, negated: operator.text.starts_with('!') })
+                Self::File { path: cx.template(path)?, what, negated: *negated }
             }
-            [word, ..] => invalid(word),
-            [] => Err(Error::plain("invalid condition \"\"")),
-        }
+        })
     }
 
     pub(super) fn holds(&self, ex: &mut Exchange, logs: bool) -> Result<bool, TooHard> {
@@ -101,8 +91,4 @@ impl FileTest {
             Self::Executable => facts.permissions().mode() & 0o100 != 0,
         }
     }
-}
-
-fn is_variable(word: &Word) -> bool {
-    word.text.len() > 1 && word.text.starts_with('$')
 }

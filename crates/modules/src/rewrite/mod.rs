@@ -3,7 +3,7 @@
 mod condition;
 mod program;
 
-use foregate_conf::{Error, Node, Word};
+use foregate_conf::{Condition, Error, Node, Word};
 use foregate_core::{Args, Compile, Directive, Regex, Scope, Variables};
 
 pub use program::run;
@@ -26,7 +26,7 @@ pub enum Line {
     Rewrite { pattern: Word, replacement: Word, flag: Option<Word> },
     Return { code: Word, text: Option<Word> },
     Break,
-    If { condition: Vec<Word>, lines: Vec<Line>, place: Option<u32> },
+    If { condition: Condition, lines: Vec<Line>, place: Option<u32> },
 }
 
 pub struct Settings {
@@ -39,7 +39,7 @@ pub struct Settings {
 
 impl Options {
     /// Adds an `if`: its own program, and the location that holds from then on where it is true.
-    pub fn push_if(&mut self, condition: Vec<Word>, inside: &Options, place: Option<u32>) {
+    pub fn push_if(&mut self, condition: Condition, inside: &Options, place: Option<u32>) {
         self.lines.push(Line::If { condition, lines: inside.lines.clone(), place });
     }
 }

@@ -258,6 +258,7 @@ fn compile_rewrite(
         Some(at) => (&bytes[..at], Some(&bytes[at + 1..])),
         None => (bytes, None),
     };
-    let mut part = |bytes: &[u8]| cx.template(&replacement.with_bytes(bytes));
+    let mut part =
+        |bytes: &[u8]| cx.template(&Word::new(bytes.to_vec(), replacement.span, replacement.quoted));
     Ok(Rewrite { regex, path: part(path)?, args: args.map(&mut part).transpose()?, keep_args, end })
 }
