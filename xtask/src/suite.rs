@@ -1,0 +1,81 @@
+//! `xtask test`: everything that must be green, in the order that fails soonest; one command for people and for CI.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::{conformance, packages};
+
+/// Runs all steps, each even when one before it failed, and names those that failed.
+pub(crate) fn run(args: Vec<String>) -> Result<(), String> {
+    let nginx_tests = find_suite(args)?;
+    packages::provide();
+    let mut failed = Vec::new();
+    let mut step = |name: &'static str, ok: bool| {
+        if !ok {
+            failed.push(name);
+        }
+    };
+    if subcommand("fmt") {
+        step("format", cargo(&["fmt", "--all", "--check"]));
+    } else {
+        println!("format: not run (cargo fmt is not installed)");
+    }
+    if subcommand("clippy") {
+        step("lints", cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]));
+    } else {
+        println!("lints: not run (cargo clippy is not installed)");
+    }
+    if subcommand("deny") {
+        step(
+            "licences and advisories",
+            cargo(&["deny", "--offline", "check", "bans", "licenses", "sources"]),
+        );
+    } else {
+        println!("licences and advisories: not run (cargo deny is not installed)");
+    }
+    step("server", cargo(&["build", "--package", "foregate"]));
+    step("tests", cargo(&["test", "--workspace", "--no-fail-fast"]));
+    match nginx_tests {
+        Some(dir) => step("conformance", conform(dir)),
+        None => println!(
+            "conformance: not run ({} files listed; name the folder of nginx-tests with --suite DIR or {})",
+            conformance::listed()?,
+            conformance::SUITE_ENV
+        ),
+    }
+    match failed.is_empty() {
+        true => Ok(()),
+        false => Err(format!("failed: {}", failed.join(", "))),
+    }
+}
+
+/// `--suite DIR`, or the environment's folder, or none.
+fn find_suite(args: Vec<String>) -> Result<Option<PathBuf>, String> {
+    let mut args = args.into_iter();
+    match (args.next().as_deref(), args.next(), args.next()) {
+        (None, _, _) => Ok(std::env::var_os(conformance::SUITE_ENV).map(PathBuf::from)),
+        (Some("--suite"), Some(dir), None) => Ok(Some(PathBuf::from(dir))),
+        _ => Err("usage: cargo xtask test [--suite DIR]".to_owned()),
+    }
+}
+
+fn conform(dir: PathBuf) -> bool {
+    let dir = dir.to_string_lossy().into_owned();
+    let done = conformance::run(vec![dir, "--listed".to_owned()]);
+    if let Err(why) = &done {
+        eprintln!("conformance: {why}");
+    }
+    done.is_ok()
+}
+
+fn cargo(args: &[&str]) -> bool {
+    println!("\n== cargo {}", args.join(" "));
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    Command::new(cargo).args(args).current_dir(crate::workspace()).status().is_ok_and(|s| s.success())
+}
+
+fn subcommand(name: &str) -> bool {
+    let mut command = Command::new("cargo");
+    command.args([name, "--version"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|s| s.success())
+}
