@@ -1,1 +1,1 @@
-//! End-to-end tests live beside this file.
+//! Nothing: this package holds the tests that need a running server, in `tests/`.

@@ -38,7 +38,10 @@ const NEEDS: &[Need] = &[
     suite("libcache-memcached-perl", &["perl", "-MCache::Memcached", "-e1"]),
     suite("libcache-memcached-fast-perl", &["perl", "-MCache::Memcached::Fast", "-e1"]),
     suite("libcryptx-perl", &["perl", "-MCrypt::Misc", "-e1"]),
+    suite("libprotocol-websocket-perl", &["perl", "-MProtocol::WebSocket", "-e1"]),
     suite("libgd-perl", &["perl", "-MGD", "-e1"]),
+    suite("uwsgi-core", &["uwsgi", "--version"]),
+    suite("uwsgi-plugin-python3", &["uwsgi", "--plugin", "python3", "--version"]),
     suite("memcached", &["memcached", "-V"]),
 ];
 

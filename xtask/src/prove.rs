@@ -56,7 +56,8 @@ fn spawn(scratch: &Scratch, name: &str, n: usize, log: &Path) -> std::io::Result
     command.current_dir(&scratch.suite);
     command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     command.env("TEST_NGINX_BINARY", &scratch.binary).env("TMPDIR", &tmpdir).env("HOME", &tmpdir);
-    command.env("LC_ALL", "C").env("TZ", "UTC");
+    // "Unsafe" tests may leave processes behind; here they end with their group, or with the scratch folder.
+    command.env("LC_ALL", "C").env("TZ", "UTC").env("TEST_NGINX_UNSAFE", "1");
     // A file and not a pipe: a daemon left behind would keep a pipe open.
     command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
     command.process_group(0);

@@ -1,0 +1,129 @@
+//! A TLS client that believes any certificate and tells which it was shown.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+
+use crate::client::{Client, Wire, tcp};
+
+type Stream = StreamOwned<ClientConnection, std::net::TcpStream>;
+
+impl Wire for Stream {
+    fn end_writing(&mut self) {
+        self.conn.send_close_notify();
+        let _ = self.conn.complete_io(&mut self.sock);
+        self.sock.end_writing();
+    }
+    fn wait_at_most(&mut self, limit: Duration) {
+        self.sock.wait_at_most(limit);
+    }
+}
+
+/// What a handshake ended with.
+pub struct Handshake {
+    /// The connection.
+    pub client: Client,
+    /// The server's certificates, its own first (DER).
+    pub certificates: Vec<Vec<u8>>,
+    /// What ALPN chose.
+    pub alpn: Option<String>,
+    /// `TLSv1_3` and the like.
+    pub version: String,
+}
+
+impl Client {
+    /// Connects, shakes hands for `name` believing any certificate, offers the ALPN protocols.
+    pub fn connect_tls(address: SocketAddr, name: &str, alpn: &[&str]) -> Result<Handshake, String> {
+        let mut config = any_certificate();
+        config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
+        Client::connect_tls_with(address, name, config)
+    }
+
+    /// The same with a configuration of the test's own: certificates of the client, versions.
+    pub fn connect_tls_with(
+        address: SocketAddr,
+        name: &str,
+        config: ClientConfig,
+    ) -> Result<Handshake, String> {
+        let name = ServerName::try_from(name.to_owned()).map_err(|e| e.to_string())?;
+        let connection = ClientConnection::new(Arc::new(config), name).map_err(|e| e.to_string())?;
+        let mut stream = StreamOwned::new(connection, tcp(address));
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock).map_err(|e| e.to_string())?;
+        }
+        let certificates = stream.conn.peer_certificates().unwrap_or_default();
+        Ok(Handshake {
+            certificates: certificates.iter().map(|c| c.to_vec()).collect(),
+            alpn: stream.conn.alpn_protocol().map(|p| String::from_utf8_lossy(p).into_owned()),
+            version: stream.conn.protocol_version().map_or(String::new(), |v| format!("{v:?}")),
+            client: Client::over(Box::new(stream)),
+        })
+    }
+}
+
+/// A client's configuration that believes any certificate.
+pub fn any_certificate() -> ClientConfig {
+    let builder = ClientConfig::builder_with_provider(provider().clone());
+    let builder =
+        builder.with_safe_default_protocol_versions().expect("because the provider has both versions");
+    builder.dangerous().with_custom_certificate_verifier(Arc::new(Believer)).with_no_client_auth()
+}
+
+fn provider() -> &'static Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    PROVIDER.get_or_init(|| Arc::new(aws_lc_rs::default_provider()))
+}
+
+/// Believes the certificate, not the signatures: whoever answers must hold the certificate's key.
+#[derive(Debug)]
+struct Believer;
+
+impl ServerCertVerifier for Believer {
+    fn verify_server_cert(
+        &self,
+        _end: &CertificateDer<'_>,
+        _between: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(
+            message,
+            cert,
+            signed,
+            &provider().signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(
+            message,
+            cert,
+            signed,
+            &provider().signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
