@@ -1,9 +1,14 @@
 //! HTTP messages and the protocols that carry them: bytes in, facts out; knows no socket and no clock.
 
+pub mod h1;
+pub mod host;
+
 mod buf;
 mod fields;
+mod method;
 mod span;
 
 pub use buf::{Block, Buf};
 pub use fields::Fields;
+pub use method::Method;
 pub use span::{FieldSpan, Span};
