@@ -1,13 +1,19 @@
-//! stub
-mod addr;
+//! Everything that touches the operating system: the per-thread runtime, clock, sockets, TLS, DNS, processes.
+//!
+//! One thread has one executor, one epoll instance, one timer wheel. Nothing here is shared between threads
+//! except what says so (`runtime::Remote`, the helper-thread pool, TLS ticket keys), so futures need not be `Send`.
+
+pub mod addr;
+pub mod clock;
+mod conn;
+pub mod listener;
+mod reactor;
+pub mod runtime;
+pub mod stream;
+pub mod sys;
+pub mod tls;
+
 pub use addr::Addr;
-pub mod tls {
-    #[derive(Clone)]
-    pub struct Facts;
-}
-pub struct Conn;
-pub mod sys {
-    pub fn errno_text(e: &std::io::Error) -> String {
-        e.to_string()
-    }
-}
+pub use conn::Conn;
+pub use listener::{ListenSpec, Listener};
+pub use stream::{ConnectOptions, KeepAlive, Stream};
