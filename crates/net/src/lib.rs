@@ -4,11 +4,14 @@
 //! except what says so (`runtime::Remote`, the helper-thread pool, TLS ticket keys), so futures need not be `Send`.
 
 pub mod addr;
+pub mod channel;
 pub mod clock;
 mod conn;
 pub mod listener;
+pub mod process;
 mod reactor;
 pub mod runtime;
+pub mod signals;
 pub mod stream;
 pub mod sys;
 pub mod tls;

@@ -1,8 +1,9 @@
 //! The one file with `unsafe`: calls for which no safe wrapper exists. Everything else goes through `rustix`.
 #![allow(unsafe_code)]
 
+use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// The text nginx puts behind a failed call: `2: No such file or directory`.
 pub fn errno_text(error: &io::Error) -> String {
@@ -41,6 +42,102 @@ pub(crate) fn set_fastopen(fd: BorrowedFd<'_>, queue: i32) -> io::Result<()> {
     set_int(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, queue)
 }
 
+/// Blocks signals for this thread and those it starts; the descriptor returned delivers them (signalfd(2)).
+pub(crate) fn block_signals(signals: &[i32]) -> io::Result<OwnedFd> {
+    // SAFETY: a zeroed set is a valid argument of sigemptyset, which gives it its value.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `set` lives through the calls; a number that is no signal is reported, not acted on.
+    unsafe {
+        check(libc::sigemptyset(&raw mut set))?;
+        for signal in signals {
+            check(libc::sigaddset(&raw mut set, *signal))?;
+        }
+        match libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) {
+            0 => {}
+            code => return Err(io::Error::from_raw_os_error(code)),
+        }
+    }
+    // SAFETY: `set` lives through the call.
+    let fd = check(unsafe { libc::signalfd(-1, &raw const set, libc::SFD_NONBLOCK | libc::SFD_CLOEXEC) })?;
+    // SAFETY: the call has just opened it and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Takes over a descriptor that was open when this program started, and keeps it from programs started later.
+///
+/// Each number may be taken once, and only one that the starter said is for us.
+pub fn inherit(fd: i32) -> io::Result<OwnedFd> {
+    // SAFETY: F_SETFD takes a number and touches no memory; a number that is not open is reported.
+    check(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    // SAFETY: it is open, and by this function's contract nobody else has taken it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The ids of a user and of its primary group, as getpwnam(3) finds them; `None` when there is no such user.
+pub fn user_ids(name: &str) -> io::Result<Option<(u32, u32)>> {
+    let name = CString::new(name)?;
+    // SAFETY: all bytes zero is a valid passwd: null pointers and numbers.
+    let mut entry: libc::passwd = unsafe { std::mem::zeroed() };
+    let found = named(|buffer, found| {
+        // SAFETY: name, entry, buffer and found live through the call; the length is the buffer's.
+        unsafe {
+            libc::getpwnam_r(name.as_ptr(), &raw mut entry, buffer.as_mut_ptr().cast(), buffer.len(), found)
+        }
+    })?;
+    Ok(found.then_some((entry.pw_uid, entry.pw_gid)))
+}
+
+/// The id of a group, as getgrnam(3) finds it; `None` when there is no such group.
+pub fn group_id(name: &str) -> io::Result<Option<u32>> {
+    let name = CString::new(name)?;
+    // SAFETY: all bytes zero is a valid group: null pointers and a number.
+    let mut entry: libc::group = unsafe { std::mem::zeroed() };
+    let found = named(|buffer, found| {
+        // SAFETY: name, entry, buffer and found live through the call; the length is the buffer's.
+        unsafe {
+            libc::getgrnam_r(name.as_ptr(), &raw mut entry, buffer.as_mut_ptr().cast(), buffer.len(), found)
+        }
+    })?;
+    Ok(found.then_some(entry.gr_gid))
+}
+
+/// Becomes the user for good: groups, group, user. For the whole process, whatever its threads.
+pub fn become_user(name: &str, uid: u32, gid: u32) -> io::Result<()> {
+    let name = CString::new(name)?;
+    set_groups(&name, gid)?;
+    // SAFETY: these take numbers only.
+    unsafe {
+        check(libc::setgid(gid))?;
+        check(libc::setuid(uid))?;
+    }
+    Ok(())
+}
+
+fn set_groups(name: &CStr, gid: u32) -> io::Result<()> {
+    // SAFETY: the name is a C string that lives through the call.
+    check(unsafe { libc::initgroups(name.as_ptr(), gid) }).map(drop)
+}
+
+/// First and last size of the buffer in which a lookup returns its texts.
+const LOOKUP_BYTES: usize = 4 * 1024;
+const LOOKUP_BYTES_MAX: usize = 1024 * 1024;
+
+/// Asks again with a larger buffer while the answer does not fit. Whether something was found.
+fn named<T>(mut ask: impl FnMut(&mut [u8], *mut *mut T) -> i32) -> io::Result<bool> {
+    let mut buffer = vec![0; LOOKUP_BYTES];
+    loop {
+        let mut found = std::ptr::null_mut();
+        match ask(&mut buffer, &raw mut found) {
+            0 => return Ok(!found.is_null()),
+            libc::ERANGE if buffer.len() < LOOKUP_BYTES_MAX => buffer.resize(buffer.len() * 2, 0),
+            libc::EINTR => {}
+            // Some name services report "not found" this way (getpwnam(3), ERRORS).
+            libc::ENOENT | libc::ESRCH | libc::EBADF | libc::EPERM => return Ok(false),
+            code => return Err(io::Error::from_raw_os_error(code)),
+        }
+    }
+}
+
 fn set_int(fd: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
     let size = size_of::<i32>() as libc::socklen_t;
     // SAFETY: the pointer is to `value`, which lives through the call, and `size` is its size.
@@ -65,6 +162,14 @@ fn check(returned: i32) -> io::Result<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn users_and_groups_are_found_by_name() {
+        assert_eq!(user_ids("root").unwrap(), Some((0, 0)));
+        assert_eq!(group_id("root").unwrap(), Some(0));
+        assert_eq!(user_ids("no such user").unwrap(), None);
+        assert_eq!(group_id("no such group").unwrap(), None);
+    }
 
     #[test]
     fn errors_read_as_nginx_prints_them() {

@@ -1,11 +1,7 @@
 //! HTTP messages and the protocols that carry them: bytes in, facts out; knows no socket and no clock.
 
-pub mod date;
 pub mod h1;
 pub mod host;
-pub mod range;
-pub mod status;
-pub mod uri;
 
 mod buf;
 mod fields;
