@@ -4,6 +4,7 @@
 //! its neighbours. Adding one is: a folder, a line in the list below, and a call in the server's `phases.rs`
 //! or `filters.rs`.
 
+pub mod known;
 mod registry;
 
 registry::modules! {
