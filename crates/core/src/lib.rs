@@ -13,6 +13,8 @@ mod reply;
 mod scope;
 mod subrequest;
 mod template;
+#[doc(hidden)]
+pub mod testing;
 pub mod time;
 pub mod variable;
 

@@ -6,6 +6,8 @@
 
 pub mod known;
 mod registry;
+#[cfg(test)]
+mod testing;
 
 registry::modules! {
     process,
