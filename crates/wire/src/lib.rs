@@ -1,7 +1,12 @@
 //! HTTP messages and the protocols that carry them: bytes in, facts out; knows no socket and no clock.
 
+pub mod date;
 pub mod h1;
 pub mod host;
+pub mod proxy_protocol;
+pub mod range;
+pub mod status;
+pub mod uri;
 
 mod buf;
 mod fields;

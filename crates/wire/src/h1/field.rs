@@ -63,28 +63,53 @@ pub(super) fn parse_line(bytes: &[u8], start: usize) -> Line {
     }
     let mut irregular = Irregular::No;
     let mut at = start;
-    loop {
-        let Some(&byte) = bytes.get(at) else { return Line::Partial };
+    for &byte in &bytes[start..] {
         match CLASS[byte as usize] {
             REGULAR => {}
             UNDERSCORE => irregular = irregular.max(Irregular::Underscore),
             OTHER => irregular = Irregular::Yes,
-            COLON => break,
+            COLON => return value(bytes, Span::new(start, at), at + 1, irregular),
             // A line without a colon is a field without a value.
             CR | LF => return finish(bytes, Span::new(start, at), at, at, irregular),
             _ => return Line::Invalid { at },
         }
         at += 1;
     }
-    let name = Span::new(start, at);
-    let mut value = at + 1;
-    while bytes.get(value) == Some(&b' ') {
-        value += 1;
+    Line::Partial
+}
+
+/// The part of the line behind the colon.
+#[inline]
+fn value(bytes: &[u8], name: Span, mut start: usize, irregular: Irregular) -> Line {
+    while bytes.get(start) == Some(&b' ') {
+        start += 1;
     }
-    match memchr::memchr3(b'\r', b'\n', 0, &bytes[value..]) {
-        Some(len) => finish(bytes, name, value, value + len, irregular),
-        None => Line::Partial,
+    let mut at = start;
+    loop {
+        let Some(len) = find_control(&bytes[at..]) else { return Line::Partial };
+        at += len;
+        match bytes[at] {
+            b'\r' | b'\n' | 0 => return finish(bytes, name, start, at, irregular),
+            _ => at += 1,
+        }
     }
+}
+
+/// The first byte below 0x20, sought in eight bytes at a time: quicker than a call for values of usual length.
+#[inline]
+fn find_control(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (idx, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // A byte below 0x20 borrows into its high bit, unless that bit was set before. Borrows run upwards,
+        // so the lowest hit is a true one.
+        let hits = word.wrapping_sub(ONES * 0x20) & !word & (ONES * 0x80);
+        if hits != 0 {
+            return Some(idx * 8 + hits.trailing_zeros() as usize / 8);
+        }
+    }
+    rest.iter().position(|&byte| byte < 0x20).map(|at| words.len() * 8 + at)
 }
 
 /// The position after the line feed that ends the line at `start`, once it is there.

@@ -116,26 +116,18 @@ impl Cursor<'_> {
     /// `/path?query` up to the blank or the line's end; notes whether the path reads as it is.
     fn path(&mut self, head: &mut RequestHead) -> Result<(), Stop> {
         let start = self.at;
-        let mut last = 0;
         loop {
-            let byte = self.peek()?;
-            match CLASS[byte as usize] {
-                PLAIN => {}
-                SLASH | DOT => head.irregular_path |= last == b'/',
+            self.skip_plain();
+            match CLASS[self.peek()? as usize] {
+                SLASH | DOT => head.irregular_path |= self.at > start && self.bytes[self.at - 1] == b'/',
                 PERCENT => head.quoted_path = true,
-                HASH => {
-                    head.irregular_path = true;
-                    self.rest(head)?;
-                    break;
-                }
-                QUESTION => {
+                QUESTION | HASH => {
                     self.rest(head)?;
                     break;
                 }
                 END => break,
                 _ => return Err(RequestError::InvalidRequest.into()),
             }
-            last = byte;
             self.at += 1;
         }
         head.uri = Span::new(start, self.at);
@@ -145,6 +137,7 @@ impl Cursor<'_> {
     /// What follows the path: query and fragment.
     fn rest(&mut self, head: &mut RequestHead) -> Result<(), Stop> {
         loop {
+            self.skip_plain();
             match CLASS[self.peek()? as usize] {
                 HASH => head.irregular_path = true,
                 END => return Ok(()),
@@ -262,6 +255,13 @@ impl Cursor<'_> {
             b'\n' => Ok((end, self.at + 1)),
             _ => Err(RequestError::InvalidRequest.into()),
         }
+    }
+
+    /// Passes over the bytes of a target that mean nothing by themselves.
+    #[inline]
+    fn skip_plain(&mut self) {
+        let rest = &self.bytes[self.at..];
+        self.at += rest.iter().position(|&byte| CLASS[byte as usize] != PLAIN).unwrap_or(rest.len());
     }
 
     fn spaces(&mut self) -> Result<(), Stop> {
