@@ -15,8 +15,10 @@ pub mod signals;
 pub mod stream;
 pub mod sys;
 pub mod tls;
+mod udp;
 
 pub use addr::Addr;
 pub use conn::Conn;
 pub use listener::{ListenSpec, Listener};
 pub use stream::{ConnectOptions, KeepAlive, Stream};
+pub use udp::UdpSocket;
