@@ -10,6 +10,7 @@ mod registry;
 mod testing;
 
 registry::modules! {
+    mime,
     process,
 
 }
