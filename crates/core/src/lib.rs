@@ -1,10 +1,13 @@
 //! The vocabulary that every module shares. It knows no feature.
 
+pub mod base64;
+mod digits;
 mod directive;
 pub mod error_log;
 mod exchange;
 mod flow;
 mod log_file;
+mod machine;
 mod method;
 mod module;
 mod notes;
@@ -18,6 +21,7 @@ pub mod testing;
 pub mod time;
 pub mod variable;
 
+pub use digits::{push_hex, push_number, push_seconds};
 pub use directive::{Args, Block, Directive, Read, check, duplicate};
 pub use error_log::{ErrorLog, Level};
 pub use exchange::{
@@ -26,6 +30,7 @@ pub use exchange::{
 };
 pub use flow::{Flow, Stop, stop};
 pub use log_file::LogFile;
+pub use machine::hostname;
 pub use method::Method;
 pub use module::{Compile, Module, Shared};
 pub use notes::Notes;

@@ -12,6 +12,7 @@ mod testing;
 registry::modules! {
     mime,
     process,
+    variables,
 
 }
 
