@@ -106,8 +106,11 @@ fn parse_port(digits: &[u8]) -> Result<u16, InvalidHost> {
 mod tests {
     use super::*;
 
-    /// What nginx 1.31.5 answered when asked with these Host fields: `$host`, or nothing for 400.
-    const SEEN: &[(&[u8], Option<(&str, u16)>)] = &[
+    /// `$host` and port, or nothing for 400.
+    type Seen = Option<(&'static str, u16)>;
+
+    /// What nginx 1.31.5 answered when asked with these Host fields.
+    const SEEN: &[(&[u8], Seen)] = &[
         (b"h", Some(("h", 0))),
         (b"", None),
         (b"a/b", None),

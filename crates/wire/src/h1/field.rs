@@ -62,8 +62,7 @@ pub(super) fn parse_line(bytes: &[u8], start: usize) -> Line {
         Some(_) => {}
     }
     let mut irregular = Irregular::No;
-    let mut at = start;
-    for &byte in &bytes[start..] {
+    for (at, &byte) in (start..).zip(&bytes[start..]) {
         match CLASS[byte as usize] {
             REGULAR => {}
             UNDERSCORE => irregular = irregular.max(Irregular::Underscore),
@@ -73,7 +72,6 @@ pub(super) fn parse_line(bytes: &[u8], start: usize) -> Line {
             CR | LF => return finish(bytes, Span::new(start, at), at, at, irregular),
             _ => return Line::Invalid { at },
         }
-        at += 1;
     }
     Line::Partial
 }

@@ -10,7 +10,8 @@ fn parse(bytes: &[u8], head: bool) -> (Result<Option<usize>, ResponseError>, Res
 
 #[test]
 fn status_lines() {
-    let cases: [(&[u8], Option<(u16, &[u8], Version)>); 16] = [
+    type Seen = Option<(u16, &'static [u8], Version)>;
+    let cases: [(&[u8], Seen); 16] = [
         (b"HTTP/1.1 200 OK\r\n", Some((200, b"200 OK", Version::H11))),
         (b"HTTP/1.0 404\r\n", Some((404, b"404", Version::H10))),
         (b"HTTP/1.1 200 \n", Some((200, b"200 ", Version::H11))),
