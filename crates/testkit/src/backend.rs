@@ -224,7 +224,7 @@ fn converse(shared: &Shared, mut pipe: Box<dyn Pipe>, connection: usize) {
         }
         shared.requests().push(seen.clone());
         let reply = (shared.script)(&seen);
-        if !play(&reply, &mut incoming, &mut pipe) {
+        if !play(&reply, seen.method == "HEAD", &mut incoming, &mut pipe) {
             break;
         }
         if shared.before_body && incoming.request_body(&mut seen, &mut pipe).is_err() {
@@ -235,11 +235,16 @@ fn converse(shared: &Shared, mut pipe: Box<dyn Pipe>, connection: usize) {
 }
 
 /// Plays the steps; false when the connection is to end.
-fn play(reply: &Reply, incoming: &mut Incoming, pipe: &mut Box<dyn Pipe>) -> bool {
+fn play(reply: &Reply, to_head: bool, incoming: &mut Incoming, pipe: &mut Box<dyn Pipe>) -> bool {
     for step in &reply.steps {
         match step {
             Step::Send(bytes) => {
                 if pipe.write_all(bytes).is_err() {
+                    return false;
+                }
+            }
+            Step::Body(bytes) => {
+                if !to_head && pipe.write_all(bytes).is_err() {
                     return false;
                 }
             }

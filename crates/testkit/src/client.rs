@@ -88,8 +88,12 @@ impl Client {
 
     /// The next answer; one to HEAD has no body.
     pub fn response_to(&mut self, head: bool) -> Option<Response> {
-        let seen = self.incoming.response(&mut *self.wire, head);
-        seen.unwrap_or_else(|e| panic!("no answer: {e}"))
+        self.try_response(head).unwrap_or_else(|why| panic!("no answer: {why}"))
+    }
+
+    /// The next answer; `Err` when what comes is none, or nothing comes in time.
+    pub fn try_response(&mut self, to_head: bool) -> Result<Option<Response>, String> {
+        self.incoming.response(&mut *self.wire, to_head).map_err(|e| e.to_string())
     }
 
     /// Sends a request and reads its answer.

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub enum Step {
     /// Sends bytes as they are.
     Send(Vec<u8>),
+    /// Sends bytes, unless the request was HEAD.
+    Body(Vec<u8>),
     /// Waits.
     Wait(Duration),
     /// Sends back whatever comes until the other side closes: a websocket, near enough.
@@ -40,7 +42,7 @@ impl Reply {
     pub fn status(status: u16, headers: &str, body: impl AsRef<[u8]>) -> Reply {
         let body = body.as_ref();
         let head = format!("HTTP/1.1 {status} Some\r\n{headers}Content-Length: {}\r\n\r\n", body.len());
-        Reply::raw(head).send(body)
+        Reply::raw(head).then(Step::Body(body.to_vec()))
     }
 
     /// Bytes as they are.

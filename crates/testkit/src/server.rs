@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::client::{Client, TIMEOUT};
 use crate::message::Response;
+use crate::request::Written;
 use crate::setup::{Place, Setup, path_text};
 use crate::subject::Subject;
 
@@ -118,8 +119,15 @@ impl Server {
 
     /// One request as tables write it (`GET /path` and header lines), on a connection of its own.
     pub fn ask(&self, request: &str) -> Option<Response> {
-        let request = crate::request::Written::parse(&self.fill(request));
-        Client::connect(request.address(self)).exchange(&request.bytes, request.is_head)
+        self.try_ask(request).unwrap_or_else(|why| panic!("{request:?}: no answer: {why}"))
+    }
+
+    /// The same, with `Err` when what comes is no answer.
+    pub fn try_ask(&self, request: &str) -> Result<Option<Response>, String> {
+        let request = Written::parse(&self.fill(request));
+        let mut client = Client::connect(request.address(self));
+        client.send(&request.bytes);
+        client.try_response(request.is_head)
     }
 
     /// The answer to `GET path` on `{port:0}`; panics when there is none.

@@ -43,8 +43,10 @@ pub fn check_on(server: &Server, cases: &[Case<'_>]) {
     for (request, expected) in cases {
         let Some(expected) = applies(server.subject(), expected) else { continue };
         let expected = server.fill(expected);
-        let seen = server.ask(request);
-        if let Err(why) = shows(seen.as_ref(), &expected) {
+        let seen = server.try_ask(request);
+        let verdict = seen.as_ref().map_err(String::clone).and_then(|seen| shows(seen.as_ref(), &expected));
+        if let Err(why) = verdict {
+            let seen = seen.unwrap_or_default();
             wrong.push(format!(
                 "{request:?}\n  must show: {expected}\n  but {why}\n{}",
                 picture(seen.as_ref())
