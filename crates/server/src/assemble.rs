@@ -1,0 +1,216 @@
+//! From options to a cycle: inherits, resolves, and builds the tables that requests are routed by.
+
+use std::collections::HashMap;
+
+use foregate_conf::{Error, Files, Modifier, Node, Word};
+use foregate_core::{Compile, ErrorLog, Level, LogFile, Regex, Shared, Variables};
+use foregate_modules::{Settings, family, variable};
+
+use crate::address;
+use crate::cycle::{Cycle, Main, Place, Server, Setup, folder};
+use crate::listen::Listen;
+use crate::locations::Locations;
+use crate::names::Name;
+use crate::read::{Draft, Kind, PlaceDraft, ServerDraft};
+
+/// Compiles the nodes of a configuration.
+pub(crate) fn compile(
+    setup: &Setup,
+    nodes: &[Node],
+    files: &dyn Files,
+    previous: Option<&Cycle>,
+    warnings: &mut Vec<Error>,
+) -> Result<Cycle, Error> {
+    let mut variables = Variables::new(variable, family);
+    let mut draft = Draft::read(nodes, &mut variables)?;
+    warnings.append(&mut draft.warnings);
+    let mut shared = Shared::default();
+    let conf_prefix = folder(&setup.conf);
+    let mut cx = Compile {
+        variables: &mut variables,
+        files,
+        prefix: &setup.prefix,
+        conf_prefix: &conf_prefix,
+        shared: &mut shared,
+        previous: previous.map(|it| &it.shared),
+        warnings: Vec::new(),
+        log_files: Vec::new(),
+        temp_dirs: Vec::new(),
+        server_names: Vec::new(),
+    };
+    let compiled = resolve(setup, draft, &mut cx);
+    warnings.append(&mut cx.warnings);
+    let (log_files, temp_dirs) = (cx.log_files, cx.temp_dirs);
+    let Compiled { main, servers, places, endpoints } = compiled?;
+    Ok(Cycle {
+        main,
+        servers,
+        places,
+        endpoints,
+        evaluators: variables.into_evaluators(),
+        shared,
+        log_files: distinct(log_files),
+        temp_dirs: distinct(temp_dirs),
+    })
+}
+
+struct Compiled {
+    main: Main,
+    servers: Vec<Server>,
+    places: Vec<Place>,
+    endpoints: Vec<address::Endpoint>,
+}
+
+fn resolve(setup: &Setup, mut draft: Draft, cx: &mut Compile<'_>) -> Result<Compiled, Error> {
+    draft.http.inherit(&draft.main);
+    if draft.has_http {
+        draft.http.prepare(cx)?;
+    }
+    inherit(&mut draft);
+    let names = all_names(&draft.servers, cx)?;
+    let listens = draft.servers.iter().map(|it| listens(it, setup));
+    let servers: Vec<_> = listens.zip(names.iter().cloned()).collect();
+    let endpoints = address::gather(&servers, &mut cx.warnings)?;
+    let (places, tables) = places(setup, draft.places, &draft.servers, cx)?;
+    let servers = draft.servers.iter().zip(tables).map(|(server, locations)| Server {
+        name: server.names.first().map_or_else(String::new, |it| it.text.clone()),
+        place: server.place,
+        locations,
+    });
+    let servers = servers.collect();
+    let main = main(setup, draft.main.resolve(cx)?);
+    Ok(Compiled { main, servers, places, endpoints })
+}
+
+fn main(setup: &Setup, settings: Settings) -> Main {
+    let process = settings.process.expect("because the process module always resolves");
+    let pid = process.pid.as_ref().map_or_else(|| setup.pid.clone(), |it| setup.prefix.join(it));
+    Main { process, pid, error_log: error_log(setup, settings.error_log.as_ref()) }
+}
+
+/// Each place takes what it did not write from the one around it; an `if` takes the content handler too.
+fn inherit(draft: &mut Draft) {
+    for at in 0..draft.places.len() {
+        let (before, rest) = draft.places.split_at_mut(at);
+        let place = &mut rest[0];
+        let outer = place.parent.map_or(&draft.http, |parent| &before[parent as usize].options);
+        place.options.inherit(outer);
+        if matches!(place.kind, Kind::If | Kind::LimitExcept(_)) {
+            place.options.inherit_handler(outer);
+        }
+    }
+}
+
+fn listens(server: &ServerDraft, setup: &Setup) -> Vec<Listen> {
+    match server.listens.is_empty() {
+        true => vec![Listen::default_for(server.node.span, setup.privileged)],
+        false => server.listens.clone(),
+    }
+}
+
+fn all_names(servers: &[ServerDraft], cx: &mut Compile<'_>) -> Result<Vec<Vec<Name>>, Error> {
+    let hostname = foregate_net::sys::hostname();
+    servers.iter().map(|server| names(server, &hostname, cx)).collect()
+}
+
+fn names(server: &ServerDraft, hostname: &str, cx: &mut Compile<'_>) -> Result<Vec<Name>, Error> {
+    if server.names.is_empty() {
+        return Ok(vec![Name::Exact("".into())]);
+    }
+    let mut names = Vec::new();
+    for word in &server.names {
+        if word.text.contains('/') {
+            let what = format!("server name \"{word}\" has suspicious symbols");
+            cx.warn(Error::at(word.span, what).warn());
+        }
+        names.extend(Name::read(word, hostname, |pattern| cx.regex(pattern, true))?);
+    }
+    Ok(names)
+}
+
+/// Resolves every place and builds each server's table of locations.
+fn places(
+    setup: &Setup,
+    drafts: Vec<PlaceDraft>,
+    servers: &[ServerDraft],
+    cx: &mut Compile<'_>,
+) -> Result<(Vec<Place>, Vec<Locations>), Error> {
+    let mut places: Vec<Place> = Vec::with_capacity(drafts.len());
+    let mut entries: HashMap<u32, Vec<Entry>> = HashMap::new();
+    for (at, draft) in drafts.into_iter().enumerate() {
+        let at = at as u32;
+        cx.server_names = servers[draft.server as usize].names.iter().map(|it| it.text.clone()).collect();
+        let settings = draft.options.resolve(cx)?;
+        let error_log = error_log(setup, settings.error_log.as_ref());
+        let mut name = String::new();
+        match (draft.kind, draft.parent) {
+            (Kind::Location { modifier, path }, Some(parent)) => {
+                name = path.text.clone();
+                let redirects = settings.proxy.as_ref().is_some_and(|it| it.passes());
+                entries.entry(parent).or_default().push(Entry { place: at, modifier, path, redirects });
+            }
+            (Kind::LimitExcept(methods), Some(parent)) => {
+                places[parent as usize].limit_except = Some((methods, at));
+            }
+            _ => (),
+        }
+        places.push(Place { settings, limit_except: None, name, error_log });
+    }
+    let tables = servers.iter().map(|server| table(server.place, &mut entries, cx)).collect::<Result<_, _>>()?;
+    Ok((places, tables))
+}
+
+/// One location of a table that is being built.
+struct Entry {
+    place: u32,
+    modifier: Modifier,
+    path: Word,
+    redirects: bool,
+}
+
+fn table(
+    parent: u32,
+    entries: &mut HashMap<u32, Vec<Entry>>,
+    cx: &mut Compile<'_>,
+) -> Result<Locations, Error> {
+    let mut table = Locations::default();
+    for entry in entries.remove(&parent).unwrap_or_default() {
+        let Entry { place, modifier, path, redirects } = entry;
+        let new = match modifier {
+            Modifier::Exact => table.add_exact(path.bytes(), place),
+            Modifier::Prefix => table.add_prefix(path.bytes(), place, false, redirects),
+            Modifier::PrefixNoRegex => table.add_prefix(path.bytes(), place, true, redirects),
+            Modifier::Named => {
+                let name = path.bytes().strip_prefix(b"@").unwrap_or(path.bytes());
+                table.named.insert(name.into(), place).is_none()
+            }
+            Modifier::Regex | Modifier::RegexNoCase => {
+                let regex: Regex = cx.regex(&path, modifier == Modifier::RegexNoCase)?;
+                table.add_regex(regex, place);
+                true
+            }
+        };
+        if !new {
+            return Err(Error::at(path.span, format!("duplicate location \"{path}\"")));
+        }
+        if entries.contains_key(&place) {
+            table.nest(place, self::table(place, entries, cx)?);
+        }
+    }
+    table.finish();
+    Ok(table)
+}
+
+/// The error log of a place: its own, or the one that was given at the start.
+fn error_log(setup: &Setup, settings: Option<&foregate_modules::error_log::Settings>) -> ErrorLog {
+    match settings {
+        Some(settings) => settings.log.clone(),
+        None => ErrorLog::to_file(LogFile::of(&setup.prefix.join(&setup.error_log)), Level::Error),
+    }
+}
+
+fn distinct(mut paths: Vec<std::path::PathBuf>) -> Vec<std::path::PathBuf> {
+    let mut seen = std::collections::HashSet::new();
+    paths.retain(|path| seen.insert(path.clone()));
+    paths
+}

@@ -1,0 +1,149 @@
+//! One loaded configuration: compiled once, shared by every exchange that began under it, never changed.
+
+use std::any::Any;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use foregate_conf::{Error, Files, Source};
+use foregate_core::{ErrorLog, Evaluator, Household, Method, Shared};
+use foregate_modules::{Settings, process};
+
+use crate::address::Endpoint;
+use crate::assemble;
+use crate::locations::Locations;
+
+/// What is needed to load a configuration.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub conf: PathBuf,
+    /// `-p`: ends with a slash or not, as given.
+    pub prefix: PathBuf,
+    /// `-e`: where errors go unless the configuration says otherwise.
+    pub error_log: PathBuf,
+    /// `-g`.
+    pub globals: Vec<String>,
+    /// The built-in path of the pid file.
+    pub pid: PathBuf,
+    /// Started as root: the default port is 80.
+    pub privileged: bool,
+}
+
+/// A configuration that was loaded, and what there is to say about it.
+pub struct Loaded {
+    pub cycle: Cycle,
+    pub warnings: Vec<Error>,
+    pub sources: Vec<Source>,
+}
+
+/// A configuration that could not be loaded.
+pub struct LoadError {
+    pub error: Error,
+    pub warnings: Vec<Error>,
+    pub sources: Vec<Source>,
+}
+
+/// A compiled configuration.
+pub struct Cycle {
+    pub main: Main,
+    pub(crate) servers: Vec<Server>,
+    pub(crate) places: Vec<Place>,
+    pub endpoints: Vec<Endpoint>,
+    pub(crate) evaluators: Vec<Option<Evaluator>>,
+    pub(crate) shared: Shared,
+    pub(crate) log_files: Vec<PathBuf>,
+    pub(crate) temp_dirs: Vec<PathBuf>,
+}
+
+/// What the processes read.
+pub struct Main {
+    pub process: process::Settings,
+    pub pid: PathBuf,
+    pub error_log: ErrorLog,
+}
+
+pub(crate) struct Server {
+    pub(crate) name: String,
+    /// The place of what stands in the server and in no location.
+    pub(crate) place: u32,
+    pub(crate) locations: Locations,
+}
+
+/// A server's own level, a location, an `if` or a `limit_except`.
+pub(crate) struct Place {
+    pub(crate) settings: Settings,
+    /// Named locations are entered by name alone.
+    pub(crate) limit_except: Option<(Vec<Method>, u32)>,
+    /// What stands behind `location`, for logs and messages.
+    pub(crate) name: String,
+    pub(crate) error_log: ErrorLog,
+}
+
+/// Loads, checks and compiles a configuration. Nothing is opened but through `files`.
+pub fn load(setup: &Setup, files: &dyn Files, previous: Option<&Cycle>) -> Result<Loaded, LoadError> {
+    let tree = foregate_conf::load(&setup.conf, &setup.globals, files)
+        .map_err(|(error, sources)| LoadError { error, warnings: Vec::new(), sources })?;
+    let mut warnings = Vec::new();
+    match assemble::compile(setup, &tree.nodes, files, previous, &mut warnings) {
+        Ok(cycle) => Ok(Loaded { cycle, warnings, sources: tree.sources }),
+        Err(error) => Err(LoadError { error, warnings, sources: tree.sources }),
+    }
+}
+
+impl Cycle {
+    /// The log files that this configuration writes.
+    pub fn log_files(&self) -> &[PathBuf] {
+        &self.log_files
+    }
+
+    /// The folders for temporary files.
+    pub fn temp_dirs(&self) -> &[PathBuf] {
+        &self.temp_dirs
+    }
+
+    pub(crate) fn settings(&self, place: u32) -> &Settings {
+        &self.places[place as usize].settings
+    }
+
+    pub(crate) fn server(&self, server: u32) -> &Server {
+        &self.servers[server as usize]
+    }
+}
+
+/// The cycle as one thread holds it: cloning counts on this thread alone.
+pub struct Local {
+    pub cycle: Arc<Cycle>,
+}
+
+impl Local {
+    pub fn new(cycle: Arc<Cycle>) -> Rc<Self> {
+        Rc::new(Self { cycle })
+    }
+}
+
+impl Household for Local {
+    fn settings(&self, location: u32) -> &dyn Any {
+        self.cycle.settings(location)
+    }
+
+    fn evaluator(&self, slot: u32) -> Option<&Evaluator> {
+        self.cycle.evaluators.get(slot as usize)?.as_ref()
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.cycle.shared
+    }
+
+    fn error_log(&self, location: u32) -> &ErrorLog {
+        &self.cycle.places[location as usize].error_log
+    }
+
+    fn server_name(&self, server: u32) -> &str {
+        &self.cycle.servers[server as usize].name
+    }
+}
+
+/// The folder that relative paths of a configuration file's own kind start from.
+pub(crate) fn folder(conf: &Path) -> PathBuf {
+    conf.parent().map_or_else(PathBuf::new, Path::to_owned)
+}

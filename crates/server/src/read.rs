@@ -1,0 +1,260 @@
+//! Reads the nodes of a configuration into options, block by block.
+
+use foregate_conf::{Error, Modifier, Node, Word, location_args, parse_condition, suggest};
+use foregate_core::{Args, Block, Method, Scope, Variables, check};
+use foregate_modules::{Options, declare, directives, known};
+
+use crate::listen::Listen;
+
+/// A configuration read: what every block wrote, not yet inherited.
+#[derive(Default)]
+pub(crate) struct Draft {
+    pub(crate) main: Options,
+    pub(crate) http: Options,
+    pub(crate) has_http: bool,
+    pub(crate) servers: Vec<ServerDraft>,
+    /// Parents stand before their children.
+    pub(crate) places: Vec<PlaceDraft>,
+    pub(crate) warnings: Vec<Error>,
+}
+
+pub(crate) struct ServerDraft {
+    pub(crate) place: u32,
+    pub(crate) listens: Vec<Listen>,
+    pub(crate) names: Vec<Word>,
+    pub(crate) node: Node,
+}
+
+/// A block that requests can be in: a server, a location, an `if` or a `limit_except`.
+pub(crate) struct PlaceDraft {
+    pub(crate) options: Options,
+    /// `None` for servers: the http block is around them.
+    pub(crate) parent: Option<u32>,
+    pub(crate) server: u32,
+    pub(crate) kind: Kind,
+}
+
+pub(crate) enum Kind {
+    Server,
+    Location { modifier: Modifier, path: Word },
+    If,
+    /// The methods that stay outside of the block.
+    LimitExcept(Vec<Method>),
+}
+
+/// The blocks that the server itself reads, for messages about a wrong place.
+const STRUCTURE: [&str; 9] =
+    ["http", "events", "server", "location", "if", "limit_except", "listen", "server_name", "include"];
+
+impl Draft {
+    pub(crate) fn read(nodes: &[Node], variables: &mut Variables) -> Result<Self, Error> {
+        declare_all(nodes, variables)?;
+        let mut draft = Self::default();
+        let mut main = Options::default();
+        let mut seen_events = false;
+        for node in nodes {
+            match node.name.text.as_str() {
+                "http" => {
+                    check("http", node, true, Args::NONE, Block::Yes)?;
+                    if draft.has_http {
+                        return Err(Error::duplicate(node));
+                    }
+                    draft.has_http = true;
+                    draft.http(node)?;
+                }
+                "events" => {
+                    check("events", node, true, Args::NONE, Block::Yes)?;
+                    if std::mem::replace(&mut seen_events, true) {
+                        return Err(Error::duplicate(node));
+                    }
+                    for inside in node.body() {
+                        draft.plain(inside, Scope::EVENTS, &mut main)?;
+                    }
+                }
+                _ => draft.plain(node, Scope::MAIN, &mut main)?,
+            }
+        }
+        if !seen_events {
+            return Err(Error::plain("no \"events\" section in configuration").advise("add: events {}"));
+        }
+        draft.main = main;
+        Ok(draft)
+    }
+
+    fn http(&mut self, node: &Node) -> Result<(), Error> {
+        let mut options = Options::default();
+        for inside in node.body() {
+            match inside.name.text.as_str() {
+                "server" => self.server(inside)?,
+                _ => self.plain(inside, Scope::HTTP, &mut options)?,
+            }
+        }
+        self.http = options;
+        Ok(())
+    }
+
+    fn server(&mut self, node: &Node) -> Result<(), Error> {
+        check("server", node, true, Args::NONE, Block::Yes)?;
+        let server = self.servers.len() as u32;
+        let place = self.place(None, server, Kind::Server);
+        self.servers.push(ServerDraft { place, listens: Vec::new(), names: Vec::new(), node: node.clone() });
+        for inside in node.body() {
+            match inside.name.text.as_str() {
+                "listen" => {
+                    check("listen", inside, true, Args::AtLeast(1), Block::No)?;
+                    self.servers[server as usize].listens.extend(Listen::read(inside)?);
+                }
+                "server_name" => {
+                    check("server_name", inside, true, Args::AtLeast(1), Block::No)?;
+                    self.servers[server as usize].names.extend(inside.args.iter().cloned());
+                }
+                "if" => self.server_if(inside, place)?,
+                "location" => self.location(inside, place, server)?,
+                _ => self.in_place(inside, Scope::SERVER, place)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn location(&mut self, node: &Node, parent: u32, server: u32) -> Result<(), Error> {
+        check("location", node, true, Args::Between(1, 2), Block::Yes)?;
+        let (modifier, path) = location_args(node)?;
+        self.check_nesting(node, parent, modifier, &path)?;
+        let place = self.place(Some(parent), server, Kind::Location { modifier, path });
+        for inside in node.body() {
+            match inside.name.text.as_str() {
+                "if" => self.location_if(inside, place, server)?,
+                "limit_except" => self.limit_except(inside, place, server)?,
+                "location" => self.location(inside, place, server)?,
+                _ => self.in_place(inside, Scope::LOCATION, place)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What may stand in which location, as nginx words it.
+    fn check_nesting(&self, node: &Node, parent: u32, modifier: Modifier, path: &Word) -> Result<(), Error> {
+        let Kind::Location { modifier: outer, path: around } = &self.places[parent as usize].kind else {
+            return Ok(());
+        };
+        let fail = |what: &str| {
+            Err(Error::at(node.span, format!("location \"{path}\" {what} location \"{around}\"")))
+        };
+        match (outer, modifier) {
+            (Modifier::Exact, _) => fail("cannot be inside the exact"),
+            (Modifier::Named, _) => fail("cannot be inside the named"),
+            (_, Modifier::Named) => Err(Error::at(
+                node.span,
+                format!("named location \"{path}\" can be on the server level only"),
+            )),
+            (Modifier::Prefix | Modifier::PrefixNoRegex, Modifier::Regex | Modifier::RegexNoCase) => Ok(()),
+            (Modifier::Prefix | Modifier::PrefixNoRegex, _) if !path.bytes().starts_with(around.bytes()) => {
+                fail("is outside")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An `if` of a server: only its program counts.
+    fn server_if(&mut self, node: &Node, place: u32) -> Result<(), Error> {
+        check("if", node, true, Args::AtLeast(1), Block::Yes)?;
+        let condition = parse_condition(node)?;
+        let mut inside = Options::default();
+        for node in node.body() {
+            self.plain(node, Scope::SERVER_IF, &mut inside)?;
+        }
+        self.places[place as usize].options.rewrite.push_if(condition, &inside.rewrite, None);
+        Ok(())
+    }
+
+    /// An `if` of a location: a location of its own, entered by the program of the one around it.
+    fn location_if(&mut self, node: &Node, parent: u32, server: u32) -> Result<(), Error> {
+        check("if", node, true, Args::AtLeast(1), Block::Yes)?;
+        let condition = parse_condition(node)?;
+        let place = self.place(Some(parent), server, Kind::If);
+        for inside in node.body() {
+            self.in_place(inside, Scope::LOCATION_IF, place)?;
+        }
+        let inside = self.places[place as usize].options.rewrite.clone();
+        self.places[parent as usize].options.rewrite.push_if(condition, &inside, Some(place));
+        Ok(())
+    }
+
+    fn limit_except(&mut self, node: &Node, parent: u32, server: u32) -> Result<(), Error> {
+        check("limit_except", node, true, Args::AtLeast(1), Block::Yes)?;
+        let mut methods = Vec::new();
+        for word in &node.args {
+            let method = Method::named(&word.text)
+                .ok_or_else(|| Error::at(word.span, format!("invalid method \"{word}\"")))?;
+            methods.push(method);
+            if method == Method::Get {
+                methods.push(Method::Head);
+            }
+        }
+        let place = self.place(Some(parent), server, Kind::LimitExcept(methods));
+        for inside in node.body() {
+            self.in_place(inside, Scope::LIMIT_EXCEPT, place)?;
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, parent: Option<u32>, server: u32, kind: Kind) -> u32 {
+        self.places.push(PlaceDraft { options: Options::default(), parent, server, kind });
+        self.places.len() as u32 - 1
+    }
+
+    fn in_place(&mut self, node: &Node, scope: Scope, place: u32) -> Result<(), Error> {
+        let mut options = std::mem::take(&mut self.places[place as usize].options);
+        let done = self.plain(node, scope, &mut options);
+        self.places[place as usize].options = options;
+        done
+    }
+
+    /// A directive of a module, one that we know and do not have, or none at all.
+    fn plain(&mut self, node: &Node, scope: Scope, options: &mut Options) -> Result<(), Error> {
+        if options.set(node, scope)? {
+            return Ok(());
+        }
+        if STRUCTURE.contains(&node.name.text.as_str()) {
+            return Err(Error::not_allowed_here(node));
+        }
+        match known::judge(node, scope)? {
+            Some(warning) => {
+                self.warnings.push(warning);
+                Ok(())
+            }
+            None => Err(unknown(node)),
+        }
+    }
+}
+
+fn unknown(node: &Node) -> Error {
+    let error = Error::unknown_directive(node);
+    let ours = directives();
+    let names = ours.iter().map(|(_, name, _)| *name).chain(STRUCTURE).chain(known::names());
+    match suggest(&node.name.text, names) {
+        Some(near) => error.advise(format!("did you mean {near}?")),
+        None => error,
+    }
+}
+
+fn declare_all(nodes: &[Node], variables: &mut Variables) -> Result<(), Error> {
+    for node in nodes {
+        declare_one(node, variables)?;
+        declare_all(node.body(), variables)?;
+    }
+    Ok(())
+}
+
+/// The named groups of patterns that the server itself reads are variables too.
+fn declare_one(node: &Node, variables: &mut Variables) -> Result<(), Error> {
+    let regex = foregate_core::Regex::declare;
+    match node.name.text.as_str() {
+        "location" | "if" => node.args.iter().try_for_each(|word| regex(&word.text, word, variables)),
+        "server_name" => {
+            let patterns = node.args.iter().filter(|word| word.text.starts_with('~'));
+            patterns.into_iter().try_for_each(|word| regex(&word.text, word, variables))
+        }
+        _ => declare(node, variables),
+    }
+}
