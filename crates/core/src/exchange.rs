@@ -10,10 +10,9 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use foregate_net::{Addr, tls::Facts};
-use foregate_wire::Fields;
+use foregate_wire::{Fields, Method, h1::Version};
 
 use crate::error_log::{ErrorLog, Level};
-use crate::method::Method;
 use crate::module::Shared;
 use crate::notes::Notes;
 use crate::regex::Captures;
@@ -55,6 +54,8 @@ pub struct Exchange {
     pub uri: Vec<u8>,
     /// `$args`: the query string without its `?`.
     pub args: Vec<u8>,
+    /// Bytes of `uri` that the location's prefix covers; 0 in a regex location.
+    pub matched_prefix: usize,
     /// Whether `uri` still is what `target` says, so that it may be passed on as sent.
     pub target_holds: bool,
     /// A rewrite has changed `uri`: the location is looked for again.
@@ -163,27 +164,6 @@ pub struct Sent {
     pub chunked: bool,
     /// The answer went out whole (`$request_completion`).
     pub complete: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Version {
-    H09,
-    H10,
-    H11,
-    H2,
-    H3,
-}
-
-impl Version {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::H09 => "HTTP/0.9",
-            Self::H10 => "HTTP/1.0",
-            Self::H11 => "HTTP/1.1",
-            Self::H2 => "HTTP/2.0",
-            Self::H3 => "HTTP/3.0",
-        }
-    }
 }
 
 /// The client's connection: the same for all its exchanges.

@@ -8,7 +8,6 @@ mod exchange;
 mod flow;
 mod log_file;
 mod machine;
-mod method;
 mod module;
 mod notes;
 mod regex;
@@ -24,6 +23,7 @@ pub mod variable;
 pub use digits::{push_hex, push_number, push_seconds};
 pub use directive::{Args, Block, Directive, Read, check, duplicate};
 pub use error_log::{ErrorLog, Level};
+pub use foregate_wire::{Method, h1::Version};
 pub use exchange::{
     Client, Connection, Exchange, Household, Proxied, REDIRECTS_MAX, RequestBody, Sent, UpstreamFact,
     Version, addr_text, gone,
@@ -31,7 +31,6 @@ pub use exchange::{
 pub use flow::{Flow, Stop, stop};
 pub use log_file::LogFile;
 pub use machine::hostname;
-pub use method::Method;
 pub use module::{Compile, Module, Shared};
 pub use notes::Notes;
 pub use regex::{Captures, Regex, TooHard};

@@ -28,6 +28,8 @@ pub struct Reply {
     pub allow_ranges: bool,
     /// No body was given for this error: the server writes its own page, or `error_page` finds one.
     pub bare: bool,
+    /// An upstream's error that an `error_page` may take the place of (`proxy_intercept_errors`).
+    pub interceptable: bool,
     /// `Content-Type` is found by the extension of the URI (`types`, `default_type`).
     pub type_by_uri: bool,
     /// The connection must not be kept alive after this answer.

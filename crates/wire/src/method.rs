@@ -71,6 +71,14 @@ impl Method {
         })
     }
 
+    /// The method of that name in any case, for directives that name methods.
+    pub fn named(name: &str) -> Option<Method> {
+        match Method::of(name.to_ascii_uppercase().as_bytes()) {
+            Method::Other => None,
+            method => Some(method),
+        }
+    }
+
     /// Whether repeating the request is harmless: nginx counts all but POST, LOCK and PATCH as idempotent
     /// when it decides about another upstream.
     pub fn is_retried(self) -> bool {

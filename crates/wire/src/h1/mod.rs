@@ -38,6 +38,19 @@ pub enum Version {
     H3,
 }
 
+impl Version {
+    /// As `$server_protocol` writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Version::H09 => "HTTP/0.9",
+            Version::H10 => "HTTP/1.0",
+            Version::H11 => "HTTP/1.1",
+            Version::H2 => "HTTP/2.0",
+            Version::H3 => "HTTP/3.0",
+        }
+    }
+}
+
 /// A Content-Length: digits only, at most 2^63-1, the largest file offset.
 fn parse_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() {

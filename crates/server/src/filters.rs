@@ -1,0 +1,42 @@
+//! What happens to an answer before it is sent: the filters, in order.
+//!
+//! The order is nginx's: conditions are judged before fields are added, compression sees the final body, ranges are
+//! cut last.
+
+use foregate_core::{Exchange, Reply};
+use foregate_modules::{Settings, mime, not_modified, range, redirects};
+
+use crate::special::Challenge;
+
+/// Header filters; those that change the body put themselves around it.
+pub(crate) fn header_filters(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
+    own_fields(on, ex, reply);
+    if let Some(on) = &on.not_modified {
+        not_modified::filter(on, ex, reply);
+    }
+    if let Some(on) = &on.range {
+        range::filter(on, ex, reply);
+    }
+}
+
+/// What the server itself owes to an answer: its type and an absolute `Location`.
+fn own_fields(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
+    if reply.type_by_uri
+        && !reply.fields.contains(b"Content-Type")
+        && let Some(mime) = &on.mime
+    {
+        let content_type = mime::content_type(mime, &ex.uri);
+        if !content_type.is_empty() {
+            reply.fields.push(b"Content-Type", content_type);
+        }
+    }
+    if let Some(Challenge(challenge)) = ex.notes.take() {
+        reply.fields.set(b"WWW-Authenticate", &challenge);
+    }
+    if let Some(path) = reply.fields.get(b"Location").filter(|it| it.starts_with(b"/"))
+        && let Some(redirects) = &on.redirects
+        && let Some(url) = redirects::absolute(redirects, ex, path)
+    {
+        reply.fields.set(b"Location", &url);
+    }
+}

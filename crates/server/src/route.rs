@@ -1,0 +1,75 @@
+//! Finds the server by host and the location by path.
+
+use std::ops::ControlFlow::{Break, Continue};
+
+use foregate_core::{Exchange, Flow, Level, Reply, Stop, log};
+use foregate_modules::internal;
+use foregate_wire::uri;
+
+use crate::address::Address;
+use crate::cycle::Local;
+use crate::locations::Found;
+
+/// The server for the host that the client asked for; its level is where the exchange begins.
+pub(crate) fn find_server(local: &Local, address: &Address, ex: &mut Exchange) {
+    ex.server = address.names.find_for(ex).unwrap_or(address.default_server);
+    ex.location = local.cycle.server(ex.server).place;
+}
+
+/// The location for the URI, and the checks that come with it.
+pub(crate) fn find_location(local: &Local, ex: &mut Exchange) -> Flow {
+    ex.uri_changed = false;
+    ex.location_holds = true;
+    let server = local.cycle.server(ex.server);
+    match server.locations.find(ex) {
+        Ok(None) => {
+            ex.location = server.place;
+            ex.matched_prefix = 0;
+        }
+        Ok(Some(Found::Place { place, prefix_len })) => {
+            ex.location = place;
+            ex.matched_prefix = prefix_len;
+        }
+        Ok(Some(Found::Redirect { place })) => return add_slash(local, ex, place),
+        Err(_) => {
+            log!(ex, Level::Error, "pcre2_match() failed: match limit exceeded");
+            return Break(Stop::status(500));
+        }
+    }
+    let on = local.cycle.settings(ex.location);
+    if let Some(on) = &on.internal {
+        internal::check(on, ex)?;
+    }
+    let max = on.client.as_ref().map_or(0, |it| it.body_bytes_max);
+    match ex.body.length {
+        Some(length) if max > 0 && length > max && ex.body.exists() => {
+            log!(ex, Level::Error, "client intended to send too large body: {length} bytes");
+            Break(Stop::status(413))
+        }
+        _ => Continue(()),
+    }
+}
+
+/// `limit_except`: methods outside of its list have a place of their own.
+pub(crate) fn limit_except(local: &Local, ex: &mut Exchange) {
+    if let Some((methods, place)) = &local.cycle.places[ex.location as usize].limit_except
+        && !methods.contains(&ex.method)
+    {
+        ex.location = *place;
+    }
+}
+
+/// `/dir` where only `/dir/` is passed on: the client is told to ask for that.
+fn add_slash(local: &Local, ex: &mut Exchange, place: u32) -> Flow {
+    ex.location = place;
+    let name = local.cycle.places[place as usize].name.as_bytes();
+    let mut to = Vec::with_capacity(name.len() + ex.args.len() + 1);
+    uri::escape(name, uri::Escape::Uri, &mut to);
+    if !ex.args.is_empty() {
+        to.push(b'?');
+        to.extend_from_slice(&ex.args);
+    }
+    let mut reply = Reply::status(301);
+    reply.fields.push(b"Location", &to);
+    Break(reply.into())
+}

@@ -1,0 +1,65 @@
+//! The pages of errors and redirects that nobody else has written.
+
+use foregate_core::{Body, Exchange, Reply};
+use foregate_modules::{Settings, client::Tokens};
+use foregate_wire::{Buf, status};
+
+/// What we call ourselves, with and without the version.
+pub(crate) const NAME: &str = "foregate";
+pub(crate) const NAME_AND_VERSION: &str = concat!("foregate/", env!("CARGO_PKG_VERSION"));
+
+/// nginx's own codes for kinds of 400, which clients do not know.
+const HIDDEN: std::ops::RangeInclusive<u16> = 494..=497;
+
+/// After these the connection is not kept: what the client sends next may not be a request.
+pub(crate) fn breaks_keepalive(status: u16) -> bool {
+    matches!(status, 400 | 413 | 414 | 494..=497 | 500 | 501)
+}
+
+/// An error page taken for a 401 still asks for credentials.
+pub(crate) fn keep_challenge(ex: &mut Exchange, reply: &Reply) {
+    if let Some(challenge) = reply.fields.get(b"WWW-Authenticate") {
+        ex.notes.put(Challenge(challenge.into()));
+    }
+}
+
+/// A `WWW-Authenticate` that goes with the page.
+pub(crate) struct Challenge(pub(crate) Vec<u8>);
+
+/// Writes the page of a bare status.
+pub(crate) fn fill(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
+    let page = reply.status;
+    if HIDDEN.contains(&page) {
+        reply.status = 400;
+        reply.reason = None;
+    }
+    for name in [&b"Accept-Ranges"[..], b"Last-Modified", b"ETag", b"Content-Type", b"Content-Encoding"] {
+        reply.fields.remove(name);
+    }
+    reply.allow_ranges = false;
+    reply.mtime = None;
+    reply.length = None;
+    reply.type_by_uri = false;
+    let Some(title) = status::title(page) else {
+        reply.body = Body::Empty;
+        return;
+    };
+    let mut html = String::with_capacity(512);
+    let centred = format!("<center><h1>{title}</h1></center>\r\n");
+    html += &format!("<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n{centred}");
+    if let Some(detail) = status::detail(page) {
+        html += detail;
+    }
+    html += &format!("<hr><center>{}</center>\r\n</body>\r\n</html>\r\n", name(on, ex));
+    reply.fields.push(b"Content-Type", b"text/html");
+    reply.body = Body::Bytes(Buf::from_vec(html.into_bytes()));
+}
+
+/// What `server_tokens` lets us say of ourselves.
+pub(crate) fn name(on: &Settings, ex: &mut Exchange) -> String {
+    match on.client.as_ref().map(|it| &it.server_tokens) {
+        Some(Tokens::Off) => NAME.to_owned(),
+        Some(Tokens::Text(text)) => String::from_utf8_lossy(&text.fill_new(ex)).into_owned(),
+        _ => NAME_AND_VERSION.to_owned(),
+    }
+}
