@@ -26,7 +26,7 @@ pub use error_log::{ErrorLog, Level};
 pub use foregate_wire::{Method, h1::Version};
 pub use exchange::{
     Client, Connection, Exchange, Household, Proxied, REDIRECTS_MAX, RequestBody, Sent, UpstreamFact,
-    Version, addr_text, gone,
+    addr_text, gone,
 };
 pub use flow::{Flow, Stop, stop};
 pub use log_file::LogFile;

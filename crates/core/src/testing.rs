@@ -10,11 +10,10 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use foregate_net::Addr;
-use foregate_wire::Fields;
+use foregate_wire::{Fields, Method, h1::Version};
 
 use crate::error_log::{ErrorLog, Level, Lines, Sink, Target};
-use crate::exchange::{Client, Connection, Exchange, Household, REDIRECTS_MAX, RequestBody, Sent, Version};
-use crate::method::Method;
+use crate::exchange::{Client, Connection, Exchange, Household, REDIRECTS_MAX, RequestBody, Sent};
 use crate::module::Shared;
 use crate::notes::Notes;
 use crate::regex::Captures;
@@ -130,6 +129,7 @@ pub fn exchange_in(house: Rc<dyn Household>, request: &str) -> Exchange {
         body: body_of(body),
         uri: uri.into(),
         args: args.into(),
+        matched_prefix: 0,
         target_holds: true,
         uri_changed: false,
         location_holds: true,
