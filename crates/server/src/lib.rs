@@ -1,3 +1,20 @@
-//! server.
+//! Compiles a configuration and takes requests through it.
 
+mod address;
+mod assemble;
 pub mod bundle;
+mod connection;
+mod cycle;
+mod filters;
+mod listen;
+mod locations;
+mod names;
+mod phases;
+mod read;
+mod route;
+mod special;
+
+pub use address::{Address, Endpoint};
+pub use connection::Thread;
+pub use cycle::{Cycle, LoadError, Loaded, Local, Main, Setup, load};
+pub use listen::{Keepalive, Listen, Socket};

@@ -50,6 +50,14 @@ pub async fn serve(local: &Local, ex: &mut Exchange) -> Option<Reply> {
     }
 }
 
+/// The answer to a request that has ended before its phases: its page and the header filters.
+pub fn answer(local: &Local, ex: &mut Exchange, stop: Stop) -> Option<Reply> {
+    match stop {
+        Stop::Reply(reply) => Some(finish(local, ex, *reply)),
+        _ => None,
+    }
+}
+
 /// What the content phase answered, or why the phases ended before it.
 async fn phases(local: &Local, ex: &mut Exchange, begin: Begin) -> Flow<Reply> {
     if begin == Begin::PostRead {

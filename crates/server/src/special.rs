@@ -8,9 +8,6 @@ use foregate_wire::{Buf, status};
 pub(crate) const NAME: &str = "foregate";
 pub(crate) const NAME_AND_VERSION: &str = concat!("foregate/", env!("CARGO_PKG_VERSION"));
 
-/// nginx's own codes for kinds of 400, which clients do not know.
-const HIDDEN: std::ops::RangeInclusive<u16> = 494..=497;
-
 /// After these the connection is not kept: what the client sends next may not be a request.
 pub(crate) fn breaks_keepalive(status: u16) -> bool {
     matches!(status, 400 | 413 | 414 | 494..=497 | 500 | 501)
@@ -29,10 +26,8 @@ pub(crate) struct Challenge(pub(crate) Vec<u8>);
 /// Writes the page of a bare status.
 pub(crate) fn fill(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
     let page = reply.status;
-    if HIDDEN.contains(&page) {
-        reply.status = 400;
-        reply.reason = None;
-    }
+    reply.status = status::sent(page);
+    reply.reason = None;
     for name in [&b"Accept-Ranges"[..], b"Last-Modified", b"ETag", b"Content-Type", b"Content-Encoding"] {
         reply.fields.remove(name);
     }
@@ -40,19 +35,12 @@ pub(crate) fn fill(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
     reply.mtime = None;
     reply.length = None;
     reply.type_by_uri = false;
-    let Some(title) = status::title(page) else {
-        reply.body = Body::Empty;
-        return;
-    };
-    let mut html = String::with_capacity(512);
-    let centred = format!("<center><h1>{title}</h1></center>\r\n");
-    html += &format!("<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n{centred}");
-    if let Some(detail) = status::detail(page) {
-        html += detail;
+    let mut html = Vec::with_capacity(512);
+    reply.body = Body::Empty;
+    if status::page(page, &name(on, ex), &mut html) {
+        reply.fields.push(b"Content-Type", b"text/html");
+        reply.body = Body::Bytes(Buf::from_vec(html));
     }
-    html += &format!("<hr><center>{}</center>\r\n</body>\r\n</html>\r\n", name(on, ex));
-    reply.fields.push(b"Content-Type", b"text/html");
-    reply.body = Body::Bytes(Buf::from_vec(html.into_bytes()));
 }
 
 /// What `server_tokens` lets us say of ourselves.

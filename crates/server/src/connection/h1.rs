@@ -1,0 +1,510 @@
+//! HTTP/1 on one client connection: waits, reads a head, serves, answers, and again (RFC 9112).
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use foregate_core::{
+    Body, Connection, Exchange, Level, Method, Reply, RequestBody, Stop, Version, log,
+};
+use foregate_modules::{Settings, client, log as access_log};
+use foregate_net::clock::Deadline;
+use foregate_net::{Addr, Conn, clock};
+use foregate_wire::h1::{RequestError, RequestHead, RequestRules, parse_request};
+use foregate_wire::{Buf, Fields};
+
+use super::body::{BodyReader, BodyState};
+use super::response::{self, SendError};
+use super::{Counted, request};
+use crate::address::Address;
+use crate::cycle::{Cycle, Local};
+use crate::{phases, route};
+
+/// Empty lines before a request line that are passed over (RFC 9112, 2.2, asks for at least one).
+const DISCARD_BLOCKS_MAX: usize = 1024;
+
+/// One client's connection.
+pub(super) struct Client {
+    counted: Counted,
+    conn: Rc<Conn>,
+    facts: Rc<Connection>,
+    listener: Addr,
+    /// Read and not yet used: the beginning of the next request.
+    rest: Buf,
+    head: RequestHead,
+}
+
+/// What becomes of the connection after an exchange.
+enum Next {
+    Keep(Duration),
+    Close,
+    /// The client may still be sending: closing at once would lose it the answer.
+    Linger { total: Duration, between: Duration },
+}
+
+/// A head that could not be read.
+enum HeadError {
+    /// The client left between two requests, or before it sent anything.
+    Gone,
+    /// It left, or took too long, in the middle of a head.
+    Broken(u16),
+    Bad(RequestError),
+    /// 414 in the request line, 494 behind it.
+    TooLarge(u16),
+}
+
+impl Client {
+    pub(super) fn new(counted: Counted, conn: Rc<Conn>, facts: Rc<Connection>, listener: Addr, rest: Buf) -> Self {
+        Self { counted, conn, facts, listener, rest, head: RequestHead::new() }
+    }
+
+    /// The life of the connection. What waits between requests is small: the exchange is boxed while it lasts.
+    pub(super) async fn run(mut self) {
+        let mut wait = self.first_wait();
+        loop {
+            if self.rest.is_empty() && !self.wait_for_request(wait).await {
+                return;
+            }
+            let next = Box::pin(self.exchange()).await;
+            self.head = RequestHead::new();
+            match next {
+                Next::Keep(timeout) => wait = timeout,
+                Next::Close => return,
+                Next::Linger { total, between } => return self.linger(total, between).await,
+            }
+        }
+    }
+
+    fn first_wait(&self) -> Duration {
+        let local = self.counted.thread.local();
+        match self.address(&local.cycle) {
+            Some(address) => settings_of(&local, address).header_timeout,
+            None => Duration::ZERO,
+        }
+    }
+
+    /// Waits until there is something to read. `false`: the client left, time is over, or we are to leave.
+    async fn wait_for_request(&self, limit: Duration) -> bool {
+        let first = self.facts.requests.get() == 0;
+        let deadline = Deadline::new();
+        deadline.arm(limit);
+        let mut readable = pin!(self.conn.readable());
+        let number = self.counted.number;
+        let came = poll_fn(|cx| {
+            if let Poll::Ready(done) = readable.as_mut().poll(cx) {
+                return Poll::Ready(done.is_ok());
+            }
+            if deadline.poll_expired(cx).is_ready() {
+                return Poll::Ready(false);
+            }
+            match first {
+                true => Poll::Pending,
+                false => self.counted.thread.poll_draining(number, cx).map(|()| false),
+            }
+        });
+        let came = came.await;
+        self.counted.thread.not_idle(number);
+        came
+    }
+
+    /// The servers behind the address that the client reached, in this cycle. `None`: not listened on any more.
+    fn address<'a>(&self, cycle: &'a Cycle) -> Option<&'a Address> {
+        let endpoint = cycle.endpoints.iter().find(|it| it.addr == self.listener)?;
+        Some(endpoint.address(&self.facts.local))
+    }
+
+    /// One request and its answer.
+    async fn exchange(&mut self) -> Next {
+        let local = self.counted.thread.local();
+        let Some(address) = self.address(&local.cycle) else { return Next::Close };
+        let on = settings_of(&local, address);
+        let head = match self.read_head(on).await {
+            Ok(head) => head,
+            Err(HeadError::Gone) => return Next::Close,
+            Err(error) => return self.refuse(&local, address, error).await,
+        };
+        self.facts.requests.set(self.facts.requests.get() + 1);
+        let gate = Rc::new(Gate { conn: self.conn.clone() });
+        let mut ex = request::blank(local.clone(), self.facts.clone(), gate);
+        ex.head_bytes = head.len() as u64;
+        let filled = request::fill(&mut ex, &head, &self.head, on.merge_slashes);
+        route::find_server(&local, address, &mut ex);
+        drop(head);
+        if filled.is_err() {
+            log!(ex, Level::Info, "client sent invalid request");
+            return self.answer_bad(&local, ex, 400).await;
+        }
+        self.keepalive_rules(&local, &mut ex);
+        let body = self.take_body(&local, &mut ex);
+        self.log_dropped(&ex);
+        let reply = match self.check_method(&ex) {
+            Some(status) => phases::answer(&local, &mut ex, Stop::status(status)),
+            None => phases::serve(&local, &mut ex).await,
+        };
+        match reply {
+            Some(reply) => self.answer(&local, ex, reply, body).await,
+            None => {
+                ex.sent.status = 444;
+                self.log(&local, &mut ex);
+                Next::Close
+            }
+        }
+    }
+
+    fn check_method(&self, ex: &Exchange) -> Option<u16> {
+        match ex.method {
+            Method::Trace | Method::Connect => Some(405),
+            _ => None,
+        }
+    }
+
+    fn log_dropped(&self, ex: &Exchange) {
+        for _ in &self.head.dropped {
+            log!(ex, Level::Info, "client sent invalid header line");
+        }
+    }
+
+    /// Reads until a head is whole; gives its bytes.
+    async fn read_head(&mut self, on: &client::Settings) -> Result<Buf, HeadError> {
+        let rules = RequestRules {
+            underscores: on.underscores,
+            ignore_invalid: on.ignore_invalid,
+            fields_max: on.max_headers,
+        };
+        let mut gathered: Vec<u8> = Vec::new();
+        let mut bytes = std::mem::take(&mut self.rest);
+        let deadline = Deadline::new();
+        deadline.arm(on.header_timeout);
+        let mut discarded = 0;
+        loop {
+            let blank = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+            if gathered.is_empty() && blank > 0 {
+                bytes.advance(blank);
+                discarded += 1;
+                if discarded > DISCARD_BLOCKS_MAX {
+                    return Err(HeadError::Broken(400));
+                }
+            }
+            if !bytes.is_empty() {
+                if let Some(head) = self.try_head(on, &rules, &mut gathered, &mut bytes)? {
+                    self.rest = bytes;
+                    return Ok(head);
+                }
+            }
+            bytes = match deadline.within(self.conn.recv()).await {
+                Err(_) => return Err(HeadError::Broken(408)),
+                Ok(Ok(more)) if !more.is_empty() => more,
+                Ok(_) if gathered.is_empty() => return Err(HeadError::Gone),
+                Ok(_) => return Err(HeadError::Broken(400)),
+            };
+        }
+    }
+
+    /// Parses what has come so far. What is unfinished is copied, and the thread's block given back.
+    fn try_head(
+        &mut self,
+        on: &client::Settings,
+        rules: &RequestRules,
+        gathered: &mut Vec<u8>,
+        bytes: &mut Buf,
+    ) -> Result<Option<Buf>, HeadError> {
+        if gathered.is_empty() {
+            return match parse_request(bytes, rules, &mut self.head) {
+                Ok(Some(n)) => {
+                    let head = bytes.split_to(n);
+                    self.check_size(on, &head)?;
+                    Ok(Some(head))
+                }
+                Ok(None) => {
+                    gathered.extend_from_slice(bytes);
+                    *bytes = Buf::default();
+                    self.check_size(on, gathered).map(|()| None)
+                }
+                Err(error) => Err(self.bad(bytes, error)),
+            };
+        }
+        gathered.extend_from_slice(bytes);
+        let parsed = parse_request(gathered, rules, &mut self.head);
+        match parsed {
+            Ok(Some(n)) => {
+                self.check_size(on, &gathered[..n])?;
+                let mut whole = Buf::from_vec(std::mem::take(gathered));
+                let head = whole.split_to(n);
+                *bytes = whole;
+                Ok(Some(head))
+            }
+            Ok(None) => self.check_size(on, gathered).map(|()| None),
+            Err(error) => {
+                let whole = Buf::from_vec(std::mem::take(gathered));
+                Err(self.bad(&whole, error))
+            }
+        }
+    }
+
+    fn bad(&mut self, bytes: &[u8], error: RequestError) -> HeadError {
+        self.rest = Buf::copy_from(bytes);
+        HeadError::Bad(error)
+    }
+
+    /// A line may be as long as one large buffer, all lines together as all buffers.
+    fn check_size(&mut self, on: &client::Settings, bytes: &[u8]) -> Result<(), HeadError> {
+        if bytes.len() <= on.header_bytes {
+            return Ok(());
+        }
+        let (n_large, large) = on.large_buffers;
+        let line_max = large.max(on.header_bytes);
+        let too_large = |status, it: &mut Self| {
+            it.rest = Buf::copy_from(bytes);
+            Err(HeadError::TooLarge(status))
+        };
+        let mut lines = bytes.split_inclusive(|b| *b == b'\n');
+        if lines.next().is_some_and(|line| line.len() > line_max) {
+            return too_large(414, self);
+        }
+        let total_max = on.header_bytes + n_large * large;
+        if lines.any(|line| line.len() > line_max) || bytes.len() > total_max {
+            return too_large(494, self);
+        }
+        Ok(())
+    }
+
+    /// A head that is none: answered with a page of the default server, then closed.
+    async fn refuse(&mut self, local: &Rc<Local>, address: &Address, error: HeadError) -> Next {
+        let gate = Rc::new(Gate { conn: self.conn.clone() });
+        let mut ex = request::blank(local.clone(), self.facts.clone(), gate);
+        self.facts.requests.set(self.facts.requests.get() + 1);
+        ex.server = address.default_server;
+        ex.location = local.cycle.server(ex.server).place;
+        ex.keepalive = false;
+        let bytes = std::mem::take(&mut self.rest);
+        ex.version = self.head.version;
+        ex.method = self.head.method;
+        ex.method_name = self.head.method_name.of(&bytes).to_vec();
+        ex.line = self.head.line.of(&bytes).to_vec();
+        let status = match error {
+            HeadError::Gone => return Next::Close,
+            HeadError::Broken(status) => {
+                let what = if status == 408 { "client timed out" } else { "client prematurely closed connection" };
+                log!(ex, Level::Info, "{what} while reading client request headers");
+                ex.sent.status = status;
+                self.log(local, &mut ex);
+                return Next::Close;
+            }
+            HeadError::Bad(error) => {
+                let text = error.text(&bytes);
+                log!(ex, Level::Info, "{} while reading client request", String::from_utf8_lossy(&text));
+                error.status()
+            }
+            HeadError::TooLarge(status) => {
+                let what = if status == 414 { "URI" } else { "header line" };
+                log!(ex, Level::Info, "client sent too long {what} while reading client request headers");
+                status
+            }
+        };
+        if ex.version == Version::H09 {
+            ex.version = Version::H10;
+        }
+        self.answer_bad(local, ex, status).await
+    }
+
+    async fn answer_bad(&mut self, local: &Rc<Local>, mut ex: Exchange, status: u16) -> Next {
+        ex.keepalive = false;
+        match phases::answer(local, &mut ex, Stop::status(status)) {
+            Some(reply) => self.answer(local, ex, reply, None).await,
+            None => Next::Close,
+        }
+    }
+
+    /// Whether the client and our limits let the connection live on.
+    fn keepalive_rules(&self, local: &Local, ex: &mut Exchange) {
+        let on = client_settings(local.cycle.settings(ex.location));
+        ex.keepalive = self.head.keeps_alive()
+            && self.facts.requests.get() < on.keepalive_requests
+            && clock::now().duration_since(self.facts.started) < on.keepalive_time
+            && !on.keepalive_timeout.is_zero()
+            && !self.counted.thread.draining.get();
+    }
+
+    fn take_body(&mut self, local: &Local, ex: &mut Exchange) -> Option<Rc<RefCell<BodyState>>> {
+        if !self.head.has_body() {
+            ex.body.length = self.head.content_length;
+            return None;
+        }
+        let on = client_settings(local.cycle.settings(ex.location));
+        let length = self.head.content_length.filter(|_| !self.head.chunked);
+        let rest = std::mem::take(&mut self.rest);
+        let expects = self.head.expect_continue && ex.version >= Version::H11;
+        let conn = self.conn.clone();
+        let body = BodyState::new(conn, length, rest, expects, on.body_timeout, on.body_bytes_max);
+        let body = Rc::new(RefCell::new(body));
+        let source = Some(Box::new(BodyReader(body.clone())) as Box<dyn foregate_core::Source>);
+        ex.body = RequestBody { source, length, ..RequestBody::default() };
+        Some(body)
+    }
+
+    /// Sends the answer, logs it, and decides what becomes of the connection.
+    async fn answer(
+        &mut self,
+        local: &Rc<Local>,
+        mut ex: Exchange,
+        mut reply: Reply,
+        body: Option<Rc<RefCell<BodyState>>>,
+    ) -> Next {
+        let on = local.cycle.settings(ex.location);
+        let unread = body.as_ref().is_some_and(|it| !it.borrow().is_over());
+        if reply.close || unread && body.as_ref().is_some_and(|it| it.borrow().still_expects()) {
+            ex.keepalive = false;
+        }
+        if self.counted.thread.draining.get() {
+            ex.keepalive = false;
+        }
+        if matches!(reply.body, Body::Tunnel(_))
+            && let Body::Tunnel(tunnel) = std::mem::take(&mut reply.body)
+        {
+            return self.tunnel(local, ex, reply, tunnel, body).await;
+        }
+        let sent = response::send(&self.conn, on, &mut ex, reply).await;
+        if let Err(error) = &sent {
+            log_send_error(&ex, error);
+        }
+        let keepalive = ex.keepalive;
+        self.log(local, &mut ex);
+        drop(ex);
+        match sent {
+            Ok(()) => self.after(on, keepalive, body).await,
+            Err(SendError::Slow) if client_settings(on).reset_timedout => {
+                self.conn.set_linger_reset();
+                Next::Close
+            }
+            Err(_) => Next::Close,
+        }
+    }
+
+    /// The answer is out: the rest of the body is discarded before the next request can be read.
+    async fn after(&mut self, on: &Settings, keepalive: bool, body: Option<Rc<RefCell<BodyState>>>) -> Next {
+        let on = client_settings(on);
+        let mut clean = true;
+        if let Some(body) = body {
+            clean = self.discard(&body, on, keepalive).await;
+            self.rest = body.borrow_mut().take_rest();
+        }
+        if clean && keepalive {
+            return Next::Keep(on.keepalive_timeout);
+        }
+        let lingers = match on.lingering {
+            client::Lingering::Off => false,
+            client::Lingering::Always => true,
+            client::Lingering::On => !clean || !self.rest.is_empty(),
+        };
+        match lingers {
+            true => Next::Linger { total: on.lingering_time, between: on.lingering_timeout },
+            false => Next::Close,
+        }
+    }
+
+    /// Reads what is left of a body and forgets it. `false`: it did not end.
+    async fn discard(&self, body: &RefCell<BodyState>, on: &client::Settings, keepalive: bool) -> bool {
+        if body.borrow().has_failed() || body.borrow().still_expects() {
+            return false;
+        }
+        if body.borrow().is_over() {
+            return true;
+        }
+        if !keepalive {
+            return false;
+        }
+        body.borrow_mut().set_bytes_max(0);
+        body.borrow_mut().set_timeout(on.lingering_timeout);
+        let drain = async {
+            loop {
+                match poll_fn(|cx| body.borrow_mut().poll_next(cx)).await {
+                    Ok(Some(_)) => (),
+                    Ok(None) => return true,
+                    Err(_) => return false,
+                }
+            }
+        };
+        clock::timeout(on.lingering_time, drain).await.unwrap_or(false)
+    }
+
+    /// Says that no more will come, and reads until the client has understood.
+    async fn linger(&self, total: Duration, between: Duration) {
+        self.conn.shutdown_write();
+        let drain = async {
+            loop {
+                match clock::timeout(between, self.conn.recv()).await {
+                    Ok(Ok(bytes)) if !bytes.is_empty() => (),
+                    _ => return,
+                }
+            }
+        };
+        _ = clock::timeout(total, drain).await;
+    }
+
+    /// After a 101 the connection belongs to the tunnel.
+    async fn tunnel(
+        &mut self,
+        local: &Rc<Local>,
+        mut ex: Exchange,
+        reply: Reply,
+        tunnel: Box<dyn foregate_core::Tunnel>,
+        body: Option<Rc<RefCell<BodyState>>>,
+    ) -> Next {
+        let on = local.cycle.settings(ex.location);
+        let mut early = std::mem::take(&mut self.rest);
+        if let Some(body) = body {
+            early = body.borrow_mut().take_rest();
+        }
+        if response::send(&self.conn, on, &mut ex, reply).await.is_ok() {
+            let carried = tunnel.run(self.conn.clone(), early).await;
+            ex.sent.body_bytes = carried.to_client_bytes;
+            ex.sent.bytes += carried.to_client_bytes;
+            ex.head_bytes += carried.from_client_bytes;
+        }
+        self.log(local, &mut ex);
+        Next::Close
+    }
+
+    fn log(&self, local: &Local, ex: &mut Exchange) {
+        if let Some(on) = &local.cycle.settings(ex.location).log {
+            access_log::write(on, ex);
+        }
+    }
+}
+
+fn log_send_error(ex: &Exchange, error: &SendError) {
+    let what = match error {
+        SendError::Slow => "client timed out (110: Connection timed out)",
+        SendError::Client => "client prematurely closed connection",
+        SendError::Body => return,
+    };
+    log!(ex, Level::Info, "{what} while sending response to client");
+}
+
+fn settings_of<'a>(local: &'a Local, address: &Address) -> &'a client::Settings {
+    client_settings(local.cycle.settings(local.cycle.server(address.default_server).place))
+}
+
+fn client_settings(on: &Settings) -> &client::Settings {
+    on.client.as_ref().expect("because the client module always resolves")
+}
+
+/// The client's side of an exchange, for the modules.
+struct Gate {
+    conn: Rc<Conn>,
+}
+
+impl foregate_core::Client for Gate {
+    fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.conn.poll_hangup(cx)
+    }
+
+    fn send_interim<'a>(&'a self, status: u16, fields: &'a Fields) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
+        let mut out = Vec::new();
+        response::interim(status, fields, &mut out);
+        Box::pin(async move { _ = self.conn.send_all(&out).await })
+    }
+}

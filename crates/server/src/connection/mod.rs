@@ -1,0 +1,189 @@
+//! From an accepted socket to exchanges and back: one thread's share of the connections.
+
+mod body;
+mod h1;
+mod request;
+mod response;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use foregate_core::{Connection, Level, Proxied};
+use foregate_net::{Addr, Conn, Listener, Stream, clock, runtime};
+
+use crate::cycle::{Cycle, Local};
+
+/// After accept failed for want of descriptors or memory, the listener rests this long, as nginx's does.
+const ACCEPT_REST: Duration = Duration::from_millis(500);
+
+/// One worker thread: its listeners, its connections and the cycle that new exchanges begin under.
+pub struct Thread {
+    local: RefCell<Rc<Local>>,
+    listeners: RefCell<HashMap<Addr, runtime::Task>>,
+    draining: Cell<bool>,
+    connections: Cell<usize>,
+    /// Woken when draining begins: the tasks of idle connections, by number.
+    idle: RefCell<HashMap<u64, Waker>>,
+    /// Woken when the last connection ends.
+    emptied: RefCell<Option<Waker>>,
+}
+
+/// Counts connections over all threads: `*96` in the error log, `$connection`.
+static NUMBER: AtomicU64 = AtomicU64::new(1);
+
+impl Thread {
+    pub fn new(cycle: Arc<Cycle>) -> Rc<Self> {
+        Rc::new(Self {
+            local: RefCell::new(Local::new(cycle)),
+            listeners: RefCell::default(),
+            draining: Cell::new(false),
+            connections: Cell::new(0),
+            idle: RefCell::default(),
+            emptied: RefCell::default(),
+        })
+    }
+
+    /// Accepts on this socket until [`Thread::forget`] or [`Thread::drain`].
+    pub fn listen(self: &Rc<Self>, addr: Addr, fd: OwnedFd) -> io::Result<()> {
+        let listener = Listener::from_fd(fd)?;
+        let task = runtime::spawn(accept(self.clone(), listener, addr.clone()));
+        self.listeners.borrow_mut().insert(addr, task);
+        Ok(())
+    }
+
+    /// Stops accepting at this address; connections that came in there live on.
+    pub fn forget(&self, addr: &Addr) {
+        if let Some(task) = self.listeners.borrow_mut().remove(addr) {
+            task.abort();
+        }
+    }
+
+    /// New exchanges, on old connections too, begin under this cycle.
+    pub fn adopt(&self, cycle: Arc<Cycle>) {
+        *self.local.borrow_mut() = Local::new(cycle);
+    }
+
+    /// Stops accepting, closes idle connections, and lets the others finish what they are at.
+    pub fn drain(&self) {
+        for (_, task) in self.listeners.borrow_mut().drain() {
+            task.abort();
+        }
+        self.draining.set(true);
+        for (_, waker) in self.idle.borrow_mut().drain() {
+            waker.wake();
+        }
+    }
+
+    /// Ready once no connection is left.
+    pub fn poll_empty(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.connections.get() == 0 {
+            return Poll::Ready(());
+        }
+        *self.emptied.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    pub fn n_connections(&self) -> usize {
+        self.connections.get()
+    }
+
+    fn local(&self) -> Rc<Local> {
+        self.local.borrow().clone()
+    }
+
+    /// Ready once draining has begun; only for connections that are idle.
+    fn poll_draining(&self, number: u64, cx: &mut Context<'_>) -> Poll<()> {
+        if self.draining.get() {
+            return Poll::Ready(());
+        }
+        self.idle.borrow_mut().insert(number, cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn not_idle(&self, number: u64) {
+        self.idle.borrow_mut().remove(&number);
+    }
+}
+
+/// Counts a connection while it lives.
+struct Counted {
+    thread: Rc<Thread>,
+    number: u64,
+}
+
+impl Counted {
+    fn new(thread: &Rc<Thread>) -> Self {
+        thread.connections.set(thread.connections.get() + 1);
+        Self { thread: thread.clone(), number: NUMBER.fetch_add(1, Relaxed) }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.thread.not_idle(self.number);
+        self.thread.connections.set(self.thread.connections.get() - 1);
+        if self.thread.connections.get() == 0
+            && let Some(waker) = self.thread.emptied.borrow_mut().take()
+        {
+            waker.wake();
+        }
+    }
+}
+
+async fn accept(thread: Rc<Thread>, listener: Listener, addr: Addr) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let max = thread.local().cycle.main.process.connections;
+                if thread.connections.get() >= max {
+                    let log = thread.local();
+                    let text = format!("{max} worker_connections are not enough");
+                    log.cycle.main.error_log.write(Level::Alert, &text);
+                    continue;
+                }
+                let counted = Counted::new(&thread);
+                runtime::spawn(serve(counted, stream, addr.clone()));
+            }
+            Err(error) => {
+                let text = format!("accept4() failed ({})", foregate_net::sys::errno_text(&error));
+                thread.local().cycle.main.error_log.write(Level::Crit, &text);
+                clock::sleep(ACCEPT_REST).await;
+            }
+        }
+    }
+}
+
+/// What was learned before the first request.
+struct Arrival {
+    conn: Conn,
+    proxied: Option<Proxied>,
+    /// Bytes read behind a PROXY protocol header.
+    rest: foregate_wire::Buf,
+}
+
+async fn serve(counted: Counted, stream: Stream, addr: Addr) {
+    let local = counted.thread.local();
+    let Some(endpoint) = local.cycle.endpoints.iter().find(|it| it.addr == addr) else { return };
+    let address = endpoint.address(stream.local_addr());
+    let (proxy_protocol, ssl) = (address.proxy_protocol, address.ssl);
+    _ = (proxy_protocol, ssl);
+    let arrival = Arrival { conn: Conn::Plain(stream), proxied: None, rest: Default::default() };
+    drop(local);
+    let facts = Rc::new(Connection {
+        number: counted.number,
+        peer: arrival.conn.peer_addr().clone(),
+        local: arrival.conn.local_addr().clone(),
+        proxied: arrival.proxied,
+        tls: arrival.conn.tls().cloned(),
+        requests: Cell::new(0),
+        started: clock::now(),
+    });
+    h1::Client::new(counted, Rc::new(arrival.conn), facts, addr, arrival.rest).run().await;
+}

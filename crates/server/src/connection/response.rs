@@ -1,0 +1,466 @@
+//! An answer onto an HTTP/1 connection: the head, the body in its framing, at the rate that is allowed.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use foregate_core::{Body, BodyError, Exchange, FileSlice, Level, Method, Part, Reply, Source, Version, log, time};
+use foregate_modules::{Settings, client};
+use foregate_net::{Conn, clock};
+use foregate_wire::h1::{LAST_CHUNK, chunk_header};
+use foregate_wire::{Buf, Fields, status};
+
+use crate::special;
+
+/// Bodies up to this size are copied behind the head, so that one plain write sends both.
+const COPIED_BYTES_MAX: usize = 16 << 10;
+/// With a rate limit, no single write is larger than this.
+const LIMITED_WRITE_BYTES_MAX: usize = 16 << 10;
+
+/// Why an answer could not be sent whole. The connection ends in each case.
+#[derive(Debug)]
+pub(super) enum SendError {
+    /// The client went away.
+    Client,
+    /// The client did not take anything for `send_timeout`.
+    Slow,
+    /// The body broke off; it has been logged.
+    Body,
+}
+
+/// How the end of the body is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    None,
+    Length(u64),
+    Chunked,
+    /// The connection's end is the body's.
+    Close,
+}
+
+/// Sends the answer. What was sent stands in `ex.sent`.
+pub(super) async fn send(
+    conn: &Conn,
+    on: &Settings,
+    ex: &mut Exchange,
+    reply: Reply,
+) -> Result<(), SendError> {
+    let client = on.client.as_ref().expect("because the client module always resolves");
+    let framing = framing(ex, &reply, client);
+    let mut out = Vec::with_capacity(1024);
+    if ex.version != Version::H09 {
+        head(on, ex, &reply, framing, &mut out);
+    }
+    ex.sent.head_bytes = out.len() as u64;
+    ex.sent.status = reply.status;
+    ex.sent.chunked = framing == Framing::Chunked;
+    ex.sent.content_length = reply.content_length();
+    let limit = rate(client, ex);
+    let mut sender = Sender { conn, timeout: client.send_timeout, limit, bytes: 0 };
+    let Reply { fields, body, .. } = reply;
+    ex.sent.fields = fields;
+    let done = match framing {
+        Framing::None => sender.all(&out).await,
+        _ => send_body(&mut sender, ex, out, body, framing).await,
+    };
+    ex.sent.bytes = sender.bytes;
+    ex.sent.complete = done.is_ok();
+    done
+}
+
+async fn send_body(
+    sender: &mut Sender<'_>,
+    ex: &mut Exchange,
+    mut out: Vec<u8>,
+    body: Body,
+    framing: Framing,
+) -> Result<(), SendError> {
+    match body {
+        Body::Empty | Body::Tunnel(_) => {
+            end(framing, None, &mut out);
+            sender.all(&out).await
+        }
+        Body::Bytes(bytes) if framing != Framing::Chunked => {
+            ex.sent.body_bytes = bytes.len() as u64;
+            sender.head_and(out, &bytes).await
+        }
+        Body::File(slice) if framing != Framing::Chunked => {
+            sender.all(&out).await?;
+            sender.file(ex, slice).await
+        }
+        Body::Parts(parts) if framing != Framing::Chunked => {
+            sender.all(&out).await?;
+            for part in parts {
+                match part {
+                    Part::Bytes(bytes) => {
+                        ex.sent.body_bytes += bytes.len() as u64;
+                        sender.all(&bytes).await?;
+                    }
+                    Part::File(slice) => sender.file(ex, slice).await?,
+                }
+            }
+            Ok(())
+        }
+        body => sender.stream(ex, out, body.into_source(), framing).await,
+    }
+}
+
+fn framing(ex: &mut Exchange, reply: &Reply, client: &client::Settings) -> Framing {
+    let bodyless = reply.status < 200 || matches!(reply.status, 204 | 304);
+    if bodyless || ex.method == Method::Head {
+        return Framing::None;
+    }
+    if let Some(length) = reply.content_length() {
+        return Framing::Length(length);
+    }
+    if ex.version >= Version::H11 && client.chunked {
+        return Framing::Chunked;
+    }
+    ex.keepalive = false;
+    Framing::Close
+}
+
+/// The head, its own fields in nginx's order.
+fn head(on: &Settings, ex: &mut Exchange, reply: &Reply, framing: Framing, out: &mut Vec<u8>) {
+    status_line(reply, out);
+    let fields = &reply.fields;
+    match fields.get(b"Server") {
+        Some(server) => field(b"Server", server, out),
+        None => {
+            let name = special::name(on, ex);
+            if !name.is_empty() {
+                field(b"Server", name.as_bytes(), out);
+            }
+        }
+    }
+    match fields.get(b"Date") {
+        Some(date) => field(b"Date", date, out),
+        None => {
+            out.extend_from_slice(b"Date: ");
+            time::http((clock::unix_ms() / 1000) as i64, out);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+    let bodyless = reply.status < 200 || matches!(reply.status, 204 | 304);
+    if let Some(content_type) = fields.get(b"Content-Type").filter(|_| reply.status != 204) {
+        field(b"Content-Type", content_type, out);
+    }
+    if let Some(length) = reply.content_length().filter(|_| !bodyless) {
+        out.extend_from_slice(b"Content-Length: ");
+        decimal(length, out);
+        out.extend_from_slice(b"\r\n");
+    }
+    for name in [&b"Last-Modified"[..], b"Location"] {
+        if let Some(value) = fields.get(name) {
+            field(name, value, out);
+        }
+    }
+    if framing == Framing::Chunked {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    connection_fields(on, ex, reply, out);
+    for (name, value) in fields.iter().filter(|(name, _)| !is_ours(name)) {
+        field(name, value, out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn status_line(reply: &Reply, out: &mut Vec<u8>) {
+    if reply.status == 200 && reply.reason.is_none() {
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        return;
+    }
+    out.extend_from_slice(b"HTTP/1.1 ");
+    let sent = reply.status;
+    out.extend_from_slice(&[b'0' + (sent / 100 % 10) as u8, b'0' + (sent / 10 % 10) as u8, b'0' + (sent % 10) as u8]);
+    match (&reply.reason, status::reason(sent)) {
+        (Some(reason), _) => {
+            out.push(b' ');
+            out.extend_from_slice(reason);
+        }
+        (None, Some(reason)) => {
+            out.push(b' ');
+            out.extend_from_slice(reason.as_bytes());
+        }
+        (None, None) => (),
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn connection_fields(on: &Settings, ex: &Exchange, reply: &Reply, out: &mut Vec<u8>) {
+    if reply.status == 101 {
+        out.extend_from_slice(b"Connection: upgrade\r\n");
+        return;
+    }
+    if !ex.keepalive {
+        out.extend_from_slice(b"Connection: close\r\n");
+        return;
+    }
+    out.extend_from_slice(b"Connection: keep-alive\r\n");
+    if let Some(said) = on.client.as_ref().and_then(|it| it.keepalive_said) {
+        out.extend_from_slice(b"Keep-Alive: timeout=");
+        decimal(said.as_secs(), out);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Fields that `head` writes itself.
+fn is_ours(name: &[u8]) -> bool {
+    let own: &[&[u8]] = match name.len() {
+        4 => &[b"date"],
+        6 => &[b"server"],
+        8 => &[b"location"],
+        10 => &[b"connection"],
+        12 => &[b"content-type"],
+        13 => &[b"last-modified"],
+        14 => &[b"content-length"],
+        17 => &[b"transfer-encoding"],
+        _ => return false,
+    };
+    own.iter().any(|it| name.eq_ignore_ascii_case(it))
+}
+
+fn field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn decimal(mut n: u64, out: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (n % 10) as u8;
+        n /= 10;
+        if n == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+fn end(framing: Framing, trailers: Option<Fields>, out: &mut Vec<u8>) {
+    if framing != Framing::Chunked {
+        return;
+    }
+    match trailers {
+        None => out.extend_from_slice(LAST_CHUNK),
+        Some(trailers) => {
+            out.extend_from_slice(b"0\r\n");
+            for (name, value) in trailers.iter() {
+                field(name, value, out);
+            }
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+/// The head of an interim response.
+pub(super) fn interim(status: u16, fields: &Fields, out: &mut Vec<u8>) {
+    let reply = Reply { status, ..Reply::default() };
+    status_line(&reply, out);
+    for (name, value) in fields.iter() {
+        field(name, value, out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// What `limit_rate` allows.
+struct Rate {
+    bytes_per_s: u64,
+    /// Bytes that go out at full speed first.
+    after: u64,
+    started: std::time::Instant,
+}
+
+fn rate(on: &client::Settings, ex: &mut Exchange) -> Option<Rate> {
+    if on.limit_rate.is_none() && ex.limit_rate.is_none() {
+        return None;
+    }
+    let number = |template: &Option<foregate_core::Template>, ex: &mut Exchange| {
+        let text = template.as_ref().map(|it| it.fill_new(ex)).unwrap_or_default();
+        foregate_conf::value::size(&String::from_utf8_lossy(&text)).unwrap_or(0)
+    };
+    let bytes_per_s = ex.limit_rate.unwrap_or_else(|| number(&on.limit_rate, ex));
+    let after = ex.limit_rate_after.unwrap_or_else(|| number(&on.limit_rate_after, ex));
+    (bytes_per_s > 0).then(|| Rate { bytes_per_s, after, started: clock::now() })
+}
+
+/// Writes to the client, counting and within its times.
+struct Sender<'a> {
+    conn: &'a Conn,
+    timeout: Duration,
+    limit: Option<Rate>,
+    bytes: u64,
+}
+
+impl Sender<'_> {
+    async fn head_and(&mut self, mut out: Vec<u8>, body: &[u8]) -> Result<(), SendError> {
+        if body.len() <= COPIED_BYTES_MAX || self.limit.is_some() {
+            out.extend_from_slice(body);
+            return self.all(&out).await;
+        }
+        self.vectored(&[&out, body]).await
+    }
+
+    async fn all(&mut self, mut bytes: &[u8]) -> Result<(), SendError> {
+        while !bytes.is_empty() {
+            let n = self.allowed(bytes.len()).await;
+            let sent = clock::timeout(self.timeout, self.conn.send_all(&bytes[..n])).await;
+            settle(sent)?;
+            self.bytes += n as u64;
+            bytes = &bytes[n..];
+        }
+        Ok(())
+    }
+
+    async fn vectored(&mut self, slices: &[&[u8]]) -> Result<(), SendError> {
+        if self.limit.is_some() {
+            for slice in slices {
+                self.all(slice).await?;
+            }
+            return Ok(());
+        }
+        settle(clock::timeout(self.timeout, self.conn.send_vectored_all(slices)).await)?;
+        self.bytes += slices.iter().map(|it| it.len() as u64).sum::<u64>();
+        Ok(())
+    }
+
+    async fn file(&mut self, ex: &mut Exchange, mut slice: FileSlice) -> Result<(), SendError> {
+        while !slice.is_empty() {
+            let n = self.allowed(usize::try_from(slice.len()).unwrap_or(usize::MAX)).await as u64;
+            let mut at = slice.start;
+            let sent = clock::timeout(self.timeout, self.conn.sendfile(&slice.file, &mut at, n)).await;
+            let done = at - slice.start;
+            self.bytes += done;
+            ex.sent.body_bytes += done;
+            slice.start = at;
+            settle(sent)?;
+        }
+        Ok(())
+    }
+
+    /// Pulls a source and sends what comes, framed. While the client is blocked the source may read ahead.
+    async fn stream(
+        &mut self,
+        ex: &mut Exchange,
+        mut out: Vec<u8>,
+        mut source: Box<dyn Source>,
+        framing: Framing,
+    ) -> Result<(), SendError> {
+        loop {
+            let next = match poll_now(&mut *source) {
+                Poll::Ready(next) => next,
+                Poll::Pending => {
+                    self.all(&out).await?;
+                    out.clear();
+                    foregate_core::next(&mut *source).await
+                }
+            };
+            match next {
+                Ok(Some(bytes)) => {
+                    ex.sent.body_bytes += bytes.len() as u64;
+                    self.chunk(&mut out, &bytes, framing, &mut *source).await?;
+                }
+                Ok(None) => {
+                    end(framing, source.trailers(), &mut out);
+                    self.all(&out).await?;
+                    return check_length(ex, framing);
+                }
+                Err(error) => {
+                    if error == BodyError::File {
+                        log!(ex, Level::Alert, "reading a body from its file failed while sending to client");
+                    }
+                    return Err(SendError::Body);
+                }
+            }
+        }
+    }
+
+    /// Sends what waits in `out` and one piece of the body in its framing.
+    async fn chunk(
+        &mut self,
+        out: &mut Vec<u8>,
+        bytes: &Buf,
+        framing: Framing,
+        source: &mut dyn Source,
+    ) -> Result<(), SendError> {
+        let mut tail: &[u8] = b"";
+        if framing == Framing::Chunked {
+            chunk_header(bytes.len(), out);
+            tail = b"\r\n";
+        }
+        if bytes.len() <= COPIED_BYTES_MAX || self.limit.is_some() {
+            out.extend_from_slice(bytes);
+            out.extend_from_slice(tail);
+            self.ahead(out, source).await?;
+            out.clear();
+            return Ok(());
+        }
+        if !out.is_empty() {
+            self.all(out).await?;
+            out.clear();
+        }
+        self.ahead(bytes, source).await?;
+        out.extend_from_slice(tail);
+        Ok(())
+    }
+
+    /// As `all`; while the client is blocked the source reads ahead.
+    async fn ahead(&mut self, mut bytes: &[u8], source: &mut dyn Source) -> Result<(), SendError> {
+        while !bytes.is_empty() {
+            let n = self.allowed(bytes.len()).await;
+            let conn = self.conn;
+            let send = poll_fn(|cx| {
+                let sent = conn.poll_send(cx, &bytes[..n]);
+                if sent.is_pending() {
+                    source.poll_ahead(cx);
+                }
+                sent
+            });
+            let n = settle(clock::timeout(self.timeout, send).await)?;
+            self.bytes += n as u64;
+            bytes = &bytes[n..];
+        }
+        Ok(())
+    }
+
+    /// How many of `want` bytes may go out now; waits until at least one may.
+    async fn allowed(&mut self, want: usize) -> usize {
+        let Some(limit) = &self.limit else { return want };
+        loop {
+            let elapsed_ms = clock::now().duration_since(limit.started).as_millis() as u64;
+            let allowed = limit.after + limit.bytes_per_s.saturating_mul(elapsed_ms / 1000 + 1);
+            if allowed > self.bytes {
+                return want.min((allowed - self.bytes) as usize).min(LIMITED_WRITE_BYTES_MAX);
+            }
+            let wait_ms = (self.bytes - allowed + 1) * 1000 / limit.bytes_per_s + 1;
+            clock::sleep(Duration::from_millis(wait_ms)).await;
+        }
+    }
+}
+
+/// Polls once without waiting: is anything there already?
+fn poll_now(source: &mut dyn Source) -> Poll<Result<Option<Buf>, BodyError>> {
+    source.poll_next(&mut Context::from_waker(std::task::Waker::noop()))
+}
+
+/// A body that is shorter than its `Content-Length` has said cannot be mended.
+fn check_length(ex: &Exchange, framing: Framing) -> Result<(), SendError> {
+    match framing {
+        Framing::Length(length) if ex.sent.body_bytes != length => Err(SendError::Body),
+        _ => Ok(()),
+    }
+}
+
+fn settle<T>(sent: Result<io::Result<T>, clock::Elapsed>) -> Result<T, SendError> {
+    match sent {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(_)) => Err(SendError::Client),
+        Err(_) => Err(SendError::Slow),
+    }
+}
+
