@@ -23,12 +23,12 @@ pub mod variable;
 pub use digits::{push_hex, push_number, push_seconds};
 pub use directive::{Args, Block, Directive, Read, check, duplicate};
 pub use error_log::{ErrorLog, Level};
-pub use foregate_wire::{Method, h1::Version};
 pub use exchange::{
     Client, Connection, Exchange, Household, Proxied, REDIRECTS_MAX, RequestBody, Sent, UpstreamFact,
     addr_text, gone,
 };
 pub use flow::{Flow, Stop, stop};
+pub use foregate_wire::{Method, h1::Version};
 pub use log_file::LogFile;
 pub use machine::hostname;
 pub use module::{Compile, Module, Shared};

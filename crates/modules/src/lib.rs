@@ -10,10 +10,14 @@ mod registry;
 mod testing;
 
 registry::modules! {
+    client,
+    errors,
+    internal,
     mime,
     process,
+    redirects,
+    rewrite,
     variables,
-
 }
 
 /// The settings that hold where an exchange is now.

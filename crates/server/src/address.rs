@@ -1,7 +1,7 @@
 //! From the `listen` lines of all servers to the sockets of the cycle and the servers behind each address.
 
 use foregate_conf::Error;
-use foregate_net::Addr;
+use foregate_net::{Addr, KeepAlive, ListenSpec};
 
 use crate::listen::{Listen, Socket};
 use crate::names::{Name, Names};
@@ -26,6 +26,28 @@ pub struct Address {
 }
 
 impl Endpoint {
+    /// What the socket is like, for opening it.
+    pub fn spec(&self) -> ListenSpec {
+        let socket = &self.socket;
+        let mut spec = ListenSpec::new(self.addr.clone());
+        if let Some(backlog) = socket.backlog {
+            spec.backlog = backlog;
+        }
+        spec.reuseport = socket.reuseport;
+        spec.ipv6only = socket.ipv6only.unwrap_or(spec.ipv6only);
+        spec.recv_buffer_bytes = socket.rcvbuf.map(|n| n as usize);
+        spec.send_buffer_bytes = socket.sndbuf.map(|n| n as usize);
+        spec.deferred = socket.deferred;
+        spec.fastopen = socket.fastopen;
+        spec.keepalive = socket.keepalive.map(|it| KeepAlive {
+            on: it.on,
+            idle: it.idle,
+            interval: it.interval,
+            probes: it.count,
+        });
+        spec
+    }
+
     /// The servers for a connection that came in at this local address.
     pub fn address(&self, local: &Addr) -> &Address {
         let found = self.specific.iter().find(|(addr, _)| addr == local);
@@ -71,7 +93,12 @@ pub(crate) fn gather(
     Ok(endpoints(drafts))
 }
 
-fn add(drafts: &mut Vec<Draft>, listen: &Listen, server: u32, warnings: &mut Vec<Error>) -> Result<(), Error> {
+fn add(
+    drafts: &mut Vec<Draft>,
+    listen: &Listen,
+    server: u32,
+    warnings: &mut Vec<Error>,
+) -> Result<(), Error> {
     let fail = |what: String| Err(Error::at(listen.span, what));
     let Some(draft) = drafts.iter_mut().find(|it| it.addr == listen.addr) else {
         drafts.push(Draft {
@@ -115,7 +142,8 @@ fn add(drafts: &mut Vec<Draft>, listen: &Listen, server: u32, warnings: &mut Vec
 /// One socket for each wildcard takes the connections of the specific addresses on its port too, unless one of
 /// them has socket options of its own.
 fn endpoints(drafts: Vec<Draft>) -> Vec<Endpoint> {
-    let wildcards: Vec<_> = drafts.iter().filter(|it| is_wildcard(&it.addr)).map(|it| it.addr.clone()).collect();
+    let wildcards: Vec<_> =
+        drafts.iter().filter(|it| is_wildcard(&it.addr)).map(|it| it.addr.clone()).collect();
     let covered = |draft: &Draft| {
         !is_wildcard(&draft.addr) && !draft.socket.bind && wildcards.iter().any(|it| covers(it, &draft.addr))
     };
@@ -127,7 +155,8 @@ fn endpoints(drafts: Vec<Draft>) -> Vec<Endpoint> {
     let mut endpoints: Vec<_> = outer.into_iter().map(endpoint).collect();
     for draft in inner {
         let addr = draft.addr.clone();
-        if let Some(around) = endpoints.iter_mut().find(|it| is_wildcard(&it.addr) && covers(&it.addr, &addr)) {
+        if let Some(around) = endpoints.iter_mut().find(|it| is_wildcard(&it.addr) && covers(&it.addr, &addr))
+        {
             around.specific.push((addr, draft.into()));
         }
     }

@@ -85,7 +85,7 @@ fn resolve(setup: &Setup, mut draft: Draft, cx: &mut Compile<'_>) -> Result<Comp
 fn main(setup: &Setup, settings: Settings) -> Main {
     let process = settings.process.expect("because the process module always resolves");
     let pid = process.pid.as_ref().map_or_else(|| setup.pid.clone(), |it| setup.prefix.join(it));
-    Main { process, pid, error_log: error_log(setup, settings.error_log.as_ref()) }
+    Main { process, pid, error_log: error_log(setup, None) }
 }
 
 /// Each place takes what it did not write from the one around it; an `if` takes the content handler too.
@@ -109,7 +109,7 @@ fn listens(server: &ServerDraft, setup: &Setup) -> Vec<Listen> {
 }
 
 fn all_names(servers: &[ServerDraft], cx: &mut Compile<'_>) -> Result<Vec<Vec<Name>>, Error> {
-    let hostname = foregate_net::sys::hostname();
+    let hostname = foregate_core::hostname().to_owned();
     servers.iter().map(|server| names(server, &hostname, cx)).collect()
 }
 
@@ -141,12 +141,12 @@ fn places(
         let at = at as u32;
         cx.server_names = servers[draft.server as usize].names.iter().map(|it| it.text.clone()).collect();
         let settings = draft.options.resolve(cx)?;
-        let error_log = error_log(setup, settings.error_log.as_ref());
+        let error_log = error_log(setup, None);
         let mut name = String::new();
         match (draft.kind, draft.parent) {
             (Kind::Location { modifier, path }, Some(parent)) => {
                 name = path.text.clone();
-                let redirects = settings.proxy.as_ref().is_some_and(|it| it.passes());
+                let redirects = false;
                 entries.entry(parent).or_default().push(Entry { place: at, modifier, path, redirects });
             }
             (Kind::LimitExcept(methods), Some(parent)) => {
@@ -156,7 +156,8 @@ fn places(
         }
         places.push(Place { settings, limit_except: None, name, error_log });
     }
-    let tables = servers.iter().map(|server| table(server.place, &mut entries, cx)).collect::<Result<_, _>>()?;
+    let tables =
+        servers.iter().map(|server| table(server.place, &mut entries, cx)).collect::<Result<_, _>>()?;
     Ok((places, tables))
 }
 
@@ -179,7 +180,7 @@ fn table(
         let new = match modifier {
             Modifier::Exact => table.add_exact(path.bytes(), place),
             Modifier::Prefix => table.add_prefix(path.bytes(), place, false, redirects),
-            Modifier::PrefixNoRegex => table.add_prefix(path.bytes(), place, true, redirects),
+            Modifier::NoRegex => table.add_prefix(path.bytes(), place, true, redirects),
             Modifier::Named => {
                 let name = path.bytes().strip_prefix(b"@").unwrap_or(path.bytes());
                 table.named.insert(name.into(), place).is_none()
@@ -202,9 +203,9 @@ fn table(
 }
 
 /// The error log of a place: its own, or the one that was given at the start.
-fn error_log(setup: &Setup, settings: Option<&foregate_modules::error_log::Settings>) -> ErrorLog {
+fn error_log(setup: &Setup, settings: Option<&ErrorLog>) -> ErrorLog {
     match settings {
-        Some(settings) => settings.log.clone(),
+        Some(settings) => settings.clone(),
         None => ErrorLog::to_file(LogFile::of(&setup.prefix.join(&setup.error_log)), Level::Error),
     }
 }

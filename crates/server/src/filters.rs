@@ -4,19 +4,13 @@
 //! cut last.
 
 use foregate_core::{Exchange, Reply};
-use foregate_modules::{Settings, mime, not_modified, range, redirects};
+use foregate_modules::{Settings, mime, redirects};
 
 use crate::special::Challenge;
 
 /// Header filters; those that change the body put themselves around it.
 pub(crate) fn header_filters(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
     own_fields(on, ex, reply);
-    if let Some(on) = &on.not_modified {
-        not_modified::filter(on, ex, reply);
-    }
-    if let Some(on) = &on.range {
-        range::filter(on, ex, reply);
-    }
 }
 
 /// What the server itself owes to an answer: its type and an absolute `Location`.

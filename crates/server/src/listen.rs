@@ -117,9 +117,14 @@ impl Socket {
             "sndbuf" => self.sndbuf = Some(value::size(text).ok_or_else(|| bad("sndbuf"))?),
             "fastopen" => self.fastopen = Some(text.parse().map_err(|_| bad("fastopen"))?),
             "ipv6only" => self.ipv6only = Some(value::flag(text).ok_or_else(|| bad("ipv6only flags"))?),
-            "so_keepalive" => self.keepalive = Some(keepalive(text).ok_or_else(|| bad("so_keepalive value:"))?),
+            "so_keepalive" => {
+                self.keepalive = Some(keepalive(text).ok_or_else(|| bad("so_keepalive value:"))?)
+            }
             "setfib" | "accept_filter" => {
-                return Err(Error::at(word.span, format!("{name} is not supported on this platform, ignored")));
+                return Err(Error::at(
+                    word.span,
+                    format!("{name} is not supported on this platform, ignored"),
+                ));
             }
             _ => return Err(invalid(word)),
         }
@@ -147,8 +152,12 @@ fn keepalive(text: &str) -> Option<Keepalive> {
         None | Some("") => None,
         Some(text) => Some(text.parse().ok()?),
     };
-    (idle.is_some() || interval.is_some() || count.is_some())
-        .then_some(Keepalive { on: true, idle, interval, count })
+    (idle.is_some() || interval.is_some() || count.is_some()).then_some(Keepalive {
+        on: true,
+        idle,
+        interval,
+        count,
+    })
 }
 
 /// Every address that the first argument names.

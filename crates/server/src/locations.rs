@@ -6,14 +6,14 @@ use foregate_core::{Exchange, Regex, TooHard};
 
 /// The locations of a server, or those nested in a location.
 #[derive(Default)]
-pub struct Locations {
+pub(crate) struct Locations {
     exact: HashMap<Box<[u8]>, u32>,
     /// Sorted by path; the cost of a look-up grows with the logarithm of their number.
     prefixes: Vec<Prefix>,
     regexes: Vec<(Regex, u32)>,
     /// Whether any prefix redirects.
     redirects: bool,
-    pub named: HashMap<Box<[u8]>, u32>,
+    pub(crate) named: HashMap<Box<[u8]>, u32>,
     /// Places with locations of their own, by place.
     nested: HashMap<u32, Locations>,
 }
@@ -31,7 +31,7 @@ struct Prefix {
 
 /// What was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
+pub(crate) enum Found {
     /// A place, and how many bytes of the path its prefix covers (0 for a regex).
     Place { place: u32, prefix_len: usize },
     /// The path with a slash behind it has a place that passes requests on.
@@ -39,11 +39,11 @@ pub enum Found {
 }
 
 impl Locations {
-    pub fn add_exact(&mut self, path: &[u8], place: u32) -> bool {
+    pub(crate) fn add_exact(&mut self, path: &[u8], place: u32) -> bool {
         self.exact.insert(path.into(), place).is_none()
     }
 
-    pub fn add_prefix(&mut self, path: &[u8], place: u32, decides: bool, redirects: bool) -> bool {
+    pub(crate) fn add_prefix(&mut self, path: &[u8], place: u32, decides: bool, redirects: bool) -> bool {
         let path: Box<[u8]> = path.into();
         let redirects = redirects && path.ends_with(b"/");
         self.redirects |= redirects;
@@ -56,16 +56,16 @@ impl Locations {
         }
     }
 
-    pub fn add_regex(&mut self, regex: Regex, place: u32) {
+    pub(crate) fn add_regex(&mut self, regex: Regex, place: u32) {
         self.regexes.push((regex, place));
     }
 
-    pub fn nest(&mut self, place: u32, inner: Locations) {
+    pub(crate) fn nest(&mut self, place: u32, inner: Locations) {
         self.nested.insert(place, inner);
     }
 
     /// Links each prefix to the one it begins with. Called once, when all are in.
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         let mut open: Vec<usize> = Vec::new();
         for at in 0..self.prefixes.len() {
             while let Some(last) = open.last() {
@@ -81,7 +81,7 @@ impl Locations {
 
     /// Exact, then the longest prefix; unless that one decides, the first regex of the innermost nest that
     /// matches; else the prefix.
-    pub fn find(&self, ex: &mut Exchange) -> Result<Option<Found>, TooHard> {
+    pub(crate) fn find(&self, ex: &mut Exchange) -> Result<Option<Found>, TooHard> {
         let path = std::mem::take(&mut ex.uri);
         let found = self.find_path(ex, &path).map(|(found, _)| found);
         ex.uri = path;

@@ -57,8 +57,12 @@ impl Name {
             return Ok(vec![Self::Exact(bare.clone()), Self::Suffix(bare)]);
         }
         let name = match (text.strip_prefix("*."), text.strip_suffix(".*")) {
-            (Some(suffix), None) if !suffix.is_empty() && !suffix.contains('*') => Self::Suffix(suffix.into()),
-            (None, Some(prefix)) if !prefix.is_empty() && !prefix.contains('*') => Self::Prefix(prefix.into()),
+            (Some(suffix), None) if !suffix.is_empty() && !suffix.contains('*') => {
+                Self::Suffix(suffix.into())
+            }
+            (None, Some(prefix)) if !prefix.is_empty() && !prefix.contains('*') => {
+                Self::Prefix(prefix.into())
+            }
             (None, None) if !text.contains('*') => Self::Exact(text.into()),
             _ => return Err(invalid()),
         };
@@ -142,7 +146,10 @@ impl Names {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.suffixes.is_empty() && self.prefixes.is_empty() && self.regexes.is_empty()
+        self.exact.is_empty()
+            && self.suffixes.is_empty()
+            && self.prefixes.is_empty()
+            && self.regexes.is_empty()
     }
 }
 

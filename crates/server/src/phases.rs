@@ -6,7 +6,7 @@
 use std::ops::ControlFlow::{Break, Continue};
 
 use foregate_core::{Exchange, Flow, Level, REDIRECTS_MAX, Reply, Stop, log};
-use foregate_modules::{Settings, errors, files, proxy, realip, rewrite, stub_status};
+use foregate_modules::{Settings, errors, rewrite};
 
 use crate::cycle::Local;
 use crate::{filters, route, special};
@@ -23,7 +23,7 @@ enum Begin {
 }
 
 /// Takes a request through the phases and its answer through the header filters. `None`: close without an answer.
-pub async fn serve(local: &Local, ex: &mut Exchange) -> Option<Reply> {
+pub(crate) async fn serve(local: &Local, ex: &mut Exchange) -> Option<Reply> {
     ex.redirects_left = REDIRECTS_MAX;
     let mut begin = Begin::PostRead;
     loop {
@@ -51,7 +51,7 @@ pub async fn serve(local: &Local, ex: &mut Exchange) -> Option<Reply> {
 }
 
 /// The answer to a request that has ended before its phases: its page and the header filters.
-pub fn answer(local: &Local, ex: &mut Exchange, stop: Stop) -> Option<Reply> {
+pub(crate) fn answer(local: &Local, ex: &mut Exchange, stop: Stop) -> Option<Reply> {
     match stop {
         Stop::Reply(reply) => Some(finish(local, ex, *reply)),
         _ => None,
@@ -84,9 +84,7 @@ fn on<'a>(local: &'a Local, ex: &Exchange) -> &'a Settings {
 }
 
 fn post_read_phase(on: &Settings, ex: &mut Exchange) {
-    if let Some(on) = &on.realip {
-        realip::apply(on, ex);
-    }
+    _ = (on, &ex);
 }
 
 fn server_rewrite_phase(local: &Local, ex: &mut Exchange) -> Flow {
@@ -117,9 +115,7 @@ fn rewrite_phase(local: &Local, ex: &mut Exchange) -> Flow<bool> {
 }
 
 fn preaccess_phase(on: &Settings, ex: &mut Exchange) -> Flow {
-    if let Some(on) = &on.realip {
-        realip::apply(on, ex);
-    }
+    _ = (on, &ex);
     Continue(())
 }
 
@@ -129,23 +125,13 @@ async fn access_phase(on: &Settings, ex: &mut Exchange) -> Flow {
 }
 
 fn precontent_phase(on: &Settings, ex: &mut Exchange) -> Flow {
-    if let Some(on) = &on.files {
-        files::try_files(on, ex)?;
-    }
+    _ = (on, ex);
     Continue(())
 }
 
 async fn content_phase(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
-    if let Some(on) = &on.proxy {
-        return proxy::run(on, ex).await;
-    }
-    if let Some(on) = &on.stub_status {
-        return stub_status::serve(on, ex);
-    }
-    match &on.files {
-        Some(on) => files::serve(on, ex),
-        None => Break(Stop::status(404)),
-    }
+    _ = (on, ex);
+    Break(Stop::status(404))
 }
 
 /// `Err`: the error has a page, which is to be served instead.
@@ -187,7 +173,11 @@ fn finish(local: &Local, ex: &mut Exchange, mut reply: Reply) -> Reply {
 fn redirect(ex: &mut Exchange, uri: Vec<u8>, args: Vec<u8>) -> Result<Begin, Reply> {
     if !spend_redirect(ex) {
         let to = String::from_utf8_lossy(&uri);
-        log!(ex, Level::Error, "rewrite or internal redirection cycle while internally redirecting to \"{to}\"");
+        log!(
+            ex,
+            Level::Error,
+            "rewrite or internal redirection cycle while internally redirecting to \"{to}\""
+        );
         return Err(circled(ex));
     }
     ex.uri = uri;
@@ -200,7 +190,11 @@ fn redirect(ex: &mut Exchange, uri: Vec<u8>, args: Vec<u8>) -> Result<Begin, Rep
 fn named(local: &Local, ex: &mut Exchange, name: &[u8]) -> Result<Begin, Reply> {
     let text = String::from_utf8_lossy(name);
     if !spend_redirect(ex) {
-        log!(ex, Level::Error, "rewrite or internal redirection cycle while redirect to named location \"@{text}\"");
+        log!(
+            ex,
+            Level::Error,
+            "rewrite or internal redirection cycle while redirect to named location \"@{text}\""
+        );
         return Err(circled(ex));
     }
     let Some(place) = local.cycle.server(ex.server).locations.named.get(name) else {

@@ -36,7 +36,10 @@ pub(crate) struct PlaceDraft {
 
 pub(crate) enum Kind {
     Server,
-    Location { modifier: Modifier, path: Word },
+    Location {
+        modifier: Modifier,
+        path: Word,
+    },
     If,
     /// The methods that stay outside of the block.
     LimitExcept(Vec<Method>),
@@ -147,8 +150,8 @@ impl Draft {
                 node.span,
                 format!("named location \"{path}\" can be on the server level only"),
             )),
-            (Modifier::Prefix | Modifier::PrefixNoRegex, Modifier::Regex | Modifier::RegexNoCase) => Ok(()),
-            (Modifier::Prefix | Modifier::PrefixNoRegex, _) if !path.bytes().starts_with(around.bytes()) => {
+            (Modifier::Prefix | Modifier::NoRegex, Modifier::Regex | Modifier::RegexNoCase) => Ok(()),
+            (Modifier::Prefix | Modifier::NoRegex, _) if !path.bytes().starts_with(around.bytes()) => {
                 fail("is outside")
             }
             _ => Ok(()),
@@ -218,13 +221,9 @@ impl Draft {
         if STRUCTURE.contains(&node.name.text.as_str()) {
             return Err(Error::not_allowed_here(node));
         }
-        match known::judge(node, scope)? {
-            Some(warning) => {
-                self.warnings.push(warning);
-                Ok(())
-            }
-            None => Err(unknown(node)),
-        }
+        let Some(known) = known::find(&node.name) else { return Err(unknown(node)) };
+        self.warnings.extend(known.judge(node, scope)?);
+        Ok(())
     }
 }
 

@@ -41,7 +41,6 @@ pub struct Options {
     limit_rate_after: Option<Word>,
     msie_padding: Option<bool>,
     msie_refresh: Option<bool>,
-    allow_connect: Option<bool>,
     pool_size: Option<u64>,
 }
 

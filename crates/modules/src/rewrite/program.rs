@@ -151,7 +151,8 @@ impl Rewrite {
     fn redirect(&self, status: u16, logs: bool, ex: &mut Exchange) -> Stop {
         let written = self.fill_quoted(&self.path, ex);
         let mut to = Vec::new();
-        uri::unescape_redirect(&written, &mut to);
+        let read = uri::unescape(&written, uri::Unescape::Redirect, &mut to);
+        to.extend_from_slice(&written[read..]);
         if self.keep_args && !ex.args.is_empty() {
             to.push(if to.contains(&b'?') { b'&' } else { b'?' });
             to.extend_from_slice(&ex.args);

@@ -5,7 +5,9 @@ use std::io;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use foregate_core::{Body, BodyError, Exchange, FileSlice, Level, Method, Part, Reply, Source, Version, log, time};
+use foregate_core::{
+    Body, BodyError, Exchange, FileSlice, Level, Method, Part, Reply, Source, Version, log, time,
+};
 use foregate_modules::{Settings, client};
 use foregate_net::{Conn, clock};
 use foregate_wire::h1::{LAST_CHUNK, chunk_header};
@@ -173,7 +175,11 @@ fn status_line(reply: &Reply, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(b"HTTP/1.1 ");
     let sent = reply.status;
-    out.extend_from_slice(&[b'0' + (sent / 100 % 10) as u8, b'0' + (sent / 10 % 10) as u8, b'0' + (sent % 10) as u8]);
+    out.extend_from_slice(&[
+        b'0' + (sent / 100 % 10) as u8,
+        b'0' + (sent / 10 % 10) as u8,
+        b'0' + (sent % 10) as u8,
+    ]);
     match (&reply.reason, status::reason(sent)) {
         (Some(reason), _) => {
             out.push(b' ');
@@ -463,4 +469,3 @@ fn settle<T>(sent: Result<io::Result<T>, clock::Elapsed>) -> Result<T, SendError
         Err(_) => Err(SendError::Slow),
     }
 }
-
