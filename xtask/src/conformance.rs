@@ -88,7 +88,7 @@ impl Asked {
     /// The files to run: those named, those listed, or all there are.
     fn names(&self, list: &BTreeSet<String>) -> Result<Vec<String>, String> {
         if !self.names.is_empty() {
-            return Ok(self.names.clone());
+            return Ok(BTreeSet::from_iter(self.names.clone()).into_iter().collect());
         }
         if self.listed {
             return Ok(list.iter().cloned().collect());
@@ -123,7 +123,7 @@ fn lines(names: &BTreeSet<String>) -> String {
 }
 
 /// The server under test: FOREGATE_BIN, or a debug build made now.
-fn build() -> Result<PathBuf, String> {
+pub(crate) fn build() -> Result<PathBuf, String> {
     if let Some(binary) = std::env::var_os("FOREGATE_BIN") {
         return Ok(PathBuf::from(binary));
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::scratch::Scratch;
 
-/// A file that takes longer hangs; the slowest of the suite takes some 30 s on two busy cores.
+/// A file that takes longer hangs; the slowest of the suite takes some 50 s on two busy cores.
 const FILE_TIMEOUT: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(20);
 

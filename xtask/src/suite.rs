@@ -1,6 +1,6 @@
 //! `xtask test`: everything that must be green, in the order that fails soonest; one command for people and for CI.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::{conformance, packages};
@@ -33,8 +33,13 @@ pub(crate) fn run(args: Vec<String>) -> Result<(), String> {
     } else {
         println!("licences and advisories: not run (cargo deny is not installed)");
     }
-    step("server", cargo(&["build", "--package", "foregate"]));
-    step("tests", cargo(&["test", "--workspace", "--no-fail-fast"]));
+    match conformance::build() {
+        Ok(binary) => step("tests", cargo_with(&["test", "--workspace", "--no-fail-fast"], Some(&binary))),
+        Err(why) => {
+            eprintln!("{why}");
+            step("build, and so all tests", false);
+        }
+    }
     match nginx_tests {
         Some(dir) => step("conformance", conform(dir)),
         None => println!(
@@ -69,9 +74,18 @@ fn conform(dir: PathBuf) -> bool {
 }
 
 fn cargo(args: &[&str]) -> bool {
+    cargo_with(args, None)
+}
+
+/// Runs cargo; tests get the binary named, so that each test program need not ask cargo whether it is fresh.
+fn cargo_with(args: &[&str], binary: Option<&Path>) -> bool {
     println!("\n== cargo {}", args.join(" "));
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    Command::new(cargo).args(args).current_dir(crate::workspace()).status().is_ok_and(|s| s.success())
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args).current_dir(crate::workspace());
+    if let Some(binary) = binary {
+        command.env("FOREGATE_BIN", binary);
+    }
+    command.status().is_ok_and(|s| s.success())
 }
 
 fn subcommand(name: &str) -> bool {

@@ -17,7 +17,7 @@ fn the_request_s_own_variables() {
             location /length { return 200 "[$content_length]"; }
             location /client { return 200 "$remote_addr|$binary_remote_addr"; }
             location /set { set $x a; return 200 "${x}b$x-$x"; }
-            location /root { root /r/$arg_v; return 200 "$document_root|$request_filename"; }
+            location /place { root /r/$arg_v; return 200 "$document_root|$request_filename"; }
             location /https { return 200 "[$https]"; }
             location /xff { return 200 "$proxy_add_x_forwarded_for"; }
             location /misc { return 200 "$request_completion|$pipe|$nginx_version"; }
@@ -42,7 +42,7 @@ fn the_request_s_own_variables() {
             ("POST /length\n\nabc", "200 | = [3]"),
             ("GET /client", "200 | ~ 127.0.0.1|"),
             ("GET /set", "200 | = aba-a"),
-            ("GET /root/x?v=w", "200 | = /r/w|/r/w/root/x"),
+            ("GET /place/x?v=w", "200 | = /r/w|/r/w/place/x"),
             ("GET /https", "200 | = []"),
             ("GET /xff", "200 | = 127.0.0.1"),
             ("GET /xff\nX-Forwarded-For: 1.2.3.4", "200 | = 1.2.3.4, 127.0.0.1"),
