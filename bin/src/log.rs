@@ -9,6 +9,7 @@ use foregate_core::{ErrorLog, Level, LogFile};
 use foregate_net::sys::errno_text;
 
 /// The master's log.
+#[derive(Clone)]
 pub(crate) struct Log {
     to: ErrorLog,
     /// While nobody reads the log yet, grave lines are also written to stderr.

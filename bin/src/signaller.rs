@@ -1,15 +1,16 @@
 //! `-s`: tells the running master what to do, by the signal that nginx gives each word.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use foregate_core::Level;
 use foregate_net::process::kill;
-use foregate_net::sys::{SIGHUP, SIGQUIT, SIGTERM, SIGUSR1, errno_text};
+use foregate_net::signals::{SIGHUP, SIGQUIT, SIGTERM, SIGUSR1};
+use foregate_net::sys::errno_text;
 
 use crate::log::Log;
 use crate::options::Command;
 use crate::pid_file;
-use std::path::Path;
 
 pub(crate) fn run(command: Command, pid_path: &Path, log: &Log) -> ExitCode {
     log.write(Level::Notice, "signal process started");

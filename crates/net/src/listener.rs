@@ -136,6 +136,16 @@ impl KeepAlive {
     }
 }
 
+/// Where a socket that somebody else opened is bound.
+pub fn bound_to(fd: impl AsFd) -> io::Result<Addr> {
+    Ok(Addr::from_os(Some(rustix::net::getsockname(fd)?)))
+}
+
+/// Lets further sockets bind to the address of this one (SO_REUSEPORT), when a reload adds `reuseport`.
+pub fn share(fd: impl AsFd) -> io::Result<()> {
+    Ok(sockopt::set_socket_reuseport(fd, true)?)
+}
+
 /// Why a listening socket could not be had.
 #[derive(Debug)]
 pub struct ListenError {

@@ -206,7 +206,7 @@ fn table(
 fn error_log(setup: &Setup, settings: Option<&ErrorLog>) -> ErrorLog {
     match settings {
         Some(settings) => settings.clone(),
-        None => ErrorLog::to_file(LogFile::of(&setup.prefix.join(&setup.error_log)), Level::Error),
+        None => ErrorLog::to_file(LogFile::of(&setup.error_log), Level::Error),
     }
 }
 

@@ -4,7 +4,6 @@
 //! beside it in the order in which the body mentions them.
 
 use std::ffi::OsString;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -12,17 +11,13 @@ use std::path::{Path, PathBuf};
 use foregate_conf::Replay;
 use foregate_net::channel::Packet;
 
+use crate::Setup;
+
 /// Everything a worker needs to serve one configuration without touching a file that only root may read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Bundle {
-    /// `-c`, absolute.
-    pub conf: PathBuf,
-    /// `-p`.
-    pub prefix: PathBuf,
-    /// `-e`, or `stderr`.
-    pub error_log: PathBuf,
-    /// `-g`.
-    pub globals: Vec<String>,
+    /// The command line, as the master understood it.
+    pub setup: Setup,
     /// What the master read while it compiled the configuration.
     pub files: Replay,
     /// The listening sockets.
@@ -74,32 +69,6 @@ const STOP: u8 = 4;
 const READY: u8 = 5;
 const REFUSED: u8 = 6;
 
-impl Bundle {
-    /// A second bundle of the same configuration with descriptors of its own: for a worker started anew.
-    pub fn try_clone(&self) -> io::Result<Self> {
-        let sockets = self.sockets.iter().map(|socket| {
-            let fds = socket.fds.iter().map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
-            Ok(Socket { name: socket.name.clone(), fds })
-        });
-        let logs = self.logs.iter().map(Log::try_clone);
-        Ok(Self {
-            conf: self.conf.clone(),
-            prefix: self.prefix.clone(),
-            error_log: self.error_log.clone(),
-            globals: self.globals.clone(),
-            files: self.files.clone(),
-            sockets: sockets.collect::<io::Result<_>>()?,
-            logs: logs.collect::<io::Result<_>>()?,
-        })
-    }
-}
-
-impl Log {
-    pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { path: self.path.clone(), fd: self.fd.try_clone()? })
-    }
-}
-
 impl Order {
     pub fn into_packet(self) -> Packet {
         match self {
@@ -149,11 +118,7 @@ impl Answer {
 impl Bundle {
     fn into_packet(self) -> Packet {
         let mut writer = Writer::default();
-        writer.put_path(&self.conf);
-        writer.put_path(&self.prefix);
-        writer.put_path(&self.error_log);
-        writer.put_count(self.globals.len());
-        self.globals.iter().for_each(|text| writer.put(text.as_bytes()));
+        writer.put_setup(&self.setup);
         writer.put(&self.files.to_bytes());
         writer.put_count(self.sockets.len());
         for socket in self.sockets {
@@ -166,11 +131,10 @@ impl Bundle {
     }
 
     fn read(from: &mut Reader<'_>) -> Option<Self> {
-        let (conf, prefix, error_log) = (from.path()?, from.path()?, from.path()?);
-        let globals = (0..from.count()?).map(|_| from.text()).collect::<Option<_>>()?;
+        let setup = from.setup()?;
         let files = Replay::from_bytes(from.bytes()?)?;
         let sockets = (0..from.count()?).map(|_| from.socket()).collect::<Option<_>>()?;
-        Some(Self { conf, prefix, error_log, globals, files, sockets, logs: from.logs()? })
+        Some(Self { setup, files, sockets, logs: from.logs()? })
     }
 }
 
@@ -197,6 +161,15 @@ impl Writer {
 
     fn put_path(&mut self, path: &Path) {
         self.put(path.as_os_str().as_bytes());
+    }
+
+    fn put_setup(&mut self, setup: &Setup) {
+        for path in [&setup.conf, &setup.prefix, &setup.error_log, &setup.pid] {
+            self.put_path(path);
+        }
+        self.put_count(setup.globals.len());
+        setup.globals.iter().for_each(|text| self.put(text.as_bytes()));
+        self.put_count(usize::from(setup.privileged));
     }
 
     fn put_logs(&mut self, logs: Vec<Log>) {
@@ -235,6 +208,12 @@ impl<'a> Reader<'a> {
         Some(OsString::from_vec(self.bytes()?.to_vec()).into())
     }
 
+    fn setup(&mut self) -> Option<Setup> {
+        let (conf, prefix, error_log, pid) = (self.path()?, self.path()?, self.path()?, self.path()?);
+        let globals = (0..self.count()?).map(|_| self.text()).collect::<Option<_>>()?;
+        Some(Setup { conf, prefix, error_log, globals, pid, privileged: self.count()? != 0 })
+    }
+
     fn socket(&mut self) -> Option<Socket> {
         let name = self.text()?;
         let fds = (0..self.count()?).map(|_| self.fds.next()).collect::<Option<_>>()?;
@@ -261,18 +240,25 @@ mod tests {
         let fds = [fd(), fd(), fd()];
         let numbers = fds.each_ref().map(AsRawFd::as_raw_fd);
         let [one, two, three] = fds;
-        let bundle = Bundle {
+        let setup = Setup {
             conf: "/etc/x".into(),
+            prefix: "/p".into(),
+            error_log: "stderr".into(),
             globals: vec!["daemon off;".into()],
+            pid: "/run/x".into(),
+            privileged: true,
+        };
+        let bundle = Bundle {
+            setup,
+            files: Replay::default(),
             sockets: vec![Socket { name: "80".into(), fds: vec![one, two] }],
             logs: vec![Log { path: "/log".into(), fd: three }],
-            ..Bundle::default()
         };
         let packet = Order::Load(Box::new(bundle)).into_packet();
         assert_eq!((packet.kind, packet.fds.len()), (LOAD, 3));
         let Some(Order::Load(bundle)) = Order::from_packet(packet) else { panic!("a load") };
-        assert_eq!(bundle.conf, Path::new("/etc/x"));
-        assert_eq!(bundle.globals, ["daemon off;"]);
+        assert_eq!(bundle.setup.conf, Path::new("/etc/x"));
+        assert_eq!((bundle.setup.globals, bundle.setup.privileged), (vec!["daemon off;".to_owned()], true));
         assert_eq!(bundle.sockets[0].fds.iter().map(AsRawFd::as_raw_fd).collect::<Vec<_>>(), numbers[..2]);
         assert_eq!(bundle.logs[0].fd.as_raw_fd(), numbers[2]);
     }

@@ -10,9 +10,11 @@ mod listen;
 mod locations;
 mod names;
 mod phases;
+pub mod process;
 mod read;
 mod route;
 mod special;
+pub mod worker;
 
 pub use address::{Address, Endpoint};
 pub use connection::Thread;

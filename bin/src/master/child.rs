@@ -1,0 +1,127 @@
+//! The worker as the master sees it: a process at the other end of a channel.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use foregate_net::channel::Channel;
+use foregate_net::process::{kill, set_inheritable};
+use foregate_net::signals::SIGTERM;
+use foregate_server::bundle::{Answer, Order};
+use foregate_server::worker;
+
+use super::files;
+use super::generation::Generation;
+
+/// One worker process.
+pub(super) struct Child {
+    pub(super) pid: u32,
+    pub(super) channel: Channel,
+    pub(super) stage: Stage,
+    pub(super) born: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It has not answered yet.
+    Starting,
+    Serving,
+    /// It was told to go.
+    Leaving,
+    /// It has closed its channel: it is about to end, or will be made to.
+    Mute,
+}
+
+impl Child {
+    /// Starts a worker and gives it its configuration.
+    pub(super) fn start(generation: &Generation) -> io::Result<Self> {
+        let (ours, theirs) = Channel::pair()?;
+        set_inheritable(&theirs, true)?;
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("foregate: worker process").stdin(Stdio::null()).stdout(Stdio::null()).env_clear();
+        command.envs(environment(&generation.main.process.env));
+        command.env(worker::CHANNEL, theirs.as_fd().as_raw_fd().to_string());
+        if let Some(file) = files::stderr_file(&generation.main.error_log) {
+            command.stderr(file);
+        }
+        let pid = command.spawn()?.id();
+        drop(theirs);
+        ours.send(Order::Load(Box::new(generation.bundle()?)).into_packet())?;
+        Ok(Self { pid, channel: ours, stage: Stage::Starting, born: Instant::now() })
+    }
+
+    /// Gives it another configuration; it answers.
+    pub(super) fn load(&self, generation: &Generation) -> io::Result<()> {
+        self.channel.send(Order::Load(Box::new(generation.bundle()?)).into_packet())
+    }
+
+    pub(super) fn reopen(&self, generation: &Generation) -> io::Result<()> {
+        self.channel.send(Order::Reopen(files::handles(&generation.logs)).into_packet())
+    }
+
+    /// Lets it finish what is under way.
+    pub(super) fn quit(&mut self) {
+        self.leave(Order::Quit);
+    }
+
+    /// Lets it end at once.
+    pub(super) fn stop(&mut self) {
+        self.leave(Order::Stop);
+    }
+
+    /// Whether it serves, or is about to.
+    pub(super) fn counts(&self) -> bool {
+        matches!(self.stage, Stage::Starting | Stage::Serving)
+    }
+
+    /// It does not speak any more: whatever it still does, it must end.
+    pub(super) fn is_mute(&mut self) {
+        self.stage = Stage::Mute;
+        // If it has ended already, the signal of that is on its way.
+        _ = kill(self.pid, SIGTERM);
+    }
+
+    /// Its answer to a configuration; `None` when it is gone.
+    pub(super) fn answer(&self) -> io::Result<Option<Answer>> {
+        let Some(packet) = self.channel.receive()? else { return Ok(None) };
+        Answer::from_packet(packet).map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    fn leave(&mut self, order: Order) {
+        self.stage = Stage::Leaving;
+        if self.channel.send(order.into_packet()).is_err() {
+            // Nobody reads there any more; if the process lives nevertheless, a signal reaches it.
+            _ = kill(self.pid, SIGTERM);
+        }
+    }
+}
+
+/// The variables of the worker: those that `env` names, and the time zone, as nginx has it.
+fn environment(wanted: &[String]) -> Vec<(String, std::ffi::OsString)> {
+    let mut all = Vec::new();
+    let names_tz = |text: &String| text == "TZ" || text.starts_with("TZ=");
+    let tz = (!wanted.iter().any(names_tz)).then(|| "TZ".to_owned());
+    for text in wanted.iter().chain(&tz) {
+        match text.split_once('=') {
+            Some((name, value)) => all.push((name.to_owned(), value.into())),
+            None => all.extend(std::env::var_os(text).map(|value| (text.clone(), value))),
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worker_sees_only_what_env_names() {
+        let names = |wanted: &[&str]| {
+            let wanted: Vec<String> = wanted.iter().map(|&text| text.to_owned()).collect();
+            environment(&wanted).into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&["PATH", "A=b", "NOT_SET_ANYWHERE", "TZ=UTC"]), ["PATH", "A", "TZ"]);
+    }
+}
