@@ -30,14 +30,16 @@ struct Single<'a> {
 /// Runs a configuration of the file system.
 pub(crate) fn run(draft: Draft, inherited: Inherited, mut log: Log) -> ExitCode {
     let begun = master::begin(draft, &inherited, &mut log, true);
-    let served = begun.and_then(|(generation, signals)| serve(generation, signals, log.clone(), &OsFiles, true));
+    let served =
+        begun.and_then(|(generation, signals)| serve(generation, signals, log.clone(), &OsFiles, true));
     finish(served, &log)
 }
 
 /// Runs a configuration that a command has written; no pid file, and Ctrl-C ends it.
 pub(crate) fn run_command(draft: Draft, mut log: Log, files: &dyn Files) -> ExitCode {
     let begun = master::begin(draft, &Inherited::default(), &mut log, false);
-    let served = begun.and_then(|(generation, signals)| serve(generation, signals, log.clone(), files, false));
+    let served =
+        begun.and_then(|(generation, signals)| serve(generation, signals, log.clone(), files, false));
     finish(served, &log)
 }
 

@@ -23,7 +23,10 @@ pub(super) fn run(args: &[OsString]) -> Result<ExitCode, String> {
     let text = proxy::between(&listen, to);
     if !print {
         eprintln!("# This is the whole configuration, an ordinary nginx.conf:\n\n{text}");
-        eprintln!("# Try it, more than once: the two backends take turns.\n#   curl http://{}/\n", visit(&listen));
+        eprintln!(
+            "# Try it, more than once: the two backends take turns.\n#   curl http://{}/\n",
+            visit(&listen)
+        );
     }
     generated::run("demo", text, print)
 }

@@ -101,7 +101,8 @@ impl<'a> Args<'a> {
     }
 
     fn value(&mut self, of: &str) -> Result<String, String> {
-        let value = self.glued.take().or_else(|| self.rest.next().and_then(|v| v.to_str().map(str::to_owned)));
+        let value =
+            self.glued.take().or_else(|| self.rest.next().and_then(|v| v.to_str().map(str::to_owned)));
         value.ok_or_else(|| format!("--{of} needs a value"))
     }
 }

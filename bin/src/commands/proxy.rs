@@ -46,7 +46,9 @@ impl Wish {
         let (scheme, address) = match typed.split_once("://") {
             Some(("http", address)) => ("http", address),
             Some(("https", address)) => ("https", address),
-            Some((other, _)) => return Err(format!("cannot speak \"{other}\" to a backend, only http and https")),
+            Some((other, _)) => {
+                return Err(format!("cannot speak \"{other}\" to a backend, only http and https"));
+            }
             None => ("http", typed),
         };
         if !self.to.is_empty() && scheme != self.scheme {

@@ -10,8 +10,8 @@ use foregate_modules::process;
 use foregate_net::ListenSpec;
 use foregate_net::process::is_superuser;
 use foregate_server::bundle::Bundle;
-use foregate_server::{Cycle, Endpoint, Main, Setup};
 use foregate_server::process::User;
+use foregate_server::{Cycle, Endpoint, Main, Setup};
 
 use super::sockets::Held;
 use super::{files, sockets};
@@ -39,7 +39,8 @@ pub(crate) struct Generation {
 impl Generation {
     /// What the master keeps of a cycle: everything but the compiled part, which only the worker needs.
     pub(crate) fn draft(setup: Setup, cycle: Cycle, files: Replay) -> Draft {
-        let (listens, logs): (Vec<ListenSpec>, _) = (cycle.endpoints.iter().map(Endpoint::spec).collect(), cycle.log_files().to_vec());
+        let (listens, logs): (Vec<ListenSpec>, _) =
+            (cycle.endpoints.iter().map(Endpoint::spec).collect(), cycle.log_files().to_vec());
         let temp_dirs = cycle.temp_dirs().to_vec();
         let logs = with_error_log(logs, &cycle.main.error_log);
         Draft { main: cycle.main, setup, files, listens, logs, temp_dirs }

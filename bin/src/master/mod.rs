@@ -107,9 +107,11 @@ pub(crate) fn begin(
     log.follow(generation.main.error_log.clone());
     log.write(Level::Notice, format_args!("foregate/{}", built::VERSION));
     // Before anyone can read our pid and send us one.
-    let signals = Signals::block(&SIGNALS).map_err(|error| format!("signalfd() failed ({})", errno_text(&error)))?;
+    let signals =
+        Signals::block(&SIGNALS).map_err(|error| format!("signalfd() failed ({})", errno_text(&error)))?;
     if is_daemon() {
-        let detached = foregate_net::process::new_session().and_then(|()| foregate_net::process::detach_stdio());
+        let detached =
+            foregate_net::process::new_session().and_then(|()| foregate_net::process::detach_stdio());
         detached.map_err(|error| format!("setsid() failed ({})", errno_text(&error)))?;
     }
     if has_pid_file {
@@ -144,7 +146,8 @@ impl Master {
         while !self.is_over() {
             self.wait();
         }
-        let code = if self.has_served || self.going != Going::No { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        let code =
+            if self.has_served || self.going != Going::No { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         self.end();
         code
     }
@@ -152,7 +155,8 @@ impl Master {
     /// One turn: waits for a signal, an answer or the next thing due, and deals with it.
     fn wait(&mut self) {
         // At most two workers are spoken with: the one that serves and the one that replaces it.
-        let speakers: Vec<usize> = (0..self.workers.len()).filter(|at| self.workers[*at].counts()).take(2).collect();
+        let speakers: Vec<usize> =
+            (0..self.workers.len()).filter(|at| self.workers[*at].counts()).take(2).collect();
         let fd = |nth: usize| speakers.get(nth).map(|at| self.workers[*at].channel.as_fd());
         let ready = match wait_readable([Some(self.signals.as_fd()), fd(0), fd(1)], self.due_in()) {
             Ok(ready) => ready,
@@ -351,7 +355,8 @@ impl Master {
     }
 
     fn refused(&mut self, pid: u32, why: &str) {
-        self.log.write(Level::Emerg, format_args!("worker process {pid} cannot use the configuration: {why}"));
+        self.log
+            .write(Level::Emerg, format_args!("worker process {pid} cannot use the configuration: {why}"));
         self.give_up_pending(pid);
     }
 
@@ -430,7 +435,8 @@ impl Master {
 
     /// The sockets whose files are ours to remove: nobody took them over, and nobody still has them.
     fn own_files(&self) -> impl Iterator<Item = &sockets::Held> {
-        let shared = self.new_binary.is_some() || (self.successor_of.is_some() && self.successor_of == parent());
+        let shared =
+            self.new_binary.is_some() || (self.successor_of.is_some() && self.successor_of == parent());
         self.generation.sockets.iter().filter(move |_| !shared)
     }
 }

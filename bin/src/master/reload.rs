@@ -80,7 +80,9 @@ impl Master {
 
     /// The worker serves the pending configuration: it is the present one now.
     pub(super) fn commit(&mut self, pid: u32) {
-        let Some(Pending { generation, .. }) = self.pending.take_if(|pending| pending.worker == pid) else { return };
+        let Some(Pending { generation, .. }) = self.pending.take_if(|pending| pending.worker == pid) else {
+            return;
+        };
         let old = std::mem::replace(&mut self.generation, generation);
         if old.main.pid != self.generation.main.pid
             && let Err(text) = pid_file::remove(&old.main.pid)
@@ -97,7 +99,9 @@ impl Master {
 
     /// The worker that was to serve it will not.
     pub(super) fn give_up_pending(&mut self, pid: u32) {
-        let Some(Pending { generation, .. }) = self.pending.take_if(|pending| pending.worker == pid) else { return };
+        let Some(Pending { generation, .. }) = self.pending.take_if(|pending| pending.worker == pid) else {
+            return;
+        };
         self.drop_generation(&generation);
         notify::ready();
     }

@@ -45,7 +45,10 @@ impl Inherited {
             for number in list.split_terminator([';', ':']) {
                 let Ok(fd) = number.parse() else {
                     let rest = "environment variable, ignoring the rest of the variable";
-                    log.write(Level::Emerg, format_args!("invalid socket number \"{number}\" in NGINX {rest}"));
+                    log.write(
+                        Level::Emerg,
+                        format_args!("invalid socket number \"{number}\" in NGINX {rest}"),
+                    );
                     break;
                 };
                 taken.add(fd, log);
@@ -95,7 +98,12 @@ fn activated() -> std::ops::Range<i32> {
 /// Opens what the configuration asks for; what `have` holds of it is shared, not opened again.
 ///
 /// An address in use is tried a few times: the one who had it may be just leaving.
-pub(super) fn open(specs: &[ListenSpec], threads: usize, have: &[Held], log: &Log) -> Result<Vec<Held>, String> {
+pub(super) fn open(
+    specs: &[ListenSpec],
+    threads: usize,
+    have: &[Held],
+    log: &Log,
+) -> Result<Vec<Held>, String> {
     let mut opened: Vec<Option<Held>> = specs.iter().map(|_| None).collect();
     for round in 1..=TRIES {
         let mut in_use = false;

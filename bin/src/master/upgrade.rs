@@ -28,7 +28,8 @@ pub(super) fn start(generation: &Generation, log: &Log) -> Option<u32> {
     match spawn(generation, &called) {
         Ok(pid) => Some(pid),
         Err(error) => {
-            let text = format_args!("execve() failed while executing new binary process \"{}\"", called.display());
+            let text =
+                format_args!("execve() failed while executing new binary process \"{}\"", called.display());
             log.write(Level::Alert, format_args!("{text} ({})", errno_text(&error)));
             take_back(generation, log, "an attempt to execute new binary process");
             None
@@ -42,7 +43,8 @@ pub(super) fn take_back(generation: &Generation, log: &Log, after: &str) {
     if let Err(error) = pid_file::take_back(path) {
         let (old, called) = (pid_file::old(path), daemon::called());
         let (old, path) = (old.display(), path.display());
-        let text = format_args!("rename() {old} back to {path} failed after {after} \"{}\"", called.display());
+        let text =
+            format_args!("rename() {old} back to {path} failed after {after} \"{}\"", called.display());
         log.write(Level::Alert, format_args!("{text} ({})", errno_text(&error)));
     }
 }

@@ -10,7 +10,9 @@ use std::process::ExitCode;
 use foregate_core::Level;
 use foregate_net::channel::Channel;
 use foregate_net::process::{kill, parent, set_name, wait_readable};
-use foregate_net::signals::{self, Received, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, Signals};
+use foregate_net::signals::{
+    self, Received, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, Signals,
+};
 use foregate_net::sys;
 
 use crate::bundle::{Answer, Order};

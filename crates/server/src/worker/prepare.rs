@@ -11,8 +11,8 @@ use foregate_net::sys::errno_text;
 
 use crate::address::Endpoint;
 use crate::bundle::{Bundle, Log, Socket};
-use crate::{Cycle, load};
 use crate::process::{User, socket_name};
+use crate::{Cycle, load};
 
 /// The sockets of a configuration by address.
 pub(super) type Sockets = Vec<(Addr, Vec<OwnedFd>)>;

@@ -136,7 +136,9 @@ impl Worker {
                 return Some(ExitCode::FAILURE);
             }
             Going::No => false,
-            Going::Gracefully(at) => n_ended == self.threads.len() || at.is_some_and(|at| at <= Instant::now()),
+            Going::Gracefully(at) => {
+                n_ended == self.threads.len() || at.is_some_and(|at| at <= Instant::now())
+            }
             Going::Now => true,
         };
         over.then(|| {
