@@ -60,7 +60,7 @@ pub enum Target {
     Lines(Arc<dyn Lines>),
 }
 
-/// Takes the text of a line (without time and pid) and its level.
+/// Takes the text of a line (without time and pid, see [`line`]) and its level.
 pub trait Lines: Send + Sync {
     fn line(&self, level: Level, text: &str);
 }
@@ -105,15 +105,15 @@ impl ErrorLog {
         }
         for sink in self.sinks.iter().filter(|sink| level <= sink.level) {
             match &sink.to {
-                Target::File(file) => file.write(line(level, &text).as_bytes()),
+                Target::File(file) => file.write(format!("{}\n", line(level, &text)).as_bytes()),
                 Target::Lines(lines) => lines.line(level, &text),
             }
         }
     }
 }
 
-/// `2026/11/21 09:21:48 [error] 19891#19891: text`
-fn line(level: Level, text: &str) -> String {
+/// `2026/11/21 09:21:48 [error] 19891#19891: text`, without a line end.
+pub fn line(level: Level, text: &str) -> String {
     let pid = std::process::id();
-    format!("{} [{}] {pid}#{pid}: {text}\n", time::error_log(time::now_s()), level.name())
+    format!("{} [{}] {pid}#{pid}: {text}", time::error_log(time::now_s()), level.name())
 }

@@ -14,6 +14,7 @@ mod regex;
 mod reply;
 mod scope;
 mod subrequest;
+mod syslog;
 mod template;
 #[doc(hidden)]
 pub mod testing;
@@ -37,6 +38,7 @@ pub use regex::{Captures, Regex, TooHard};
 pub use reply::{Body, BodyError, Carried, FileSlice, Part, Reply, Source, Tunnel, next};
 pub use scope::Scope;
 pub use subrequest::{BoxFuture, Subrequests};
+pub use syslog::Syslog;
 pub use template::Template;
 pub use variable::{Evaluate, Evaluator, Prefix, Variable, Variables};
 

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 /// A file that lines are appended to. Until it is opened or adopted, lines are dropped.
 pub struct LogFile {
+    /// Counts the log files of this process from 0: threads keep what they buffer in a table by it.
+    id: usize,
     path: PathBuf,
     file: RwLock<Option<File>>,
 }
@@ -16,13 +18,18 @@ impl LogFile {
     /// The one log file of this path in this process.
     pub fn of(path: &Path) -> Arc<Self> {
         let mut files = registry().lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(Self { path: path.to_owned(), file: RwLock::new(None) });
+        let id = files.len();
+        let new = || Arc::new(Self { id, path: path.to_owned(), file: RwLock::new(None) });
         files.entry(path.to_owned()).or_insert_with(new).clone()
     }
 
     /// The standard error stream, under the name `stderr`.
     pub fn stderr() -> Arc<Self> {
         Self::of(Path::new("stderr"))
+    }
+
+    pub fn id(&self) -> usize {
+        self.id
     }
 
     pub fn path(&self) -> &Path {

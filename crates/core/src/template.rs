@@ -88,24 +88,23 @@ impl Template {
         }
     }
 
-    /// As [`Template::fill`], for logs: every variable that has no value becomes `missing`, and values pass
-    /// through `escape`.
+    /// As [`Template::fill`], for logs: a variable that has no value becomes `missing`, and `escape` is shown where
+    /// each value begins at the end of `out`, to rewrite it in place.
     pub fn fill_escaped(
         &self,
         ex: &mut Exchange,
         out: &mut Vec<u8>,
         missing: &[u8],
-        escape: fn(&[u8], &mut Vec<u8>),
+        escape: fn(&mut Vec<u8>, usize),
     ) {
-        let mut value = Vec::new();
         for part in &self.parts {
             if let Piece::Text(text) = part {
                 out.extend_from_slice(text);
                 continue;
             }
-            value.clear();
-            match part.fill(ex, &mut value) {
-                true => escape(&value, out),
+            let start = out.len();
+            match part.fill(ex, out) {
+                true => escape(out, start),
                 false => out.extend_from_slice(missing),
             }
         }

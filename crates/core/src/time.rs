@@ -25,6 +25,11 @@ pub fn iso8601(unix_s: i64, out: &mut Vec<u8>) {
     cached(&ISO8601, unix_s, "%Y-%m-%dT%H:%M:%S%:z", out);
 }
 
+/// `Nov 21 09:21:48`, as syslog wants it (RFC 3164, 4.1.2).
+pub fn syslog(unix_s: i64, out: &mut Vec<u8>) {
+    cached(&SYSLOG, unix_s, "%b %e %H:%M:%S", out);
+}
+
 /// `Date`: `Sat, 21 Nov 2026 09:21:48 GMT`.
 pub fn http(unix_s: i64, out: &mut Vec<u8>) {
     HTTP.with_borrow_mut(|(at, text)| {
@@ -50,6 +55,7 @@ type Cached = RefCell<(i64, String)>;
 thread_local! {
     static LOCAL: Cached = const { RefCell::new((0, String::new())) };
     static ISO8601: Cached = const { RefCell::new((0, String::new())) };
+    static SYSLOG: Cached = const { RefCell::new((0, String::new())) };
     static HTTP: Cached = const { RefCell::new((0, String::new())) };
     static ZONE: RefCell<Option<TimeZone>> = const { RefCell::new(None) };
 }

@@ -11,8 +11,10 @@ mod testing;
 
 registry::modules! {
     client,
+    error_log,
     errors,
     internal,
+    log,
     mime,
     process,
     redirects,
