@@ -13,6 +13,7 @@ registry::modules! {
     client,
     error_log,
     errors,
+    files,
     internal,
     log,
     mime,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use foregate_conf::{Error, Node, Word};
 use foregate_core::{Args, Compile, Directive, Scope};
+use foregate_wire::uri;
 
 use table::Table;
 
@@ -36,8 +37,8 @@ pub struct Settings {
 const DEFAULT_TYPE: &str = "text/plain";
 
 /// The type of a path by its extension, in whatever case. Empty: the reply has no `Content-Type`.
-pub fn content_type<'a>(on: &'a Settings, uri: &[u8]) -> &'a [u8] {
-    on.types.find(extension(uri)).unwrap_or(&on.default_type)
+pub fn content_type<'a>(on: &'a Settings, path: &[u8]) -> &'a [u8] {
+    on.types.find(uri::extension(path)).unwrap_or(&on.default_type)
 }
 
 impl foregate_core::Module for Module {
@@ -85,12 +86,4 @@ fn types(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// What follows the last dot of the last segment, unless the segment starts with that dot.
-fn extension(uri: &[u8]) -> &[u8] {
-    match memchr::memrchr2(b'.', b'/', uri) {
-        Some(at) if uri[at] == b'.' && at > 1 && uri[at - 1] != b'/' => &uri[at + 1..],
-        _ => b"",
-    }
 }

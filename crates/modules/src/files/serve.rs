@@ -1,0 +1,81 @@
+//! The content handler of every location that has no other: a file, or what stands for a folder.
+
+use std::ops::ControlFlow::{Break, Continue};
+
+use foregate_core::{Body, Exchange, FileSlice, Flow, Level, Method, Reply, Stop, log};
+use foregate_wire::{date, uri};
+
+use super::open::{Facts, Failure, Kind, Opened, open};
+use super::{Settings, directory, path};
+
+/// Answers with what the URI's path names.
+pub fn serve(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
+    if !matches!(ex.method, Method::Get | Method::Head | Method::Post) {
+        return Break(Stop::status(405));
+    }
+    if ex.uri.ends_with(b"/") {
+        return directory::serve(on, ex);
+    }
+    let Some(path::Mapped { path, .. }) = on.root.map(ex) else { return Break(Stop::status(500)) };
+    let opened = match open(on, ex, &path) {
+        Ok(opened) => opened,
+        Err(failure) => return Break(fail(on, ex, &path, failure)),
+    };
+    match (opened.facts.kind, opened.file) {
+        (Kind::Folder, _) => Break(add_slash(ex)),
+        (Kind::File, Some(_)) if ex.method == Method::Post => Break(Stop::status(405)),
+        (Kind::File, Some(file)) => Continue(reply(on, Opened { file: Some(file), ..opened })),
+        _ => {
+            log!(ex, Level::Crit, "\"{}\" is not a regular file", text(&path));
+            Break(Stop::status(404))
+        }
+    }
+}
+
+fn reply(on: &Settings, opened: Opened) -> Reply {
+    let Facts { len, mtime, .. } = opened.facts;
+    let mut reply = Reply { status: 200, mtime: Some(mtime), ..Reply::default() };
+    reply.allow_ranges = true;
+    reply.type_by_uri = true;
+    reply.fields.push(b"Last-Modified", &date::format(mtime));
+    if on.etag {
+        reply.fields.push(b"ETag", format!("\"{mtime:x}-{len:x}\"").as_bytes());
+    }
+    if let Some(file) = opened.file
+        && len > 0
+    {
+        reply.body = Body::File(FileSlice { file, start: 0, end: len });
+    }
+    reply
+}
+
+/// A folder is named with a slash at the end, so that what its pages name is found in it.
+fn add_slash(ex: &Exchange) -> Stop {
+    let mut to = Vec::with_capacity(ex.uri.len() + ex.args.len() + 2);
+    uri::escape(&ex.uri, uri::Escape::Uri, &mut to);
+    to.push(b'/');
+    if !ex.args.is_empty() {
+        to.push(b'?');
+        to.extend_from_slice(&ex.args);
+    }
+    let mut reply = Reply::status(301);
+    reply.fields.push(b"Location", &to);
+    reply.into()
+}
+
+fn fail(on: &Settings, ex: &Exchange, path: &[u8], failure: Failure) -> Stop {
+    let (status, level) = match failure {
+        it if it.is_absence() => (404, Level::Error),
+        it if it.is_refusal() => (403, Level::Error),
+        _ => (500, Level::Crit),
+    };
+    if status != 404 || on.log_not_found {
+        log!(ex, level, "{} \"{}\" failed{}", failure.call, text(path), failure.reason());
+    }
+    Stop::status(status)
+}
+
+/// A path as log lines show it.
+pub(super) fn text(path: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(path)
+}
