@@ -82,7 +82,7 @@ fn build(conf: &str, templates: &[&str], mut files: Strings) -> Result<Site, Err
         temp_dirs: Vec::new(),
         server_names: Vec::new(),
     };
-    let http = read(&tree.nodes, &Options::default(), Scope::HTTP)?;
+    let http = read(None, &tree.nodes, &Options::default(), Scope::HTTP)?;
     http.options.prepare(&mut cx)?;
     let mut house = House::default();
     resolve(http, &mut house, &mut cx)?;
@@ -111,8 +111,12 @@ struct Block {
     inside: Vec<Block>,
 }
 
-fn read(nodes: &[Node], outer: &Options, scope: Scope) -> Result<Block, Error> {
+fn read(head: Option<&Node>, nodes: &[Node], outer: &Options, scope: Scope) -> Result<Block, Error> {
     let mut options = Options::default();
+    if let Some(head) = head.filter(|_| scope == Scope::LOCATION) {
+        let (modifier, path) = foregate_conf::location_args(head)?;
+        options.files.enter(modifier, &path);
+    }
     for node in nodes.iter().filter(|it| inner(it, scope).is_none()) {
         if !options.set(node, scope)? {
             return Err(Error::unknown_directive(node));
@@ -120,7 +124,9 @@ fn read(nodes: &[Node], outer: &Options, scope: Scope) -> Result<Block, Error> {
     }
     options.inherit(outer);
     let blocks = nodes.iter().filter_map(|it| inner(it, scope).map(|scope| (it, scope)));
-    let inside = blocks.map(|(node, scope)| read(node.body(), &options, scope)).collect::<Result<_, _>>()?;
+    let inside = blocks
+        .map(|(node, scope)| read(Some(node), node.body(), &options, scope))
+        .collect::<Result<_, _>>()?;
     Ok(Block { options, inside })
 }
 
