@@ -204,6 +204,12 @@ impl Stream {
             && (!self.guessed.get() || self.verify_readable().is_err() || self.source.is(READABLE))
     }
 
+    /// As `is_readable`, but may err where only a call could tell.
+    #[inline]
+    pub(crate) fn may_be_readable(&self) -> bool {
+        self.source.is(READABLE)
+    }
+
     fn verify_readable(&self) -> io::Result<()> {
         self.guessed.set(false);
         match rustix::net::recv(&self.fd, &mut [0_u8; 1], RecvFlags::PEEK) {
@@ -214,6 +220,12 @@ impl Stream {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether a send may be tried.
+    #[inline]
+    pub fn is_writable(&self) -> bool {
+        self.source.is(WRITABLE)
     }
 
     /// Sends all of `bytes`.

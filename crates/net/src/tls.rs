@@ -1,4 +1,72 @@
-//! TLS 1.2 and 1.3 over a stream, both sides: handshakes by rustls.
+//! TLS 1.2 and 1.3 over a stream, both sides: handshakes by rustls, data by a record layer of our own.
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, OnceLock};
+
+use foregate_wire::Buf;
+use rustls::client::UnbufferedClientConnection;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::ServerName;
+use rustls::server::UnbufferedServerConnection;
+
+use crate::stream::Stream;
+use handshake::Exchange;
+
+pub mod certs;
+pub mod ciphers;
+mod handshake;
+pub mod hello;
+mod record;
+mod stream;
+pub mod tickets;
+pub mod verify;
+
+pub use hello::ClientHello;
+pub use stream::TlsStream;
+
+/// The alert for a host name that is not served (RFC 6066 section 3; nginx: ssl_reject_handshake).
+const UNRECOGNIZED_NAME: u8 = 112;
+const DECODE_ERROR: u8 = 50;
+
+/// How a server answers; shared by all threads.
+#[derive(Clone, Debug)]
+pub struct Server {
+    config: Arc<rustls::ServerConfig>,
+}
+
+impl Server {
+    /// Takes over a configuration, made to hand out the keys that the record layer needs.
+    pub fn new(mut config: rustls::ServerConfig) -> Server {
+        config.enable_secret_extraction = true;
+        // Data before the end of the handshake may be a replay; nothing above is prepared for it.
+        config.max_early_data_size = 0;
+        Server { config: Arc::new(config) }
+    }
+
+    pub fn config(&self) -> &rustls::ServerConfig {
+        &self.config
+    }
+}
+
+/// How a client connects; shared by all threads, sessions to be resumed included.
+#[derive(Clone, Debug)]
+pub struct Client {
+    config: Arc<rustls::ClientConfig>,
+}
+
+impl Client {
+    /// Takes over a configuration, made to hand out the keys that the record layer needs.
+    pub fn new(mut config: rustls::ClientConfig) -> Client {
+        config.enable_secret_extraction = true;
+        config.enable_early_data = false;
+        Client { config: Arc::new(config) }
+    }
+
+    pub fn config(&self) -> &rustls::ClientConfig {
+        &self.config
+    }
+}
 
 /// What a handshake has settled, for variables and decisions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,4 +88,129 @@ pub struct Facts {
     /// Cipher suites and groups the client offered, by their numbers (server side only).
     pub offered_ciphers: Box<[u16]>,
     pub offered_curves: Box<[u16]>,
+}
+
+/// Why there is no encrypted stream.
+pub enum HandshakeError {
+    Io(io::Error),
+    /// The peer closed before it was done.
+    Closed,
+    /// The peer did not speak TLS; here is the stream with what it sent, to be told so in plain HTTP.
+    NotTls(Box<Stream>, Buf),
+    /// `choose` had no configuration for this client.
+    Refused,
+    /// The first message was not a valid ClientHello.
+    BadHello,
+    /// The peer sends more than any handshake needs.
+    TooLong,
+    /// What rustls found wrong, most often with the peer.
+    Tls(rustls::Error),
+}
+
+impl fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HandshakeError::Io(error) => write!(f, "{}", crate::sys::errno_text(error)),
+            HandshakeError::Closed => f.write_str("peer closed connection in SSL handshake"),
+            HandshakeError::NotTls(..) => f.write_str("http request"),
+            HandshakeError::Refused => f.write_str("handshake rejected"),
+            HandshakeError::BadHello => f.write_str("bad client hello"),
+            HandshakeError::TooLong => f.write_str("excessive message size"),
+            HandshakeError::Tls(error) => error.fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for HandshakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HandshakeError({self})")
+    }
+}
+
+impl std::error::Error for HandshakeError {}
+
+impl From<io::Error> for HandshakeError {
+    fn from(error: io::Error) -> HandshakeError {
+        HandshakeError::Io(error)
+    }
+}
+
+impl From<HandshakeError> for io::Error {
+    fn from(error: HandshakeError) -> io::Error {
+        match error {
+            HandshakeError::Io(error) => error,
+            HandshakeError::Closed => io::ErrorKind::UnexpectedEof.into(),
+            other => io::Error::new(io::ErrorKind::InvalidData, other.to_string()),
+        }
+    }
+}
+
+/// The cryptography everything here uses: rustls over aws-lc-rs.
+pub fn provider() -> &'static Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+}
+
+/// Shakes hands as a server. `choose` sees what the client offers and says how to answer; `None` refuses.
+///
+/// The time it may take is the caller's to limit.
+pub async fn accept(
+    stream: Stream,
+    choose: impl FnOnce(&ClientHello) -> Option<Server>,
+) -> Result<TlsStream, HandshakeError> {
+    accept_with(stream, Buf::default(), choose).await
+}
+
+/// As `accept`, for a connection whose first bytes have been received already (a PROXY protocol header's rest).
+pub async fn accept_with(
+    stream: Stream,
+    early: Buf,
+    choose: impl FnOnce(&ClientHello) -> Option<Server>,
+) -> Result<TlsStream, HandshakeError> {
+    let mut exchange = Exchange::new(&stream, early.to_vec());
+    let hello = loop {
+        match hello::peek(exchange.incoming()) {
+            hello::Peeked::Hello(hello) => break hello,
+            hello::Peeked::Incomplete => exchange.receive().await?,
+            hello::Peeked::NotTls => {
+                let bytes = Buf::from_vec(exchange.take_incoming());
+                return Err(HandshakeError::NotTls(Box::new(stream), bytes));
+            }
+            hello::Peeked::Malformed => {
+                exchange.refuse(DECODE_ERROR);
+                return Err(HandshakeError::BadHello);
+            }
+        }
+    };
+    let Some(server) = choose(&hello) else {
+        exchange.refuse(UNRECOGNIZED_NAME);
+        return Err(HandshakeError::Refused);
+    };
+    let mut side = UnbufferedServerConnection::new(server.config).map_err(HandshakeError::Tls)?;
+    exchange.run(&mut side).await?;
+    let facts = Facts {
+        server_name: hello.server_name,
+        offered_ciphers: hello.ciphers.into(),
+        offered_curves: hello.curves.into(),
+        ..handshake::facts(&side)
+    };
+    let parts = exchange.finish(side)?;
+    Ok(TlsStream::new(stream, facts, parts))
+}
+
+/// Shakes hands as a client that expects `name`, which is also what it asks for (SNI), unless it is an address.
+///
+/// The time it may take is the caller's to limit.
+pub async fn connect(
+    stream: Stream,
+    client: &Client,
+    name: ServerName<'static>,
+) -> Result<TlsStream, HandshakeError> {
+    let mut exchange = Exchange::new(&stream, Vec::new());
+    let config = client.config.clone();
+    let mut side = UnbufferedClientConnection::new(config, name).map_err(HandshakeError::Tls)?;
+    exchange.run(&mut side).await?;
+    let facts = handshake::facts(&side);
+    let parts = exchange.finish(side)?;
+    Ok(TlsStream::new(stream, facts, parts))
 }

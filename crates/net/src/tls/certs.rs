@@ -1,0 +1,129 @@
+//! Certificates and keys: read from PEM, and several side by side for clients of different abilities.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::{Error as PemError, PemObject};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+use super::provider;
+
+/// Why a certificate or key cannot be used; texts name what OpenSSL would complain of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertError {
+    /// There is nothing between BEGIN and END lines.
+    NoCertificate,
+    NoKey,
+    /// The key is protected by a password.
+    Encrypted,
+    /// The key does not belong to the certificate.
+    Mismatch,
+    Invalid(String),
+}
+
+impl fmt::Display for CertError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CertError::NoCertificate => f.write_str("no start line: Expecting: TRUSTED CERTIFICATE"),
+            CertError::NoKey => f.write_str("no start line: Expecting: ANY PRIVATE KEY"),
+            CertError::Encrypted => {
+                f.write_str("the key is encrypted: decrypt it, for example with `openssl pkey`")
+            }
+            CertError::Mismatch => f.write_str("key values mismatch"),
+            CertError::Invalid(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for CertError {}
+
+/// Every certificate of a PEM file, in order.
+pub fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertError> {
+    let certs: Result<Vec<_>, PemError> = CertificateDer::pem_slice_iter(pem).collect();
+    let certs = certs.map_err(invalid)?;
+    if certs.is_empty() { Err(CertError::NoCertificate) } else { Ok(certs) }
+}
+
+/// Every revocation list of a PEM file (nginx: ssl_crl).
+pub fn revocation_lists(pem: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, CertError> {
+    CertificateRevocationListDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(invalid)
+}
+
+/// The first private key of a PEM file: PKCS#8, PKCS#1 or SEC1.
+pub fn key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, CertError> {
+    let text = String::from_utf8_lossy(pem);
+    if text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
+        return Err(CertError::Encrypted);
+    }
+    PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
+        PemError::NoItemsFound => CertError::NoKey,
+        other => invalid(other),
+    })
+}
+
+/// A certificate chain with its key, both from PEM; checks that they belong together.
+pub fn certified(cert_pem: &[u8], key_pem: &[u8]) -> Result<CertifiedKey, CertError> {
+    let chain = chain(cert_pem)?;
+    let key = key(key_pem)?;
+    let key = provider()
+        .key_provider
+        .load_private_key(key)
+        .map_err(|error| CertError::Invalid(error.to_string()))?;
+    let certified = CertifiedKey::new(chain, key);
+    match certified.keys_match() {
+        // "Unknown" is for kinds of keys that cannot be compared.
+        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
+        Err(rustls::Error::InconsistentKeys(_)) => Err(CertError::Mismatch),
+        Err(error) => Err(CertError::Invalid(error.to_string())),
+    }
+}
+
+fn invalid(error: PemError) -> CertError {
+    CertError::Invalid(error.to_string())
+}
+
+/// Certificates of one server with different kinds of keys (nginx: `ssl_certificate` several times).
+#[derive(Debug)]
+pub struct Certificates {
+    all: Vec<Arc<CertifiedKey>>,
+}
+
+impl Certificates {
+    pub fn new(all: Vec<Arc<CertifiedKey>>) -> Certificates {
+        Certificates { all }
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    /// The certificate for the signature scheme the client likes best among those we have.
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if let [only] = &self.all[..] {
+            return Some(only.clone());
+        }
+        let mut schemes = hello.signature_schemes().iter();
+        schemes
+            .find_map(|scheme| self.all.iter().find(|one| one.key.choose_scheme(&[*scheme]).is_some()))
+            .cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pem_is_read_and_checked() {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_string()]).unwrap();
+        let (cert, own_key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let both = format!("{own_key}\n{cert}");
+        assert!(certified(both.as_bytes(), both.as_bytes()).is_ok());
+        let other = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        assert_eq!(certified(cert.as_bytes(), other.as_bytes()).err(), Some(CertError::Mismatch));
+        assert_eq!(chain(own_key.as_bytes()), Err(CertError::NoCertificate));
+        assert_eq!(key(cert.as_bytes()), Err(CertError::NoKey));
+        let locked = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        assert_eq!(key(locked.as_bytes()), Err(CertError::Encrypted));
+    }
+}

@@ -1,0 +1,259 @@
+//! Drives rustls through a handshake over a socket, then takes the connection over with its keys.
+
+use std::io;
+
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
+use rustls::{CommonState, ExtractedSecrets, HandshakeKind, ProtocolVersion};
+
+use super::record::{Keys, Version};
+use super::stream::{Parts, Schedule};
+use super::{Facts, HandshakeError, ciphers};
+use crate::stream::Stream;
+
+/// Bytes received from the peer during one handshake: certificate chains are the largest part.
+const INCOMING_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of one receive.
+const STEP_BYTES: usize = 8 * 1024;
+
+/// The two kinds of rustls connection, alike in what a handshake needs.
+pub(super) trait Side: Sized {
+    type Data;
+
+    fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+    fn common(&self) -> &CommonState;
+    fn take_over(self) -> Result<(ExtractedSecrets, Schedule), rustls::Error>;
+}
+
+impl Side for UnbufferedServerConnection {
+    type Data = ServerConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(incoming)
+    }
+
+    fn common(&self) -> &CommonState {
+        self
+    }
+
+    fn take_over(self) -> Result<(ExtractedSecrets, Schedule), rustls::Error> {
+        self.dangerous_into_kernel_connection().map(|(secrets, rest)| (secrets, Schedule::Server(rest)))
+    }
+}
+
+impl Side for UnbufferedClientConnection {
+    type Data = ClientConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(incoming)
+    }
+
+    fn common(&self) -> &CommonState {
+        self
+    }
+
+    fn take_over(self) -> Result<(ExtractedSecrets, Schedule), rustls::Error> {
+        self.dangerous_into_kernel_connection().map(|(secrets, rest)| (secrets, Schedule::Client(rest)))
+    }
+}
+
+/// Bytes on their way between the socket and rustls.
+pub(super) struct Exchange<'s> {
+    stream: &'s Stream,
+    incoming: Vec<u8>,
+    outgoing: Vec<u8>,
+    /// Data of the peer that came with its last handshake message.
+    plain: Vec<u8>,
+    n_received: usize,
+}
+
+/// What rustls wants next.
+enum Next {
+    Again,
+    Receive,
+    Done,
+}
+
+impl<'s> Exchange<'s> {
+    pub(super) fn new(stream: &'s Stream, incoming: Vec<u8>) -> Exchange<'s> {
+        Exchange { stream, incoming, outgoing: Vec::new(), plain: Vec::new(), n_received: 0 }
+    }
+
+    /// What the peer has sent and nobody has processed.
+    pub(super) fn incoming(&self) -> &[u8] {
+        &self.incoming
+    }
+
+    pub(super) fn take_incoming(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.incoming)
+    }
+
+    /// Waits for more from the peer.
+    pub(super) async fn receive(&mut self) -> Result<(), HandshakeError> {
+        self.stream.readable().await?;
+        let had = self.incoming.len();
+        self.incoming.resize(had + STEP_BYTES, 0);
+        let received = self.stream.try_recv_into(&mut self.incoming[had..]);
+        self.incoming.truncate(had + *received.as_ref().unwrap_or(&None).as_ref().unwrap_or(&0));
+        match received? {
+            Some(0) => return Err(HandshakeError::Closed),
+            Some(n) => self.n_received += n,
+            None => {}
+        }
+        if self.n_received > INCOMING_BYTES_MAX {
+            return Err(HandshakeError::TooLong);
+        }
+        Ok(())
+    }
+
+    /// Runs the handshake to its end. On failure the peer is told why, as far as the socket takes it at once.
+    pub(super) async fn run<S: Side>(&mut self, side: &mut S) -> Result<(), HandshakeError> {
+        loop {
+            match self.step(side) {
+                Ok(Next::Again) => {}
+                Ok(Next::Receive) => {
+                    self.send().await?;
+                    self.receive().await?;
+                }
+                Ok(Next::Done) => {
+                    // With data there an answer follows soon, and takes the rest along.
+                    if self.plain.is_empty() {
+                        self.send().await?;
+                    }
+                    return Ok(());
+                }
+                Err(error) => {
+                    self.collect_alert(side);
+                    let _ = self.try_send();
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn step<S: Side>(&mut self, side: &mut S) -> Result<Next, HandshakeError> {
+        let UnbufferedStatus { mut discard, state, .. } = side.process(&mut self.incoming);
+        let next = match state.map_err(HandshakeError::Tls)? {
+            ConnectionState::EncodeTlsData(data) => {
+                encode(data, &mut self.outgoing)?;
+                Next::Again
+            }
+            // It is sent when rustls waits for the peer: the whole flight with one call.
+            ConnectionState::TransmitTlsData(data) => {
+                data.done();
+                Next::Again
+            }
+            ConnectionState::ReadTraffic(mut data) => {
+                while let Some(record) = data.next_record() {
+                    let record = record.map_err(HandshakeError::Tls)?;
+                    self.plain.extend_from_slice(record.payload);
+                    discard += record.discard;
+                }
+                Next::Again
+            }
+            ConnectionState::BlockedHandshake => Next::Receive,
+            ConnectionState::WriteTraffic(_) => Next::Done,
+            _ => return Err(HandshakeError::Closed),
+        };
+        self.incoming.drain(..discard);
+        if matches!(next, Next::Done) && side.common().is_handshaking() {
+            return Ok(Next::Receive);
+        }
+        Ok(next)
+    }
+
+    /// Takes what rustls still wants to say. Only that: rustls must not look at incoming messages again.
+    fn collect_alert<S: Side>(&mut self, side: &mut S) {
+        while side.common().wants_write() {
+            match side.process(&mut self.incoming).state {
+                Ok(ConnectionState::EncodeTlsData(data)) => {
+                    if encode(data, &mut self.outgoing).is_err() {
+                        return;
+                    }
+                }
+                _ => return,
+            }
+        }
+    }
+
+    async fn send(&mut self) -> io::Result<()> {
+        let outgoing = std::mem::take(&mut self.outgoing);
+        self.stream.send_all(&outgoing).await
+    }
+
+    /// Sends an alert of our own before there are any keys.
+    pub(super) fn refuse(&mut self, alert: u8) {
+        self.outgoing.extend_from_slice(&[super::record::ALERT, 3, 3, 0, 2, 2, alert]);
+        self.try_send();
+    }
+
+    fn try_send(&mut self) {
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        if !self.outgoing.is_empty() {
+            let _ = self.stream.poll_send(&mut cx, &self.outgoing);
+        }
+    }
+
+    /// What the finished handshake leaves to the stream.
+    pub(super) fn finish<S: Side>(self, side: S) -> Result<Parts, HandshakeError> {
+        let version = match side.common().protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => Version::Tls13,
+            _ => Version::Tls12,
+        };
+        let (secrets, schedule) = side.take_over().map_err(HandshakeError::Tls)?;
+        let keys = |(seq, secrets)| {
+            let unknown = rustls::Error::General("the cipher is not known to the record layer".to_string());
+            Keys::new(version, seq, &secrets).ok_or(HandshakeError::Tls(unknown))
+        };
+        Ok(Parts {
+            version,
+            receive: keys(secrets.rx)?,
+            send: keys(secrets.tx)?,
+            schedule,
+            plain: self.plain,
+            partial: self.incoming,
+            unsent: self.outgoing,
+        })
+    }
+}
+
+fn encode<Data>(mut data: EncodeTlsData<'_, Data>, into: &mut Vec<u8>) -> Result<(), HandshakeError> {
+    let had = into.len();
+    let mut room = 4096;
+    loop {
+        into.resize(had + room, 0);
+        match data.encode(&mut into[had..]) {
+            Ok(n) => {
+                into.truncate(had + n);
+                return Ok(());
+            }
+            Err(EncodeError::InsufficientSize(size)) if size.required_size > room => {
+                room = size.required_size
+            }
+            Err(error) => {
+                into.truncate(had);
+                return Err(HandshakeError::Tls(rustls::Error::General(error.to_string())));
+            }
+        }
+    }
+}
+
+/// What rustls knows at the end of a handshake.
+pub(super) fn facts(common: &CommonState) -> Facts {
+    let certs = common.peer_certificates().unwrap_or_default();
+    Facts {
+        protocol: match common.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            _ => "TLSv1.2",
+        },
+        cipher: common.negotiated_cipher_suite().map_or("", |suite| ciphers::name(suite.suite())),
+        curve: common.negotiated_key_exchange_group().map_or("", |group| ciphers::curve_name(group.name())),
+        server_name: None,
+        alpn: common.alpn_protocol().unwrap_or_default().into(),
+        resumed: common.handshake_kind() == Some(HandshakeKind::Resumed),
+        peer_certs: certs.iter().map(|cert| cert.as_ref().into()).collect(),
+        offered_ciphers: Box::default(),
+        offered_curves: Box::default(),
+    }
+}
