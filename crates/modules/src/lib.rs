@@ -14,6 +14,7 @@ registry::modules! {
     error_log,
     errors,
     files,
+    headers,
     internal,
     log,
     mime,
