@@ -4,13 +4,16 @@
 //! cut last.
 
 use foregate_core::{Exchange, Reply};
-use foregate_modules::{Settings, mime, redirects};
+use foregate_modules::{Settings, headers, mime, redirects};
 
 use crate::special::Challenge;
 
 /// Header filters; those that change the body put themselves around it.
 pub(crate) fn header_filters(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
     own_fields(on, ex, reply);
+    if let Some(on) = &on.headers {
+        headers::filter(on, ex, reply);
+    }
 }
 
 /// What the server itself owes to an answer: its type and an absolute `Location`.
