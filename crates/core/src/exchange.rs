@@ -186,8 +186,8 @@ pub struct Connection {
 pub struct Proxied {
     pub source: Addr,
     pub destination: Addr,
-    /// Type and value of each TLV (version 2).
-    pub tlvs: Vec<(u8, Vec<u8>)>,
+    /// The extensions of version 2 as sent; `foregate_wire::proxy_protocol::TlvName` reads them.
+    pub tlvs: Vec<u8>,
 }
 
 /// The client's side of an exchange, whatever protocol it speaks.

@@ -25,12 +25,16 @@ enum Begin {
 /// Takes a request through the phases and its answer through the header filters. `None`: close without an answer.
 pub(crate) async fn serve(local: &Local, ex: &mut Exchange) -> Option<Reply> {
     ex.redirects_left = REDIRECTS_MAX;
-    let mut begin = Begin::PostRead;
+    let stop = match phases(local, ex, Begin::PostRead).await {
+        Continue(reply) => reply.into(),
+        Break(stop) => stop,
+    };
+    conclude(local, ex, stop).await
+}
+
+/// Follows error pages and redirects inside, until there is an answer.
+async fn conclude(local: &Local, ex: &mut Exchange, mut stop: Stop) -> Option<Reply> {
     loop {
-        let mut stop = match phases(local, ex, begin).await {
-            Continue(reply) => Stop::Reply(Box::new(reply)),
-            Break(stop) => stop,
-        };
         if let Stop::Reply(reply) = stop {
             match error_page(local, ex, *reply) {
                 Ok(reply) => return Some(finish(local, ex, reply)),
@@ -43,19 +47,21 @@ pub(crate) async fn serve(local: &Local, ex: &mut Exchange) -> Option<Reply> {
             Stop::Reply(reply) => Err(*reply),
             Stop::Close => return None,
         };
-        begin = match next {
+        let begin = match next {
             Ok(begin) => begin,
             Err(reply) => return Some(finish(local, ex, reply)),
+        };
+        stop = match phases(local, ex, begin).await {
+            Continue(reply) => reply.into(),
+            Break(stop) => stop,
         };
     }
 }
 
-/// The answer to a request that has ended before its phases: its page and the header filters.
-pub(crate) fn answer(local: &Local, ex: &mut Exchange, stop: Stop) -> Option<Reply> {
-    match stop {
-        Stop::Reply(reply) => Some(finish(local, ex, *reply)),
-        _ => None,
-    }
+/// The answer to a request that ends with an error before its phases: its page and the header filters.
+pub(crate) async fn answer(local: &Local, ex: &mut Exchange, status: u16) -> Option<Reply> {
+    ex.redirects_left = REDIRECTS_MAX;
+    conclude(local, ex, Stop::status(status)).await
 }
 
 /// What the content phase answered, or why the phases ended before it.

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use foregate_core::{Exchange, Level, Proxied, log, push_number, push_seconds};
 use foregate_net::Addr;
+use foregate_wire::proxy_protocol::TlvName;
 
 pub(super) fn remote_addr(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
     push_addr(&ex.remote, out);
@@ -90,66 +91,24 @@ fn proxied(ex: &Exchange, push: impl FnOnce(&Proxied)) -> bool {
     true
 }
 
-/// Types of TLVs by name (PROXY protocol, 2.2).
-const TLVS: [(&str, u8); 5] =
-    [("alpn", 0x01), ("authority", 0x02), ("unique_id", 0x05), ("ssl", 0x20), ("netns", 0x30)];
-/// Types inside of `PP2_TYPE_SSL` (2.2.6).
-const SSL_TLVS: [(&str, u8); 5] =
-    [("version", 0x21), ("cn", 0x22), ("cipher", 0x23), ("sig_alg", 0x24), ("key_alg", 0x25)];
-const PP2_TYPE_SSL: u8 = 0x20;
-/// `client` and `verify`, in front of the TLVs inside of `PP2_TYPE_SSL`.
-const SSL_HEAD_BYTES: usize = 5;
-
 /// `$proxy_protocol_tlv_…`: by name, by number (`0xee`), and with `ssl_` inside of the TLS facts.
 pub(super) fn proxied_tlv(ex: &mut Exchange, name: &str, out: &mut Vec<u8>) -> bool {
     let Some(facts) = &ex.conn.proxied else { return false };
-    let of_type = |kind: u8| facts.tlvs.iter().find(|it| it.0 == kind).map(|it| &*it.1);
-    let Some(inner) = name.strip_prefix("ssl_") else {
-        let Some(kind) = tlv_type(ex, name, name, &TLVS) else { return false };
-        return push_found(of_type(kind), out);
+    let Some(which) = TlvName::parse(name) else {
+        log!(ex, Level::Error, "unknown PROXY protocol TLV \"{name}\"");
+        return false;
     };
-    let Some(ssl) = of_type(PP2_TYPE_SSL) else { return false };
-    let Some((head, tlvs)) = ssl.split_at_checked(SSL_HEAD_BYTES) else { return false };
-    if inner == "verify" {
-        let verify = head.last_chunk().map_or(0, |it| u32::from_be_bytes(*it));
-        push_number(verify.into(), out);
-        return true;
-    }
-    let Some(kind) = tlv_type(ex, name, inner, &SSL_TLVS) else { return false };
-    push_found(inner_tlv(ex, tlvs, kind), out)
-}
-
-fn tlv_type(ex: &Exchange, whole: &str, name: &str, names: &[(&str, u8)]) -> Option<u8> {
-    if let Some(digits) = name.strip_prefix("0x") {
-        let kind = u8::from_str_radix(digits, 16).ok();
-        if kind.is_none() {
-            log!(ex, Level::Error, "invalid PROXY protocol TLV \"{whole}\"");
+    match which.value(&facts.tlvs) {
+        Ok(Some(value)) => {
+            out.extend_from_slice(&value);
+            true
         }
-        return kind;
-    }
-    let kind = names.iter().find(|it| it.0 == name).map(|it| it.1);
-    if kind.is_none() {
-        log!(ex, Level::Error, "unknown PROXY protocol TLV \"{whole}\"");
-    }
-    kind
-}
-
-/// One type, two bytes of length, the value; one after the other.
-fn inner_tlv<'a>(ex: &Exchange, mut tlvs: &'a [u8], kind: u8) -> Option<&'a [u8]> {
-    while !tlvs.is_empty() {
-        let split = tlvs.split_first_chunk::<3>().and_then(|([it, high, low], rest)| {
-            Some((*it, rest.split_at_checked(usize::from(u16::from_be_bytes([*high, *low])))?))
-        });
-        let Some((found, (value, rest))) = split else {
+        Ok(None) => false,
+        Err(_) => {
             log!(ex, Level::Error, "broken PROXY protocol TLV");
-            return None;
-        };
-        if found == kind {
-            return Some(value);
+            false
         }
-        tlvs = rest;
     }
-    None
 }
 
 fn push_found(value: Option<&[u8]>, out: &mut Vec<u8>) -> bool {

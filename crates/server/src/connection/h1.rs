@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use foregate_core::{Body, Connection, Exchange, Level, Method, Reply, RequestBody, Stop, Version, log};
+use foregate_core::{Body, Connection, Exchange, Level, Method, Reply, RequestBody, Version, log};
 use foregate_modules::{Settings, client};
 use foregate_net::clock::Deadline;
 use foregate_net::{Addr, Conn, clock};
@@ -33,6 +33,8 @@ pub(super) struct Client {
     /// Read and not yet used: the beginning of the next request.
     rest: Buf,
     head: RequestHead,
+    /// Plain HTTP where TLS was to be spoken: every request is answered with 497.
+    plain_on_tls: bool,
 }
 
 /// What becomes of the connection after an exchange.
@@ -64,8 +66,9 @@ impl Client {
         facts: Rc<Connection>,
         listener: Addr,
         rest: Buf,
+        plain_on_tls: bool,
     ) -> Self {
-        Self { counted, conn, facts, listener, rest, head: RequestHead::new() }
+        Self { counted, conn, facts, listener, rest, head: RequestHead::new(), plain_on_tls }
     }
 
     /// The life of the connection. What waits between requests is small: the exchange is boxed while it lasts.
@@ -88,7 +91,7 @@ impl Client {
     fn first_wait(&self) -> Duration {
         let local = self.counted.thread.local();
         match self.address(&local.cycle) {
-            Some(address) => settings_of(&local, address).header_timeout,
+            Some(address) => super::client_settings(&local, address.default_server).header_timeout,
             None => Duration::ZERO,
         }
     }
@@ -127,7 +130,7 @@ impl Client {
     async fn exchange(&mut self) -> Next {
         let local = self.counted.thread.local();
         let Some(address) = self.address(&local.cycle) else { return Next::Close };
-        let on = settings_of(&local, address);
+        let on = super::client_settings(&local, address.default_server);
         let head = match self.read_head(on).await {
             Ok(head) => head,
             Err(HeadError::Gone) => return Next::Close,
@@ -147,8 +150,8 @@ impl Client {
         self.keepalive_rules(&local, &mut ex);
         let body = self.take_body(&local, &mut ex);
         self.log_dropped(&ex);
-        let reply = match self.check_method(&ex) {
-            Some(status) => phases::answer(&local, &mut ex, Stop::status(status)),
+        let reply = match self.refusal(&ex) {
+            Some(status) => phases::answer(&local, &mut ex, status).await,
             None => phases::serve(&local, &mut ex).await,
         };
         match reply {
@@ -161,7 +164,12 @@ impl Client {
         }
     }
 
-    fn check_method(&self, ex: &Exchange) -> Option<u16> {
+    /// The status for requests that are answered without a look at their target.
+    fn refusal(&self, ex: &Exchange) -> Option<u16> {
+        if self.plain_on_tls {
+            log!(ex, Level::Info, "client sent plain HTTP request to HTTPS port while reading client request headers");
+            return Some(497);
+        }
         match ex.method {
             Method::Trace | Method::Connect => Some(405),
             _ => None,
@@ -320,7 +328,7 @@ impl Client {
 
     async fn answer_bad(&mut self, local: &Rc<Local>, mut ex: Exchange, status: u16) -> Next {
         ex.keepalive = false;
-        match phases::answer(local, &mut ex, Stop::status(status)) {
+        match phases::answer(local, &mut ex, status).await {
             Some(reply) => self.answer(local, ex, reply, None).await,
             None => Next::Close,
         }
@@ -488,10 +496,6 @@ fn log_send_error(ex: &Exchange, error: &SendError) {
         SendError::Body => return,
     };
     log!(ex, Level::Info, "{what} while sending response to client");
-}
-
-fn settings_of<'a>(local: &'a Local, address: &Address) -> &'a client::Settings {
-    client_settings(local.cycle.settings(local.cycle.server(address.default_server).place))
 }
 
 fn client_settings(on: &Settings) -> &client::Settings {

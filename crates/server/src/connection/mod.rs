@@ -1,5 +1,6 @@
 //! From an accepted socket to exchanges and back: one thread's share of the connections.
 
+mod arrival;
 mod body;
 mod h1;
 mod request;
@@ -15,8 +16,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use foregate_core::{Connection, Level, Proxied};
-use foregate_net::{Addr, Conn, Listener, Stream, clock, runtime};
+use foregate_core::{Connection, Level};
+use foregate_modules::client;
+use foregate_net::{Addr, Listener, Stream, clock, runtime};
 
 use crate::cycle::{Cycle, Local};
 
@@ -160,21 +162,11 @@ async fn accept(thread: Rc<Thread>, listener: Listener, addr: Addr) {
     }
 }
 
-/// What was learned before the first request.
-struct Arrival {
-    conn: Conn,
-    proxied: Option<Proxied>,
-    /// Bytes read behind a PROXY protocol header.
-    rest: foregate_wire::Buf,
-}
-
 async fn serve(counted: Counted, stream: Stream, addr: Addr) {
     let local = counted.thread.local();
     let Some(endpoint) = local.cycle.endpoints.iter().find(|it| it.addr == addr) else { return };
     let address = endpoint.address(stream.local_addr());
-    let (proxy_protocol, ssl) = (address.proxy_protocol, address.ssl);
-    _ = (proxy_protocol, ssl);
-    let arrival = Arrival { conn: Conn::Plain(stream), proxied: None, rest: Default::default() };
+    let Some(arrival) = arrival::arrive(&local, address, stream, counted.number).await else { return };
     drop(local);
     let facts = Rc::new(Connection {
         number: counted.number,
@@ -185,5 +177,12 @@ async fn serve(counted: Counted, stream: Stream, addr: Addr) {
         requests: Cell::new(0),
         started: clock::now(),
     });
-    h1::Client::new(counted, Rc::new(arrival.conn), facts, addr, arrival.rest).run().await;
+    let conn = Rc::new(arrival.conn);
+    h1::Client::new(counted, conn, facts, addr, arrival.rest, arrival.plain_on_tls).run().await;
+}
+
+/// How clients are to be treated on a server's own level.
+fn client_settings(local: &Local, server: u32) -> &client::Settings {
+    let settings = local.cycle.settings(local.cycle.server(server).place);
+    settings.client.as_ref().expect("because the client module always resolves")
 }

@@ -1,0 +1,115 @@
+//! What happens to a connection before its first request: the PROXY protocol header, the TLS handshake.
+
+use foregate_core::{ErrorLog, Level, Proxied};
+use foregate_net::tls::{self, HandshakeError};
+use foregate_net::{Addr, Conn, Stream, clock};
+use foregate_wire::Buf;
+use foregate_wire::proxy_protocol::{self, V2_BYTES_MAX};
+
+use super::client_settings;
+use crate::address::Address;
+use crate::cycle::Local;
+
+/// A connection on which requests may come.
+pub(super) struct Arrival {
+    pub(super) conn: Conn,
+    pub(super) proxied: Option<Proxied>,
+    /// Bytes read behind a PROXY protocol header.
+    pub(super) rest: Buf,
+    /// Plain HTTP on a port of TLS: to be told so (497).
+    pub(super) plain_on_tls: bool,
+}
+
+/// Takes a new connection in. `None`: it was no good, which has been logged.
+pub(super) async fn arrive(local: &Local, address: &Address, stream: Stream, number: u64) -> Option<Arrival> {
+    let on = client_settings(local, address.default_server);
+    let log = &local.cycle.places[local.cycle.server(address.default_server).place as usize].error_log;
+    let mut arrival =
+        Arrival { conn: Conn::Plain(stream), proxied: None, rest: Buf::default(), plain_on_tls: false };
+    let work = async {
+        if address.proxy_protocol {
+            read_proxy_header(&mut arrival, log, number).await?;
+        }
+        match address.ssl {
+            true => shake_hands(local, address, arrival, log, number).await,
+            false => Some(arrival),
+        }
+    };
+    clock::timeout(on.header_timeout, work).await.ok().flatten()
+}
+
+async fn read_proxy_header(arrival: &mut Arrival, log: &ErrorLog, number: u64) -> Option<()> {
+    let mut bytes = Vec::new();
+    loop {
+        let more = arrival.conn.recv().await.ok()?;
+        if more.is_empty() {
+            return None;
+        }
+        bytes.extend_from_slice(&more);
+        match proxy_protocol::read(&bytes) {
+            Ok(Some((n, header))) => {
+                arrival.proxied = header.addresses.map(|(source, destination)| Proxied {
+                    source: Addr::Ip(source),
+                    destination: Addr::Ip(destination),
+                    tlvs: header.tlvs,
+                });
+                arrival.rest = Buf::copy_from(&bytes[n..]);
+                return Some(());
+            }
+            Ok(None) if bytes.len() < V2_BYTES_MAX => (),
+            Ok(None) => return None,
+            Err(error) => {
+                let text = error.text();
+                let text = format!("{} while reading PROXY protocol", String::from_utf8_lossy(&text));
+                log_about(log, Level::Error, number, &text, arrival.conn.peer_addr());
+                return None;
+            }
+        }
+    }
+}
+
+/// The server is chosen by the name that the client asks for; it has the certificate.
+async fn shake_hands(
+    local: &Local,
+    address: &Address,
+    arrival: Arrival,
+    log: &ErrorLog,
+    number: u64,
+) -> Option<Arrival> {
+    let Arrival { conn: Conn::Plain(stream), proxied, rest, .. } = arrival else { return None };
+    let peer = stream.peer_addr().clone();
+    let choose = |hello: &tls::ClientHello| {
+        let name = hello.server_name.as_deref().unwrap_or_default();
+        let server = address.names.find(name.as_bytes()).unwrap_or(address.default_server);
+        let settings = local.cycle.settings(local.cycle.server(server).place);
+        settings.ssl.as_ref().filter(|it| !it.reject).and_then(|it| it.server.clone())
+    };
+    match tls::accept_with(stream, rest, choose).await {
+        Ok(stream) => {
+            let conn = Conn::Tls(Box::new(stream));
+            Some(Arrival { conn, proxied, rest: Buf::default(), plain_on_tls: false })
+        }
+        Err(HandshakeError::NotTls(stream, bytes)) => {
+            Some(Arrival { conn: Conn::Plain(*stream), proxied, rest: bytes, plain_on_tls: true })
+        }
+        Err(error) => {
+            let level = match error {
+                HandshakeError::Tls(_) => Level::Crit,
+                _ => Level::Info,
+            };
+            let text = match error {
+                HandshakeError::Closed => format!("{error}"),
+                error => format!("SSL_do_handshake() failed (SSL: {error})"),
+            };
+            log_about(log, level, number, &format!("{text} while SSL handshaking"), &peer);
+            None
+        }
+    }
+}
+
+fn log_about(log: &ErrorLog, level: Level, number: u64, text: &str, peer: &Addr) {
+    if log.wants(level) {
+        let describe = |out: &mut String| *out += &format!(", client: {}", foregate_core::addr_text(peer));
+        log.write_about(level, number, &text, &describe);
+    }
+}
