@@ -85,7 +85,7 @@ fn resolve(setup: &Setup, mut draft: Draft, cx: &mut Compile<'_>) -> Result<Comp
 fn main(setup: &Setup, settings: Settings) -> Main {
     let process = settings.process.expect("because the process module always resolves");
     let pid = process.pid.as_ref().map_or_else(|| setup.pid.clone(), |it| setup.prefix.join(it));
-    Main { process, pid, error_log: error_log(setup, None) }
+    Main { process, pid, error_log: error_log(setup, settings.error_log.as_ref()) }
 }
 
 /// Each place takes what it did not write from the one around it; an `if` takes the content handler too.
@@ -141,7 +141,7 @@ fn places(
         let at = at as u32;
         cx.server_names = servers[draft.server as usize].names.iter().map(|it| it.text.clone()).collect();
         let settings = draft.options.resolve(cx)?;
-        let error_log = error_log(setup, None);
+        let error_log = error_log(setup, settings.error_log.as_ref());
         let mut name = String::new();
         match (draft.kind, draft.parent) {
             (Kind::Location { modifier, path }, Some(parent)) => {
@@ -203,9 +203,9 @@ fn table(
 }
 
 /// The error log of a place: its own, or the one that was given at the start.
-fn error_log(setup: &Setup, settings: Option<&ErrorLog>) -> ErrorLog {
+fn error_log(setup: &Setup, settings: Option<&foregate_modules::error_log::Settings>) -> ErrorLog {
     match settings {
-        Some(settings) => settings.clone(),
+        Some(settings) => settings.log.clone(),
         None => ErrorLog::to_file(LogFile::of(&setup.error_log), Level::Error),
     }
 }

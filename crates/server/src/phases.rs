@@ -6,7 +6,7 @@
 use std::ops::ControlFlow::{Break, Continue};
 
 use foregate_core::{Exchange, Flow, Level, REDIRECTS_MAX, Reply, Stop, log};
-use foregate_modules::{Settings, errors, rewrite};
+use foregate_modules::{Settings, errors, files, rewrite};
 
 use crate::cycle::Local;
 use crate::{filters, route, special};
@@ -131,13 +131,17 @@ async fn access_phase(on: &Settings, ex: &mut Exchange) -> Flow {
 }
 
 fn precontent_phase(on: &Settings, ex: &mut Exchange) -> Flow {
-    _ = (on, ex);
+    if let Some(on) = &on.files {
+        files::try_files(on, ex)?;
+    }
     Continue(())
 }
 
 async fn content_phase(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
-    _ = (on, ex);
-    Break(Stop::status(404))
+    match &on.files {
+        Some(on) => files::serve(on, ex),
+        None => Break(Stop::status(404)),
+    }
 }
 
 /// `Err`: the error has a page, which is to be served instead.

@@ -123,7 +123,10 @@ impl Draft {
         check("location", node, true, Args::Between(1, 2), Block::Yes)?;
         let (modifier, path) = location_args(node)?;
         self.check_nesting(node, parent, modifier, &path)?;
+        let mut options = Options::default();
+        options.files.enter(modifier, &path);
         let place = self.place(Some(parent), server, Kind::Location { modifier, path });
+        self.places[place as usize].options = options;
         for inside in node.body() {
             match inside.name.text.as_str() {
                 "if" => self.location_if(inside, place, server)?,

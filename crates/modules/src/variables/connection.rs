@@ -111,11 +111,6 @@ pub(super) fn proxied_tlv(ex: &mut Exchange, name: &str, out: &mut Vec<u8>) -> b
     }
 }
 
-fn push_found(value: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
-    out.extend_from_slice(value.unwrap_or_default());
-    value.is_some()
-}
-
 /// Without the port; `unix:` and the path for Unix sockets.
 fn push_addr(addr: &Addr, out: &mut Vec<u8>) {
     match addr {

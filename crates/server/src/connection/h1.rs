@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use foregate_core::{Body, Connection, Exchange, Level, Method, Reply, RequestBody, Version, log};
-use foregate_modules::{Settings, client};
+use foregate_modules::{Settings, client, log as access_log};
 use foregate_net::clock::Deadline;
 use foregate_net::{Addr, Conn, clock};
 use foregate_wire::h1::{RequestError, RequestHead, RequestRules, parse_request};
@@ -167,7 +167,11 @@ impl Client {
     /// The status for requests that are answered without a look at their target.
     fn refusal(&self, ex: &Exchange) -> Option<u16> {
         if self.plain_on_tls {
-            log!(ex, Level::Info, "client sent plain HTTP request to HTTPS port while reading client request headers");
+            log!(
+                ex,
+                Level::Info,
+                "client sent plain HTTP request to HTTPS port while reading client request headers"
+            );
             return Some(497);
         }
         match ex.method {
@@ -485,7 +489,9 @@ impl Client {
     }
 
     fn log(&self, local: &Local, ex: &mut Exchange) {
-        _ = (local, ex);
+        if let Some(on) = &local.cycle.settings(ex.location).log {
+            access_log::write(on, ex);
+        }
     }
 }
 
