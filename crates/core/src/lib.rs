@@ -6,6 +6,7 @@ mod directive;
 pub mod error_log;
 mod exchange;
 mod flow;
+pub mod hostnames;
 mod log_file;
 mod machine;
 mod module;

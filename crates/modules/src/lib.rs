@@ -17,6 +17,7 @@ registry::modules! {
     headers,
     internal,
     log,
+    map,
     mime,
     process,
     redirects,
