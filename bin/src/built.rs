@@ -83,7 +83,7 @@ pub(crate) fn version_line() -> String {
 /// The text of `-V`. certbot reads the SNI line and `--with-http_ssl_module`; the tests of nginx read the rest.
 pub(crate) fn build_text(knows: impl Fn(&str) -> bool) -> String {
     format!(
-        "foregate version: foregate/{VERSION}\n{}built with rustls 0.23 (AWS-LC)\nTLS SNI support enabled\n\
+        "foregate version: foregate/{VERSION}\n{}built with rustls 0.23 and AWS-LC\nTLS SNI support enabled\n\
          configure arguments: {}\n",
         version_line(),
         configure_arguments(knows),
@@ -116,8 +116,7 @@ Options:
 
 fn configure_arguments(knows: impl Fn(&str) -> bool) -> String {
     let mut line = format!(
-        "--prefix={PREFIX} --conf-path={CONF_PATH} --error-log-path={ERROR_LOG_PATH} --pid-path={PID_PATH} \
-         --with-threads"
+        "--prefix={PREFIX} --conf-path={CONF_PATH} --error-log-path={ERROR_LOG_PATH} --pid-path={PID_PATH}"
     );
     for (name, _) in BUILT_ON_REQUEST.iter().filter(|(_, witness)| knows(witness)) {
         line.push_str(" --with-");
