@@ -30,6 +30,8 @@ pub struct Reply {
     pub bare: bool,
     /// An upstream's error that an `error_page` may take the place of (`proxy_intercept_errors`).
     pub interceptable: bool,
+    /// The request's conditions (`If-None-Match` and its kin) were passed to an upstream, which has judged them.
+    pub conditions_judged: bool,
     /// `Content-Type` is found by the extension of the URI (`types`, `default_type`).
     pub type_by_uri: bool,
     /// The connection must not be kept alive after this answer.
