@@ -33,6 +33,9 @@ pub(crate) fn run(args: Vec<String>) -> Result<(), String> {
     } else {
         println!("licences and advisories: not run (cargo deny is not installed)");
     }
+    if let Ok(only) = std::env::var("FOREGATE_SUBJECT") {
+        println!("end to end: on {only} only, because FOREGATE_SUBJECT says so");
+    }
     match conformance::build() {
         Ok(binary) => step("tests", cargo_with(&["test", "--workspace", "--no-fail-fast"], Some(&binary))),
         Err(why) => {

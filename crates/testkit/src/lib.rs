@@ -35,6 +35,7 @@ pub use message::{Response, Seen};
 pub use ports::{Port, free_port};
 pub use reply::{Reply, Step};
 pub use request::Request;
+pub use rustix::process::Signal;
 pub use server::Server;
 pub use setup::Setup;
 pub use subject::{Subject, both, foregate_only, nginx_only, since};

@@ -37,12 +37,13 @@ impl Server {
 
     pub(crate) fn start_as(subject: Subject, setup: &Setup) -> Result<Server, String> {
         let place = setup.lay_out();
-        let prefix = format!("{}/", place.dir.display());
         let printed = fs::File::create(place.dir.join("printed.log")).map_err(|e| e.to_string())?;
-        let mut command = Command::new(subject.binary());
-        command.args(["-p", &prefix, "-c", &format!("{prefix}nginx.conf"), "-e", "error.log"]);
-        command.args(["-g", "daemon off;"]).env("TZ", "UTC");
-        command.stdin(Stdio::null()).stdout(printed.try_clone().map_err(|e| e.to_string())?).stderr(printed);
+        let mut command = command(subject, &place);
+        command
+            .args(["-g", "daemon off;"])
+            .stdin(Stdio::null())
+            .stdout(printed.try_clone().map_err(|e| e.to_string())?)
+            .stderr(printed);
         // A group of its own, so that workers go with their master whatever happens.
         let child = command.process_group(0).spawn().map_err(|e| format!("{:?}: {e}", subject.binary()))?;
         let mut server = Server { child, place, subject, allowed: setup.allowed.clone() };
@@ -149,13 +150,23 @@ impl Server {
         Pid::from_raw(self.pid()).expect("because process ids are positive")
     }
 
-    /// Sends HUP and waits until the log says that the new configuration is in place or refused.
-    pub fn reload(&self) {
-        let before = self.read("error.log").len();
+    /// Sends HUP and waits until `done`: the new configuration shows, or the log says why it was refused.
+    pub fn reload(&self, done: impl Fn(&Server) -> bool) {
         self.signal(Signal::HUP);
-        // nginx starts new workers after it has opened everything; the log line below is its last word on success.
-        let done = |log: &str| log.contains("start worker process") || log.contains("[emerg]");
-        self.wait_for("error.log", |log| done(log.get(before..).unwrap_or("")));
+        self.eventually(done);
+    }
+
+    /// Waits until a condition holds; panics with the error log when it does not in time.
+    pub fn eventually(&self, condition: impl Fn(&Server) -> bool) {
+        let start = Instant::now();
+        while !condition(self) {
+            assert!(
+                start.elapsed() < TIMEOUT,
+                "it never came true; the error log:\n{}",
+                self.read("error.log")
+            );
+            std::thread::sleep(POLL);
+        }
     }
 
     /// Waits until the error log holds a text; panics with the log when it does not in time.
@@ -223,6 +234,14 @@ impl Drop for Server {
             );
         }
     }
+}
+
+/// The binary with the options that name its folder and configuration.
+pub(crate) fn command(subject: Subject, place: &Place) -> Command {
+    let prefix = format!("{}/", place.dir.display());
+    let mut command = Command::new(subject.binary());
+    command.args(["-p", &prefix, "-c", &format!("{prefix}nginx.conf"), "-e", "error.log"]).env("TZ", "UTC");
+    command
 }
 
 fn wait_for_end(child: &mut Child, limit: Duration) -> Option<bool> {

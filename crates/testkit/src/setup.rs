@@ -114,6 +114,17 @@ impl Setup {
         Server::start_as(subject, self)
     }
 
+    /// Runs the binary with `-t`: whether the configuration is right, and what it printed.
+    pub fn test(&self, subject: Subject) -> (bool, String) {
+        let place = self.lay_out();
+        let mut command = crate::server::command(subject, &place);
+        let output = command.arg("-t").output().unwrap_or_else(|e| panic!("{subject}: {e}"));
+        let printed = [output.stderr, output.stdout].concat();
+        // As the test wrote it: with the folder's name taken out.
+        let printed = String::from_utf8_lossy(&printed).replace(&path_text(&place.dir), "{dir}");
+        (output.status.success(), printed)
+    }
+
     /// Makes the folder and writes configuration and files into it.
     pub(crate) fn lay_out(&self) -> Place {
         let place = Place::new(self.values.clone());
