@@ -139,6 +139,7 @@ impl Single<'_> {
         let old = std::mem::replace(&mut self.generation, generation);
         sockets::remove_files(old.sockets_beyond(&self.generation));
         self.log.follow(self.generation.main.error_log.clone());
+        self.log.write(Level::Notice, "serving the new configuration");
         Ok(())
     }
 

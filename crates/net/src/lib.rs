@@ -7,7 +7,6 @@ pub mod addr;
 pub mod channel;
 pub mod clock;
 mod conn;
-pub mod dns;
 pub mod listener;
 pub mod process;
 mod reactor;
