@@ -82,9 +82,15 @@ impl Load {
 
     fn end(self) {
         self.stop.store(true, Ordering::Relaxed);
-        let failures: Vec<String> = self.clients.into_iter().flat_map(|it| it.join().expect("because it only counts")).collect();
+        let failures: Vec<String> =
+            self.clients.into_iter().flat_map(|it| it.join().expect("because it only counts")).collect();
         let asked = self.asked.load(Ordering::Relaxed);
-        assert!(failures.is_empty(), "{} of {asked} requests failed: {:?}", failures.len(), &failures[..failures.len().min(3)]);
+        assert!(
+            failures.is_empty(),
+            "{} of {asked} requests failed: {:?}",
+            failures.len(),
+            &failures[..failures.len().min(3)]
+        );
         assert!(asked > 50, "only {asked} requests");
     }
 }
@@ -112,7 +118,8 @@ fn it_goes_into_the_background_and_says_so_in_the_log() {
     assert!(log.contains(&format!("[notice] {master}#{master}: start worker processes\n")), "{log}");
     let worker = place.worker_of(master);
     assert!(log.contains(&format!(": start worker process {worker}\n")), "{log}");
-    let title = |pid: i32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ");
+    let title =
+        |pid: i32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ");
     assert!(title(master).starts_with("foregate: master process "), "{}", title(master));
     assert_eq!(title(worker).trim_end(), "foregate: worker process");
     let outcome = place.foregate(&["-s", "quit"]);
@@ -174,7 +181,8 @@ fn a_reload_opens_new_addresses_and_closes_old_ones() {
     place.write(&moved);
     kill(place.pid("nginx.pid"), "HUP");
     place.wait_until("the new address", || ask_once(other.number()).is_ok());
-    place.wait_until("the old one closed", || TcpStream::connect(("127.0.0.1", place.port.number())).is_err());
+    place
+        .wait_until("the old one closed", || TcpStream::connect(("127.0.0.1", place.port.number())).is_err());
 }
 
 #[test]
@@ -212,7 +220,8 @@ fn a_reload_that_a_worker_cannot_follow_gets_a_new_one() {
 fn logs_are_opened_again_under_their_names() {
     let place = started("one");
     for name in ["error", "access"] {
-        fs::rename(place.path(&format!("{name}.log")), place.path(&format!("{name}.old"))).expect("because it is there");
+        fs::rename(place.path(&format!("{name}.log")), place.path(&format!("{name}.old")))
+            .expect("because it is there");
     }
     assert_eq!(place.foregate(&["-s", "reopen"]).code, Some(0));
     place.wait_until("a new access log", || place.path("access.log").exists());
@@ -246,7 +255,9 @@ fn an_upgrade_takes_over_without_losing_a_request() {
     let load = Load::on(&place);
     kill(old, "USR2");
     place.wait_until("the old pid file", || place.path("nginx.pid.oldbin").exists());
-    place.wait_until("the new master", || place.read("nginx.pid").trim().parse::<i32>().is_ok_and(|new| new != old));
+    place.wait_until("the new master", || {
+        place.read("nginx.pid").trim().parse::<i32>().is_ok_and(|new| new != old)
+    });
     let new = place.pid("nginx.pid");
     place.wait_for_log("using inherited sockets from \"");
     place.wait_for_log(&format!("{new}#{new}: start worker process "));
@@ -266,7 +277,9 @@ fn an_upgrade_can_be_rolled_back() {
     let old = place.pid("nginx.pid");
     kill(old, "USR2");
     place.wait_until("the old pid file", || place.path("nginx.pid.oldbin").exists());
-    place.wait_until("the new master", || place.read("nginx.pid").trim().parse::<i32>().is_ok_and(|new| new != old));
+    place.wait_until("the new master", || {
+        place.read("nginx.pid").trim().parse::<i32>().is_ok_and(|new| new != old)
+    });
     let new = place.pid("nginx.pid");
     place.wait_for_log(&format!("{new}#{new}: start worker process "));
     kill(old, "WINCH");
@@ -311,7 +324,8 @@ fn in_the_foreground_it_ends_on_ctrl_c() {
 #[test]
 fn a_start_that_fails_says_why_and_fails() {
     let place = Place::new(&conf("one"));
-    let taken = std::net::TcpListener::bind(("127.0.0.1", place.port.number())).expect("because the port is ours");
+    let taken =
+        std::net::TcpListener::bind(("127.0.0.1", place.port.number())).expect("because the port is ours");
     let outcome = place.foregate(&[]);
     let port = place.port.number();
     let line = format!("nginx: [emerg] bind() to 127.0.0.1:{port} failed (98: Address already in use)\n");
@@ -324,10 +338,20 @@ fn a_start_that_fails_says_why_and_fails() {
 #[test]
 fn systemd_may_open_the_sockets_and_is_told() {
     let place = Place::new(&conf("one"));
-    let socket = std::os::unix::net::UnixDatagram::bind(place.path("notify")).expect("because the folder is ours");
+    let socket =
+        std::os::unix::net::UnixDatagram::bind(place.path("notify")).expect("because the folder is ours");
     socket.set_read_timeout(Some(Duration::from_secs(10))).expect("because it is a number");
     let mut child = Command::new(env!("CARGO_BIN_EXE_foregate"))
-        .args(["-p", &format!("{}/", place.dir.display()), "-c", "nginx.conf", "-e", "error.log", "-g", "daemon off;"])
+        .args([
+            "-p",
+            &format!("{}/", place.dir.display()),
+            "-c",
+            "nginx.conf",
+            "-e",
+            "error.log",
+            "-g",
+            "daemon off;",
+        ])
         .env("NOTIFY_SOCKET", place.path("notify"))
         .stdin(Stdio::null())
         .spawn()

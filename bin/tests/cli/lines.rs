@@ -105,7 +105,9 @@ fn a_test_does_not_mind_a_running_server() {
 
 #[test]
 fn the_dump_goes_to_stdout_with_every_file_once() {
-    let place = Place::new("pid nginx.pid;\ninclude more.conf;\nhttp { client_body_temp_path temp; access_log off; }\n");
+    let place = Place::new(
+        "pid nginx.pid;\ninclude more.conf;\nhttp { client_body_temp_path temp; access_log off; }\n",
+    );
     std::fs::write(place.path("more.conf"), "events { }\n").expect("because the folder is ours");
     let outcome = same(&place, &["-Tq"]);
     let expected = "# configuration file DIR/nginx.conf:\npid nginx.pid;\ninclude more.conf;\n\
@@ -120,7 +122,10 @@ fn signals_need_a_pid_file_with_a_pid() {
     let outcome = same(&place, &["-s", "reload"]);
     let missing = "nginx: [error] open() \"DIR/nginx.pid\" failed (2: No such file or directory)\n";
     assert_eq!((outcome.code, &*outcome.stderr), (Some(1), missing));
-    assert!(place.read("error.log").contains("[notice] ") && place.read("error.log").contains("signal process started"));
+    assert!(
+        place.read("error.log").contains("[notice] ")
+            && place.read("error.log").contains("signal process started")
+    );
     std::fs::write(place.path("nginx.pid"), "").expect("because the folder is ours");
     let outcome = same(&place, &["-s", "stop"]);
     let invalid = "nginx: [error] invalid PID number \"\" in \"DIR/nginx.pid\"\n";
@@ -146,7 +151,10 @@ fn the_version_is_readable_for_tools() {
     // certbot would read another library's version out of this line.
     assert!(lines[2].starts_with("built with rustls ") && !outcome.stderr.contains("OpenSSL"));
     assert_eq!(lines[3], "TLS SNI support enabled");
-    assert!(lines[4].starts_with("configure arguments: --prefix=/usr/share/nginx --conf-path=/etc/nginx/nginx.conf"));
+    assert!(
+        lines[4]
+            .starts_with("configure arguments: --prefix=/usr/share/nginx --conf-path=/etc/nginx/nginx.conf")
+    );
     assert!(!lines[4].contains("--without-http_rewrite_module"), "{}", lines[4]);
     let help = place.foregate(&["-h"]).stderr;
     assert!(help.starts_with(&line) && help.contains("  -s signal     : send signal"), "{help}");
@@ -179,7 +187,8 @@ fn what_the_commands_write_is_an_nginx_conf() {
         let out = std::process::Command::new(env!("CARGO_BIN_EXE_foregate")).args(args).output();
         let text = String::from_utf8_lossy(&out.expect("because the program is there").stdout).into_owned();
         let place = Place::new(&format!("pid nginx.pid;\n{text}"));
-        std::fs::write(place.path("mime.types"), "types { text/html html; }").expect("because the folder is ours");
+        std::fs::write(place.path("mime.types"), "types { text/html html; }")
+            .expect("because the folder is ours");
         if let Some(nginx) = place.nginx(&["-t"]) {
             assert!(nginx.stderr.contains("test is successful"), "{args:?}\n{text}\n{}", nginx.stderr);
         }
@@ -196,7 +205,11 @@ fn fmt_rewrites_a_file_in_place_and_only_once() {
     let place = Place::new("events {\n}\nhttp { server { listen 80;\n} }\n");
     let file = place.path("nginx.conf");
     let fmt = |args: &[&str]| {
-        let run = std::process::Command::new(env!("CARGO_BIN_EXE_foregate")).arg("fmt").args(args).arg(&file).status();
+        let run = std::process::Command::new(env!("CARGO_BIN_EXE_foregate"))
+            .arg("fmt")
+            .args(args)
+            .arg(&file)
+            .status();
         run.expect("because the program is there").success()
     };
     assert!(!fmt(&["--check"]));
@@ -208,7 +221,10 @@ fn fmt_rewrites_a_file_in_place_and_only_once() {
 #[test]
 fn check_shows_the_line_and_the_place() {
     let place = Place::new(BROKEN);
-    let out = std::process::Command::new(env!("CARGO_BIN_EXE_foregate")).arg("check").arg(place.path("nginx.conf")).output();
+    let out = std::process::Command::new(env!("CARGO_BIN_EXE_foregate"))
+        .arg("check")
+        .arg(place.path("nginx.conf"))
+        .output();
     let out = out.expect("because the program is there");
     let stderr = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(1));

@@ -151,5 +151,6 @@ impl Drop for Place {
 /// Sends a signal by its name.
 pub(crate) fn kill(pid: i32, signal: &str) {
     // It may be gone already: then there is nothing to tell.
-    let _ = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).stderr(Stdio::null()).status();
+    let _ =
+        Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).stderr(Stdio::null()).status();
 }
