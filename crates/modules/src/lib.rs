@@ -11,6 +11,7 @@ mod testing;
 
 registry::modules! {
     client,
+    empty_gif,
     error_log,
     errors,
     files,
@@ -22,8 +23,10 @@ registry::modules! {
     not_modified,
     process,
     range,
+    realip,
     redirects,
     rewrite,
+    stub_status,
     variables,
 }
 

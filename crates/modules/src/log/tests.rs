@@ -209,7 +209,7 @@ fn buffers_may_be_compressed() {
 fn a_path_may_depend_on_the_request() {
     let folder = Folder::new();
     for cache in ["", "open_log_file_cache max=1;", "open_log_file_cache max=9 min_uses=2;"] {
-        let site = folder.site(&format!("log_format f $uri; access_log DIR/$arg_to.log f; {cache}"));
+        let site = folder.site(&format!("log_format f $uri; root DIR; access_log DIR/$arg_to.log f; {cache}"));
         write(&site, "GET /1?to=a");
         write(&site, "GET /2?to=b");
         write(&site, "GET /3?to=a");
@@ -219,9 +219,13 @@ fn a_path_may_depend_on_the_request() {
         }
         super::files::forget();
     }
-    let site = folder.site("log_format f $uri; access_log DIR/no/$arg_to.log f;");
+    let site = folder.site("log_format f $uri; root DIR; access_log DIR/no/$arg_to.log f;");
     write(&site, "GET /1?to=a");
     assert!(site.house.logged()[0].contains("failed (2: No such file or directory)"));
+    let site = folder.site("log_format f $uri; root DIR/no; access_log DIR/$arg_to.log f;");
+    write(&site, "GET /1?to=a");
+    assert_eq!(folder.read("a.log"), "");
+    assert!(site.house.logged()[0].contains("/no\" existence failed (2: No such file or directory)"));
 }
 
 #[test]
