@@ -160,6 +160,7 @@ fn translate(pattern: &str) -> String {
                 class_shorthand = in_class && "wdsWDShHvV".contains(next);
                 match next {
                     'Q' => quote_literally(&mut chars, &mut out),
+                    'p' | 'P' => property(next, in_class, &mut chars, &mut out),
                     // Harmless escapes of characters that mean nothing to PCRE.
                     '/' | '_' | '"' | '\'' | '=' | '@' | ':' | ',' | ';' | '%' | '!' | '`' => out.push(next),
                     '<' | '>' => out.push(next),
@@ -209,6 +210,40 @@ fn quote_literally(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, out: &m
     }
 }
 
+/// `\p{N}` and its kin: in byte mode only ASCII has properties.
+fn property(
+    letter: char,
+    in_class: bool,
+    chars: &mut std::iter::Peekable<std::str::Chars<'_>>,
+    out: &mut String,
+) {
+    let mut name = String::new();
+    match chars.next() {
+        Some('{') => name.extend(chars.by_ref().take_while(|c| *c != '}')),
+        Some(c) => name.push(c),
+        None => (),
+    }
+    let negated = (letter == 'P') != name.starts_with('^');
+    let class = match name.trim_start_matches('^') {
+        "N" | "Nd" => "digit",
+        "L" | "L&" => "alpha",
+        "Lu" => "upper",
+        "Ll" => "lower",
+        "P" => "punct",
+        "Z" | "Zs" => "blank",
+        "Xan" => "alnum",
+        "Xwd" => "word",
+        "Xsp" | "Xps" => "space",
+        _ => {
+            out.push_str(&format!("\\{letter}{{{name}}}"));
+            return;
+        }
+    };
+    let caret = if negated { "^" } else { "" };
+    let (open, close) = if in_class { ("", "") } else { ("[", "]") };
+    out.push_str(&format!("{open}[:{caret}{class}:]{close}"));
+}
+
 fn first_line(why: &fancy_regex::Error) -> String {
     why.to_string().lines().next().unwrap_or_default().to_owned()
 }
@@ -226,6 +261,7 @@ mod tests {
             (r"(*UTF8)é", r"é"),
             (r"[[:alpha:]_]x", r"[[:alpha:]_]x"),
             (r"[]a]", r"[\]a]"),
+            (r"w\p{N}+[\p{L}_]", r"w[[:digit:]]+[[:alpha:]_]"),
         ] {
             assert_eq!(translate(pcre), ours, "{pcre}");
         }

@@ -73,7 +73,7 @@ fn resolve(setup: &Setup, mut draft: Draft, cx: &mut Compile<'_>) -> Result<Comp
     let endpoints = address::gather(&servers, &mut cx.warnings)?;
     let (places, tables) = places(setup, draft.places, &draft.servers, cx)?;
     let servers = draft.servers.iter().zip(tables).map(|(server, locations)| Server {
-        name: server.names.first().map_or_else(String::new, |it| it.text.clone()),
+        name: server.names.first().map_or_else(String::new, first_name),
         place: server.place,
         locations,
     });
@@ -126,6 +126,15 @@ fn names(server: &ServerDraft, hostname: &str, cx: &mut Compile<'_>) -> Result<V
         names.extend(Name::read(word, hostname, |pattern| cx.regex(pattern, true))?);
     }
     Ok(names)
+}
+
+/// `$server_name`: the first name, without the dot of `.example.com`, with `$hostname` filled in.
+fn first_name(word: &Word) -> String {
+    match word.text.as_str() {
+        "$hostname" => foregate_core::hostname().to_ascii_lowercase(),
+        regex if regex.starts_with('~') => regex.to_owned(),
+        name => name.strip_prefix('.').unwrap_or(name).to_ascii_lowercase(),
+    }
 }
 
 /// Resolves every place and builds each server's table of locations.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use foregate_conf::{Error, Node, Word, value};
-use foregate_core::{Args, Compile, Directive, Scope, Template, duplicate};
+use foregate_core::{Args, Compile, Directive, Exchange, Method, Scope, Template, duplicate};
 
 pub struct Module;
 
@@ -63,6 +63,7 @@ pub struct Settings {
     pub keepalive_min_timeout: Duration,
     pub keepalive_requests: u64,
     pub keepalive_time: Duration,
+    disabled: Disabled,
     pub lingering: Lingering,
     pub lingering_time: Duration,
     pub lingering_timeout: Duration,
@@ -174,6 +175,7 @@ impl foregate_core::Module for Module {
             keepalive_min_timeout: o.keepalive_min_timeout.unwrap_or_default(),
             keepalive_requests: o.keepalive_requests.unwrap_or(1000),
             keepalive_time: o.keepalive_time.unwrap_or(s(3600)),
+            disabled: Disabled::read(o.keepalive_disable.as_deref())?,
             lingering: [Lingering::Off, Lingering::On, Lingering::Always][o.lingering_close.unwrap_or(1)],
             lingering_time: o.lingering_time.unwrap_or(s(30)),
             lingering_timeout: o.lingering_timeout.unwrap_or(s(5)),
@@ -189,6 +191,41 @@ impl foregate_core::Module for Module {
             limit_rate_after: template(&o.limit_rate_after, cx)?,
         }))
     }
+}
+
+/// `keepalive_disable`: browsers that get a connection's reuse wrong.
+struct Disabled {
+    msie6: bool,
+    safari: bool,
+}
+
+impl Disabled {
+    fn read(words: Option<&[Word]>) -> Result<Self, Error> {
+        let Some(words) = words else { return Ok(Self { msie6: true, safari: false }) };
+        let mut disabled = Self { msie6: false, safari: false };
+        for word in words {
+            match word.text.as_str() {
+                "none" => (),
+                "msie6" => disabled.msie6 = true,
+                "safari" => disabled.safari = true,
+                _ => return Err(Error::at(word.span, format!("invalid value \"{word}\""))),
+            }
+        }
+        Ok(disabled)
+    }
+}
+
+/// Whether this client is one that `keepalive_disable` names: old Internet Explorers behind a POST, Safari on a Mac.
+pub fn keepalive_is_disabled(on: &Settings, ex: &Exchange) -> bool {
+    let Some(agent) = ex.field(b"User-Agent") else { return false };
+    let says = |what: &[u8]| memchr::memmem::find(agent, what);
+    if on.disabled.msie6 && ex.method == Method::Post {
+        let old = says(b"MSIE ").and_then(|at| agent.get(at + 5..at + 7));
+        if old.is_some_and(|it| matches!(it, b"4." | b"5.") || it == b"6." && says(b"SV1").is_none()) {
+            return true;
+        }
+    }
+    on.disabled.safari && says(b"Mac OS X").is_some() && says(b"Safari/").is_some() && says(b"Chrome/").is_none()
 }
 
 /// A rate or an amount in bytes: a constant is checked here, variables are read per request.

@@ -147,11 +147,14 @@ impl Client {
             log!(ex, Level::Info, "client sent invalid request");
             return self.answer_bad(&local, ex, 400).await;
         }
-        self.keepalive_rules(&local, &mut ex);
+        ex.keepalive = self.head.keeps_alive();
         let body = self.take_body(&local, &mut ex);
         self.log_dropped(&ex);
         let reply = match self.refusal(&ex) {
-            Some(status) => phases::answer(&local, &mut ex, status).await,
+            Some(status) => {
+                ex.keepalive = false;
+                phases::answer(&local, &mut ex, status).await
+            }
             None => phases::serve(&local, &mut ex).await,
         };
         match reply {
@@ -338,14 +341,14 @@ impl Client {
         }
     }
 
-    /// Whether the client and our limits let the connection live on.
-    fn keepalive_rules(&self, local: &Local, ex: &mut Exchange) {
-        let on = client_settings(local.cycle.settings(ex.location));
-        ex.keepalive = self.head.keeps_alive()
+    /// Whether the client and the limits of the place that answers let the connection live on.
+    fn may_stay(&self, on: &client::Settings, ex: &Exchange) -> bool {
+        ex.keepalive
+            && !self.counted.thread.draining.get()
+            && !on.keepalive_timeout.is_zero()
             && self.facts.requests.get() < on.keepalive_requests
             && clock::now().duration_since(self.facts.started) < on.keepalive_time
-            && !on.keepalive_timeout.is_zero()
-            && !self.counted.thread.draining.get();
+            && !client::keepalive_is_disabled(on, ex)
     }
 
     fn take_body(&mut self, local: &Local, ex: &mut Exchange) -> Option<Rc<RefCell<BodyState>>> {
@@ -378,9 +381,7 @@ impl Client {
         if reply.close || unread && body.as_ref().is_some_and(|it| it.borrow().still_expects()) {
             ex.keepalive = false;
         }
-        if self.counted.thread.draining.get() {
-            ex.keepalive = false;
-        }
+        ex.keepalive = self.may_stay(client_settings(on), &ex);
         if matches!(reply.body, Body::Tunnel(_))
             && let Body::Tunnel(tunnel) = std::mem::take(&mut reply.body)
         {

@@ -7,7 +7,7 @@ mod request;
 mod response;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -31,6 +31,8 @@ pub struct Thread {
     listeners: RefCell<HashMap<Addr, runtime::Task>>,
     draining: Cell<bool>,
     connections: Cell<usize>,
+    /// The tasks of all connections, by number: what a timeout ends.
+    tasks: RefCell<BTreeMap<u64, runtime::Task>>,
     /// Woken when draining begins: the tasks of idle connections, by number.
     idle: RefCell<HashMap<u64, Waker>>,
     /// Woken when the last connection ends.
@@ -47,6 +49,7 @@ impl Thread {
             listeners: RefCell::default(),
             draining: Cell::new(false),
             connections: Cell::new(0),
+            tasks: RefCell::default(),
             idle: RefCell::default(),
             emptied: RefCell::default(),
         })
@@ -67,9 +70,33 @@ impl Thread {
         }
     }
 
-    /// New exchanges, on old connections too, begin under this cycle.
-    pub fn adopt(&self, cycle: Arc<Cycle>) {
-        *self.local.borrow_mut() = Local::new(cycle);
+    /// New exchanges, on old connections too, begin under this cycle. Only where the old one has a
+    /// `worker_shutdown_timeout` do connections end with it, after that time.
+    pub fn adopt(self: &Rc<Self>, cycle: Arc<Cycle>) {
+        let old = self.local.replace(Local::new(cycle));
+        if let Some(limit) = old.cycle.main.process.shutdown_timeout {
+            let thread = self.clone();
+            let next = NUMBER.load(Relaxed);
+            runtime::spawn(async move {
+                clock::sleep(limit).await;
+                thread.end_before(next);
+            });
+        }
+    }
+
+    /// Ends every connection at once.
+    pub fn end_all(&self) {
+        self.end_before(u64::MAX);
+    }
+
+    fn end_before(&self, number: u64) {
+        let ended: Vec<_> = self.tasks.borrow().range(..number).map(|(number, _)| *number).collect();
+        for number in ended {
+            let task = self.tasks.borrow_mut().remove(&number);
+            if let Some(task) = task {
+                task.abort();
+            }
+        }
     }
 
     /// Stops accepting, closes idle connections, and lets the others finish what they are at.
@@ -130,6 +157,7 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.thread.not_idle(self.number);
+        self.thread.tasks.borrow_mut().remove(&self.number);
         self.thread.connections.set(self.thread.connections.get() - 1);
         if self.thread.connections.get() == 0
             && let Some(waker) = self.thread.emptied.borrow_mut().take()
@@ -151,7 +179,9 @@ async fn accept(thread: Rc<Thread>, listener: Listener, addr: Addr) {
                     continue;
                 }
                 let counted = Counted::new(&thread);
-                runtime::spawn(serve(counted, stream, addr.clone()));
+                let number = counted.number;
+                let task = runtime::spawn(serve(counted, stream, addr.clone()));
+                thread.tasks.borrow_mut().insert(number, task);
             }
             Err(error) => {
                 let text = format!("accept4() failed ({})", foregate_net::sys::errno_text(&error));
