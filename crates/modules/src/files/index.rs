@@ -7,7 +7,7 @@ use foregate_core::{Exchange, Flow, Level, Stop, log};
 use rustix::io::Errno;
 
 use super::open::{Failure, Kind, look};
-use super::serve::text;
+use super::serve::{log_crit, text};
 use super::{Settings, listing, path};
 
 /// Redirects to the first of the names that exists in the folder, or to one that is absolute without looking.
@@ -98,6 +98,6 @@ fn fail(on: &Settings, ex: &Exchange, path: &[u8], failure: Failure) -> Stop {
 }
 
 fn broken(ex: &Exchange, path: &[u8], failure: Failure) -> Stop {
-    log!(ex, Level::Crit, "{} \"{}\" failed{}", failure.call, text(path), failure.reason());
+    log_crit(ex, path, failure);
     Stop::status(500)
 }

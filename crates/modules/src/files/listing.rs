@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::Settings;
 use super::open::{Facts, Failure};
-use super::serve::text;
+use super::serve::{log_crit, text};
 
 /// What is in a folder.
 pub(super) struct Entry {
@@ -71,6 +71,6 @@ fn refuse(ex: &Exchange, folder: &[u8], failure: Failure) -> u16 {
 }
 
 fn broken(ex: &Exchange, path: &[u8], failure: Failure) -> u16 {
-    log!(ex, Level::Crit, "{} \"{}\" failed{}", failure.call, text(path), failure.reason());
+    log_crit(ex, path, failure);
     500
 }

@@ -78,6 +78,33 @@ pub fn path_of(on: &Settings, ex: &mut Exchange) -> Vec<u8> {
     on.root.map(ex).map_or_else(Vec::new, |it| it.path)
 }
 
+/// What a condition may ask about a path (`if (-f …)`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub is_file: bool,
+    pub is_folder: bool,
+    pub is_executable: bool,
+}
+
+impl Settings {
+    /// What a path is, as far as `disable_symlinks` lets it be seen. `None`: nothing; an unusual reason is logged.
+    pub fn look(&self, ex: &mut Exchange, path: &[u8]) -> Option<Seen> {
+        match open::look(self, ex, path) {
+            Ok(open::Facts { kind, executable, .. }) => Some(Seen {
+                is_file: kind == open::Kind::File,
+                is_folder: kind == open::Kind::Folder,
+                is_executable: executable,
+            }),
+            Err(failure) => {
+                if !failure.is_absence() {
+                    serve::log_crit(ex, path, failure);
+                }
+                None
+            }
+        }
+    }
+}
+
 impl Options {
     /// Says in which location this block is. The cycle calls it before it reads the location's directives.
     pub fn enter(&mut self, modifier: Modifier, name: &Word) {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use foregate_core::Exchange;
 use foregate_net::sys::errno_text;
-use rustix::fs::{FileType, OFlags, Stat, fstat, stat};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, stat};
 use rustix::io::Errno;
 
 use super::symlinks::{Guard, Rule, open_guarded};
@@ -19,6 +19,8 @@ pub(super) struct Facts {
     pub(super) len: u64,
     /// Seconds since the epoch.
     pub(super) mtime: i64,
+    /// Its owner may execute it.
+    pub(super) executable: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +86,8 @@ impl Facts {
             FileType::Directory => Kind::Folder,
             _ => Kind::Other,
         };
-        Self { kind, len: stat.st_size as u64, mtime: stat.st_mtime as i64 }
+        let executable = Mode::from_raw_mode(stat.st_mode).contains(Mode::XUSR);
+        Self { kind, len: stat.st_size as u64, mtime: stat.st_mtime as i64, executable }
     }
 }
 

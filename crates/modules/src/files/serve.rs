@@ -75,6 +75,11 @@ fn fail(on: &Settings, ex: &Exchange, path: &[u8], failure: Failure) -> Stop {
     Stop::status(status)
 }
 
+/// `open() "…" failed (13: Permission denied)`, for what should not have failed.
+pub(super) fn log_crit(ex: &Exchange, path: &[u8], failure: Failure) {
+    log!(ex, Level::Crit, "{} \"{}\" failed{}", failure.call, text(path), failure.reason());
+}
+
 /// A path as log lines show it.
 pub(super) fn text(path: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(path)

@@ -3,12 +3,12 @@
 use std::ops::ControlFlow::{Break, Continue};
 
 use foregate_conf::{Error, Word, value as values};
-use foregate_core::{Compile, Exchange, Flow, Level, Stop, Template, log};
+use foregate_core::{Compile, Exchange, Flow, Stop, Template};
 use foregate_wire::uri;
 
 use super::open::{Kind, look};
 use super::path::{self, Mapped};
-use super::serve::text;
+use super::serve::log_crit;
 use super::{Settings, path::Root};
 
 /// The largest status that `=code` may name.
@@ -62,7 +62,7 @@ pub fn try_files(on: &Settings, ex: &mut Exchange) -> Flow {
                 return Continue(());
             }
             Err(failure) if !failure.is_absence() => {
-                log!(ex, Level::Crit, "{} \"{}\" failed{}", failure.call, text(&path), failure.reason());
+                log_crit(ex, &path, failure);
             }
             _ => (),
         }
