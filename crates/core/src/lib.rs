@@ -1,6 +1,7 @@
 //! The vocabulary that every module shares. It knows no feature.
 
 pub mod base64;
+mod cidr;
 mod digits;
 mod directive;
 pub mod error_log;
@@ -24,6 +25,7 @@ pub mod testing;
 pub mod time;
 pub mod variable;
 
+pub use cidr::Cidr;
 pub use digits::{push_hex, push_number, push_seconds};
 pub use directive::{Args, Block, Directive, Read, check, duplicate};
 pub use error_log::{ErrorLog, Level};

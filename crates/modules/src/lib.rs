@@ -10,6 +10,8 @@ mod registry;
 mod testing;
 
 registry::modules! {
+    access,
+    auth_basic,
     client,
     empty_gif,
     error_log,
@@ -26,6 +28,7 @@ registry::modules! {
     realip,
     redirects,
     rewrite,
+    satisfy,
     stub_status,
     variables,
 }

@@ -7,6 +7,7 @@ use std::ops::ControlFlow::{Break, Continue};
 
 use foregate_core::{Exchange, Flow, Level, REDIRECTS_MAX, Reply, Stop, log};
 use foregate_modules::{Settings, errors, files, rewrite};
+use foregate_modules::{Settings, access, auth_basic, errors, rewrite, satisfy};
 
 use crate::cycle::Local;
 use crate::{filters, route, special};
@@ -126,8 +127,19 @@ fn preaccess_phase(on: &Settings, ex: &mut Exchange) -> Flow {
 }
 
 async fn access_phase(on: &Settings, ex: &mut Exchange) -> Flow {
-    _ = (on, ex);
-    Continue(())
+    // Subrequests were allowed with their parent.
+    if ex.subrequest_depth > 0 {
+        return Continue(());
+    }
+    let mut verdict = satisfy::Verdict::new(on.satisfy.as_ref());
+    if let Some(on) = &on.access {
+        let logs = !verdict.any();
+        verdict.hear(access::check(on, ex, logs));
+    }
+    if let Some(on) = on.auth_basic.as_ref().filter(|_| verdict.open()) {
+        verdict.hear(auth_basic::check(on, ex).await);
+    }
+    verdict.end(ex).await
 }
 
 fn precontent_phase(on: &Settings, ex: &mut Exchange) -> Flow {
