@@ -6,8 +6,7 @@
 use std::ops::ControlFlow::{Break, Continue};
 
 use foregate_core::{Exchange, Flow, Level, REDIRECTS_MAX, Reply, Stop, log};
-use foregate_modules::{Settings, access, auth_basic, errors, rewrite, satisfy};
-use foregate_modules::{Settings, errors, files, rewrite};
+use foregate_modules::{Settings, access, auth_basic, errors, files, rewrite, satisfy};
 
 use crate::cycle::Local;
 use crate::{filters, route, special};
