@@ -1,34 +1,59 @@
-//! The bare cost of one proxied request: a relay that only finds the end of heads. `relay LISTEN BACKEND`.
+//! The bare cost of one proxied request: a relay that only finds the end of heads.
+//!
+//! `relay LISTEN BACKEND [CERT KEY]`, addresses as 127.0.0.1:8000; with a certificate and its key (PEM files) clients
+//! speak TLS.
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use foregate_net::runtime::{run, spawn};
-use foregate_net::{Addr, ConnectOptions, ListenSpec, Listener, Stream};
+use foregate_net::tls::{self, Server, certs::Certificates, tickets::TicketKeys};
+use foregate_net::{Addr, Conn, ConnectOptions, ListenSpec, Listener, Stream};
 
-type Pool = Rc<RefCell<Vec<Stream>>>;
+type Pool = Rc<RefCell<Vec<Conn>>>;
 
-fn main() -> std::io::Result<()> {
-    let mut args = std::env::args().skip(1);
-    let mut addr = || args.next().and_then(|text| text.parse().ok()).map(Addr::Ip);
-    let (Some(listen), Some(backend)) = (addr(), addr()) else {
-        eprintln!("usage: relay 127.0.0.1:8000 127.0.0.1:9000");
-        std::process::exit(2);
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [listen, backend, cert @ ..] = &args[..] else {
+        return Err("usage: relay 127.0.0.1:8000 127.0.0.1:9000 [cert.pem key.pem]".into());
+    };
+    let (listen, backend) = (Addr::Ip(listen.parse()?), Addr::Ip(backend.parse()?));
+    let server = match cert {
+        [cert, key] => Some(tls_server(&std::fs::read(cert)?, &std::fs::read(key)?)?),
+        _ => None,
     };
     run(async {
         let listener = Listener::bind(&ListenSpec::new(listen))?;
         let pool = Pool::default();
         loop {
-            let (client, _) = listener.accept().await?;
-            let (pool, backend) = (pool.clone(), backend.clone());
+            let (stream, _) = listener.accept().await?;
+            let (pool, backend, server) = (pool.clone(), backend.clone(), server.clone());
             spawn(async move {
+                let client = match server {
+                    Some(server) => match tls::accept(stream, |_| Some(server)).await {
+                        Ok(client) => Conn::Tls(Box::new(client)),
+                        Err(_) => return,
+                    },
+                    None => Conn::Plain(stream),
+                };
                 let _ = serve(client, &pool, &backend).await;
             });
         }
     })?
 }
 
-async fn serve(client: Stream, pool: &Pool, backend: &Addr) -> std::io::Result<()> {
+fn tls_server(cert: &[u8], key: &[u8]) -> Result<Server, Box<dyn std::error::Error>> {
+    let certified = Arc::new(tls::certs::certified(cert, key)?);
+    let mut config = rustls::ServerConfig::builder_with_provider(tls::provider().clone())
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(Certificates::new(vec![certified])));
+    config.ticketer = Arc::new(TicketKeys::random(300).ok_or("no randomness")?);
+    Ok(Server::new(config))
+}
+
+async fn serve(client: Conn, pool: &Pool, backend: &Addr) -> std::io::Result<()> {
     loop {
         let request = client.recv().await?;
         if request.is_empty() {
@@ -37,7 +62,7 @@ async fn serve(client: Stream, pool: &Pool, backend: &Addr) -> std::io::Result<(
         let idle = pool.borrow_mut().pop().filter(|idle| !idle.is_readable());
         let upstream = match idle {
             Some(idle) => idle,
-            None => Stream::connect(backend, &ConnectOptions::default()).await?,
+            None => Conn::Plain(Stream::connect(backend, &ConnectOptions::default()).await?),
         };
         upstream.send_all(&request).await?;
         let mut left = None;
