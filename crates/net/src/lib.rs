@@ -7,6 +7,7 @@ pub mod addr;
 pub mod channel;
 pub mod clock;
 mod conn;
+pub mod dns;
 pub mod listener;
 pub mod process;
 mod reactor;
