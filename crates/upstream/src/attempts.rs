@@ -1,0 +1,134 @@
+//! What is known of each peer that was asked for one exchange: what `$upstream_…` shows.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use foregate_wire::{Buf, Fields};
+
+/// One peer's try. Times are milliseconds from its start.
+#[derive(Clone, Default)]
+pub struct Attempt {
+    /// Unset in the entry that stands between two upstreams (before and behind an internal redirect).
+    pub peer: Option<Arc<str>>,
+    /// 0 until it answered.
+    pub status: u16,
+    pub connect_ms: Option<u64>,
+    pub header_ms: Option<u64>,
+    pub response_ms: Option<u64>,
+    pub bytes_sent: u64,
+    /// Head included.
+    pub bytes_received: u64,
+    /// Bytes behind the head, framing included.
+    pub response_bytes: u64,
+}
+
+/// All tries of an exchange; a note of it.
+#[derive(Default)]
+pub struct Attempts {
+    /// The first is kept apart, for there is hardly ever a second.
+    first: Attempt,
+    more: Vec<Attempt>,
+    begun: Option<Instant>,
+    n: usize,
+    /// The last try's head as received: `$upstream_http_…` looks into it.
+    pub head: Buf,
+    /// Of the last try, where its body goes on behind this note's back.
+    pub(crate) live: Option<Rc<Progress>>,
+}
+
+/// What a body that is still being read tells.
+#[derive(Default)]
+pub(crate) struct Progress {
+    pub(crate) received: Cell<u64>,
+    pub(crate) response_ms: Cell<Option<u64>>,
+    pub(crate) trailers: RefCell<Option<Fields>>,
+}
+
+impl Attempts {
+    /// Begins with an upstream; earlier ones of this exchange are set apart.
+    pub(crate) fn separate(&mut self) {
+        if self.n > 0 {
+            self.settle();
+            self.push(Attempt::default());
+        }
+    }
+
+    pub(crate) fn begin(&mut self, now: Instant) {
+        self.settle();
+        self.begun = Some(now);
+        self.head = Buf::default();
+        self.push(Attempt::default());
+    }
+
+    fn push(&mut self, attempt: Attempt) {
+        match self.n {
+            0 => self.first = attempt,
+            _ => self.more.push(attempt),
+        }
+        self.n += 1;
+    }
+
+    pub(crate) fn last(&mut self) -> &mut Attempt {
+        self.more.last_mut().unwrap_or(&mut self.first)
+    }
+
+    /// Milliseconds since the last try began.
+    pub(crate) fn age_ms(&self, now: Instant) -> u64 {
+        self.begun.map_or(0, |it| now.saturating_duration_since(it).as_millis() as u64)
+    }
+
+    pub(crate) fn begun(&self) -> Option<Instant> {
+        self.begun
+    }
+
+    /// The last try is over.
+    pub(crate) fn end(&mut self, now: Instant) {
+        let age = self.age_ms(now);
+        let last = self.last();
+        last.response_ms = last.response_ms.or(Some(age));
+    }
+
+    /// Takes over what a body told since.
+    fn settle(&mut self) {
+        if let Some(live) = self.live.take() {
+            let last = self.last();
+            live.add_to(last);
+        }
+    }
+
+    /// The tries so far, with what their bodies tell by now.
+    pub fn list(&self) -> Vec<Attempt> {
+        let mut list = Vec::with_capacity(self.n);
+        list.extend((self.n > 0).then(|| self.first.clone()));
+        list.extend(self.more.iter().cloned());
+        if let (Some(live), Some(last)) = (&self.live, list.last_mut()) {
+            live.add_to(last);
+        }
+        list
+    }
+
+    /// A trailer field of the last try.
+    pub fn trailer(&self, name: &[u8]) -> Option<Vec<u8>> {
+        let trailers = self.live.as_ref()?.trailers.borrow();
+        trailers.as_ref()?.get(name).map(<[u8]>::to_vec)
+    }
+
+    /// The lines of the last try's head, names and values, without its first line.
+    pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let lines = self.head.split(|byte| *byte == b'\n').skip(1);
+        lines.filter_map(|line| {
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            Some((&line[..colon], line[colon + 1..].trim_ascii()))
+        })
+    }
+}
+
+impl Progress {
+    fn add_to(&self, attempt: &mut Attempt) {
+        attempt.bytes_received += self.received.get();
+        attempt.response_bytes += self.received.get();
+        attempt.response_ms = self.response_ms.get();
+    }
+}

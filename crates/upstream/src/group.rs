@@ -1,0 +1,333 @@
+//! Groups of peers as configurations make them, and the state that all threads share.
+
+use std::collections::HashMap;
+use std::net::ToSocketAddrs;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use foregate_core::Template;
+use foregate_net::Addr;
+
+use crate::address::Address;
+use crate::hash;
+use crate::peer::Peer;
+
+/// How the next peer is found.
+#[derive(Clone, Default)]
+pub enum Balance {
+    /// Smooth weighted round robin.
+    #[default]
+    Turn,
+    /// `least_conn`: fewest requests in work for its weight.
+    LeastConn,
+    /// `ip_hash`: by the client's address (its /24 for IPv4).
+    IpHash,
+    /// `hash KEY [consistent]`.
+    Hash { key: Template, consistent: bool },
+    /// `random [two [least_conn]]`.
+    Random { two: bool },
+}
+
+/// What is kept of connections that nobody uses, per thread.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Keepalive {
+    /// Idle connections of one thread to the whole group.
+    pub connections: usize,
+    pub requests: u64,
+    /// Oldest age at which a connection is kept once more.
+    pub time: Duration,
+    /// How long one stays idle.
+    pub timeout: Duration,
+    /// Connections of one location are not given to another.
+    pub local: bool,
+}
+
+impl Default for Keepalive {
+    /// nginx's since 1.29.7: `keepalive 32 local`.
+    fn default() -> Self {
+        Self {
+            connections: 32,
+            requests: 1000,
+            time: Duration::from_secs(3600),
+            timeout: Duration::from_secs(60),
+            local: true,
+        }
+    }
+}
+
+/// A `server` line.
+#[derive(Clone)]
+pub struct Server {
+    /// The address as written.
+    pub written: Arc<str>,
+    pub place: Where,
+    pub weight: u32,
+    pub max_conns: u32,
+    pub max_fails: u32,
+    pub fail_timeout_s: u64,
+    pub down: bool,
+    pub backup: bool,
+}
+
+#[derive(Clone)]
+pub enum Where {
+    At(Addr),
+    /// Looked up when the configuration is loaded, and again from time to time.
+    Named { host: String, port: u16 },
+}
+
+impl Server {
+    /// A server with nginx's defaults.
+    pub fn new(address: &Address, written: &str) -> Self {
+        let place = match &address.fixed {
+            Some(addr) => Where::At(addr.clone()),
+            None => Where::Named { host: address.host.clone(), port: address.port },
+        };
+        Self {
+            written: written.into(),
+            place,
+            weight: 1,
+            max_conns: 0,
+            max_fails: 1,
+            fail_timeout_s: 10,
+            down: false,
+            backup: false,
+        }
+    }
+
+    /// Its addresses now. Blocks while the system's resolver works.
+    pub(crate) fn look_up(&self) -> Vec<Addr> {
+        match &self.place {
+            Where::At(addr) => vec![addr.clone()],
+            Where::Named { host, port } => {
+                let found = (host.as_str(), *port).to_socket_addrs();
+                found.map(|it| it.map(Addr::Ip).collect()).unwrap_or_default()
+            }
+        }
+    }
+
+    pub(crate) fn is_named(&self) -> bool {
+        matches!(self.place, Where::Named { .. })
+    }
+}
+
+/// A group of peers, one per `upstream` block or `proxy_pass` address.
+pub struct Group {
+    pub name: String,
+    /// 0 for `upstream` blocks.
+    port: u16,
+    no_port: bool,
+    /// Made by an `upstream` block.
+    pub explicit: bool,
+    pub balance: Balance,
+    /// Unset: every connection ends with its answer, as nginx does for addresses in `proxy_pass`.
+    pub keepalive: Option<Keepalive>,
+    pub(crate) servers: Vec<Server>,
+    /// Position of this group's things among a thread's own; a reload keeps it.
+    pub(crate) id: usize,
+    peers: RwLock<Arc<Peers>>,
+    /// Rises whenever `peers` is replaced. Unique over all groups, so that an id may be handed on.
+    generation: AtomicU64,
+    /// Somebody looks the names up from time to time.
+    pub(crate) refreshed: AtomicBool,
+}
+
+static NEXT_ID: AtomicUsize = AtomicUsize::new(0);
+static NEXT_GENERATION: AtomicU64 = AtomicU64::new(1);
+
+impl Group {
+    /// Builds a group and looks its names up. Peers that `previous` had as well keep their health.
+    pub fn new(
+        name: &str,
+        servers: Vec<Server>,
+        balance: Balance,
+        keepalive: Option<Keepalive>,
+        previous: Option<&Group>,
+    ) -> Self {
+        let found: Vec<_> = servers.iter().map(Server::look_up).collect();
+        let old = previous.map(Group::peers);
+        let peers = Peers::build(&servers, &found, &balance, old.as_deref());
+        let id = previous.map_or_else(|| NEXT_ID.fetch_add(1, Ordering::Relaxed), |it| it.id);
+        Self {
+            name: name.to_owned(),
+            port: 0,
+            no_port: true,
+            explicit: true,
+            balance,
+            keepalive,
+            servers,
+            id,
+            peers: RwLock::new(Arc::new(peers)),
+            generation: AtomicU64::new(NEXT_GENERATION.fetch_add(1, Ordering::Relaxed)),
+            refreshed: AtomicBool::new(false),
+        }
+    }
+
+    /// The group that an address in `proxy_pass` makes.
+    pub fn implicit(address: &Address, previous: Option<&Group>) -> Self {
+        let server = Server::new(address, &address.host);
+        let mut group = Self::new(&address.host, vec![server], Balance::Turn, None, previous);
+        (group.port, group.no_port, group.explicit) = (address.port, address.no_port, false);
+        group
+    }
+
+    /// Names that could not be looked up.
+    pub fn unresolved(&self) -> Vec<&str> {
+        let peers = self.peers();
+        let known = |server: &Server| peers.all().any(|peer| Arc::ptr_eq(&peer.server, &server.written));
+        let missing = self.servers.iter().filter(|it| it.is_named() && !known(it));
+        missing.map(|it| &*it.written).collect()
+    }
+
+    pub fn has_names(&self) -> bool {
+        self.servers.iter().any(Server::is_named)
+    }
+
+    pub(crate) fn peers(&self) -> Arc<Peers> {
+        self.peers.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Takes over what a look-up found, one list for each server; an empty one leaves a server as it was.
+    pub(crate) fn update(&self, mut found: Vec<Vec<Addr>>) {
+        let old = self.peers();
+        for (server, found) in self.servers.iter().zip(&mut found) {
+            if found.is_empty() {
+                let mine = old.all().filter(|it| Arc::ptr_eq(&it.server, &server.written));
+                found.extend(mine.map(|it| it.addr.clone()));
+            }
+        }
+        let new = Peers::build(&self.servers, &found, &self.balance, Some(&old));
+        if !new.is_same(&old) {
+            *self.peers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+            self.generation.store(NEXT_GENERATION.fetch_add(1, Ordering::Relaxed), Ordering::Release);
+        }
+    }
+}
+
+/// All groups of one configuration.
+#[derive(Default)]
+pub struct Groups {
+    by_name: HashMap<String, Vec<Arc<Group>>>,
+}
+
+impl Groups {
+    /// The group that an address means: an `upstream` block of its name, or the same address.
+    pub fn find(&self, host: &str, port: u16, no_port: bool) -> Option<&Arc<Group>> {
+        let named = self.by_name.get(&host.to_ascii_lowercase())?;
+        named.iter().find(|it| (it.explicit && no_port) || (!it.explicit && it.port == port))
+    }
+
+    /// The `upstream` block of this name.
+    pub fn explicit(&self, name: &str) -> Option<&Arc<Group>> {
+        self.by_name.get(&name.to_ascii_lowercase())?.iter().find(|it| it.explicit)
+    }
+
+    pub fn add(&mut self, group: Group) -> Arc<Group> {
+        let group = Arc::new(group);
+        self.by_name.entry(group.name.to_ascii_lowercase()).or_default().push(group.clone());
+        group
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Group>> {
+        self.by_name.values().flatten()
+    }
+}
+
+/// The peers of a group at one time. Replaced whole when a name gets other addresses.
+pub(crate) struct Peers {
+    /// Primaries, then backups where there are some.
+    pub(crate) tiers: Vec<Tier>,
+    /// Somebody reads how many requests a peer works on.
+    pub(crate) counted: bool,
+}
+
+pub(crate) struct Tier {
+    pub(crate) peers: Vec<Arc<Peer>>,
+    /// Round robin's memory. Taken for a few comparisons, and never where there is only one peer.
+    weights: Mutex<Vec<Weight>>,
+    pub(crate) total_weight: u32,
+    /// Peers that are not marked down.
+    pub(crate) tries: u32,
+    /// Points of a consistent hash.
+    pub(crate) ring: Vec<(u32, u32)>,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Weight {
+    pub(crate) current: i64,
+    pub(crate) effective: i64,
+}
+
+impl Peers {
+    fn build(servers: &[Server], found: &[Vec<Addr>], balance: &Balance, old: Option<&Self>) -> Self {
+        let consistent = matches!(balance, Balance::Hash { consistent: true, .. });
+        let tier = |backup: bool| {
+            let mine = servers.iter().zip(found).filter(|(server, _)| server.backup == backup);
+            let peers = mine.flat_map(|(server, found)| {
+                found.iter().map(move |addr| {
+                    let new = Peer::new(addr.clone(), server);
+                    let known = old.and_then(|old| old.all().find(|it| it.is_same(&new)).cloned());
+                    known.unwrap_or_else(|| Arc::new(new))
+                })
+            });
+            Tier::new(peers.collect(), consistent)
+        };
+        let mut tiers = vec![tier(false)];
+        if servers.iter().any(|it| it.backup) {
+            tiers.push(tier(true));
+        }
+        let by_load = matches!(balance, Balance::LeastConn | Balance::Random { two: true });
+        let counted = by_load || servers.iter().any(|it| it.max_conns > 0);
+        Self { tiers, counted }
+    }
+
+    /// One address, or those of a name, that a request named.
+    pub(crate) fn once(address: &Address, addrs: Vec<Addr>) -> Self {
+        let server = Server::new(address, &address.host);
+        let peers = addrs.into_iter().map(|addr| Arc::new(Peer::new(addr, &server))).collect();
+        Self { tiers: vec![Tier::new(peers, false)], counted: false }
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Peer>> {
+        self.tiers.iter().flat_map(|it| &it.peers)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.all().count() == other.all().count() && self.all().zip(other.all()).all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+
+    /// One peer and no backup: it is never taken out and needs no turn.
+    pub(crate) fn is_single(&self) -> bool {
+        matches!(&*self.tiers, [tier] if tier.peers.len() == 1)
+    }
+
+    pub(crate) fn tries(&self) -> u32 {
+        self.tiers.iter().map(|it| it.tries).sum()
+    }
+}
+
+impl Tier {
+    fn new(peers: Vec<Arc<Peer>>, consistent: bool) -> Self {
+        let weight = |peer: &Arc<Peer>| Weight { current: 0, effective: i64::from(peer.weight) };
+        let ring = match consistent {
+            true => hash::ring(peers.iter().map(|peer| (&*peer.server, peer.weight))),
+            false => Vec::new(),
+        };
+        Self {
+            weights: Mutex::new(peers.iter().map(weight).collect()),
+            total_weight: peers.iter().map(|it| it.weight).sum(),
+            tries: peers.iter().filter(|it| !it.down).count() as u32,
+            ring,
+            peers,
+        }
+    }
+
+    pub(crate) fn weights(&self) -> MutexGuard<'_, Vec<Weight>> {
+        self.weights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

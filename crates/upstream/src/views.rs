@@ -1,0 +1,71 @@
+//! A thread's own view of the groups: its copy of the list of peers and its idle connections, without a lock.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use foregate_net::Addr;
+
+use crate::address::Address;
+use crate::group::{Balance, Group, Keepalive, Peers};
+use crate::idle::Idle;
+
+/// One group as one thread sees it.
+pub struct View {
+    pub(crate) peers: Arc<Peers>,
+    /// `None` for addresses that only one request named.
+    pub(crate) group: Option<Arc<Group>>,
+    pub(crate) idle: Option<Rc<Idle>>,
+    generation: u64,
+    /// The group's name, for the log.
+    pub(crate) name: String,
+}
+
+thread_local! {
+    /// By group id. Ids are dense: one for each group that was ever configured under another name.
+    static VIEWS: RefCell<Vec<Option<Rc<View>>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl View {
+    /// This thread's view of a group, made anew when its peers changed.
+    pub fn of(group: &Arc<Group>) -> Rc<Self> {
+        VIEWS.with_borrow_mut(|views| {
+            if views.len() <= group.id {
+                views.resize_with(group.id + 1, || None);
+            }
+            let slot = &mut views[group.id];
+            match slot {
+                Some(view) if view.generation == group.generation() => view.clone(),
+                _ => {
+                    let view = Rc::new(Self::new(group, slot.as_deref()));
+                    slot.insert(view).clone()
+                }
+            }
+        })
+    }
+
+    fn new(group: &Arc<Group>, old: Option<&Self>) -> Self {
+        let generation = group.generation();
+        let old_idle = old.and_then(|old| old.idle.clone());
+        let idle = group.keepalive.map(|_| old_idle.unwrap_or_default());
+        Self { peers: group.peers(), group: Some(group.clone()), idle, generation, name: group.name.clone() }
+    }
+
+    /// Addresses that one request named.
+    pub fn once(address: &Address, addrs: Vec<Addr>) -> Rc<Self> {
+        let peers = Arc::new(Peers::once(address, addrs));
+        Rc::new(Self { peers, group: None, idle: None, generation: 0, name: address.host.clone() })
+    }
+
+    pub(crate) fn keepalive(&self) -> Option<&Keepalive> {
+        self.group.as_ref()?.keepalive.as_ref()
+    }
+
+    pub(crate) fn balance(&self) -> &Balance {
+        self.group.as_ref().map_or(&Balance::Turn, |it| &it.balance)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.peers.all().next().is_none()
+    }
+}
