@@ -6,6 +6,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::LazyLock;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -16,7 +17,8 @@ use crate::error_log::{ErrorLog, Level};
 use crate::module::Shared;
 use crate::notes::Notes;
 use crate::regex::Captures;
-use crate::reply::{BodyError, Source, next};
+use crate::request_body::{BodyLimits, InFile, RequestBody};
+use crate::temp_file::TempDir;
 use crate::variable::{Evaluator, Slot};
 
 /// As nginx: a request that is redirected inside more often is caught in a circle.
@@ -116,7 +118,7 @@ impl Exchange {
     }
 
     /// `, client: …, server: …, request: "…", host: "…"`: what nginx puts behind a line about a request.
-    fn describe(&self, out: &mut String) {
+    pub(crate) fn describe(&self, out: &mut String) {
         use fmt::Write;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         _ = write!(
@@ -208,38 +210,15 @@ pub trait Household {
     fn error_log(&self, location: u32) -> &ErrorLog;
     /// `$server_name`: the first name of the server.
     fn server_name(&self, server: u32) -> &str;
-}
-
-/// The request's body: pulled from the client when somebody wants it.
-#[derive(Default)]
-pub struct RequestBody {
-    /// The bytes still to come from the client (or from memory and file once buffered).
-    pub source: Option<Box<dyn Source>>,
-    /// `Content-Length` as announced, or the real length once all was read; `None` for a chunked body.
-    pub length: Option<u64>,
-    /// Bytes read from the client so far.
-    pub read_bytes: u64,
-    /// All of it, where it was read into memory ahead of the content phase (`$request_body`).
-    pub memory: Option<foregate_wire::Buf>,
-    /// The file it was written to, where it did not fit (`$request_body_file`).
-    pub file: Option<crate::reply::FileSlice>,
-    pub file_name: Option<std::path::PathBuf>,
-}
-
-impl RequestBody {
-    /// Whether the request has a body at all, empty ones apart.
-    pub fn exists(&self) -> bool {
-        self.source.is_some() || self.memory.is_some() || self.file.is_some()
-    }
-
-    /// The next bytes; `None` at the end.
-    pub async fn next(&mut self) -> Result<Option<foregate_wire::Buf>, BodyError> {
-        match &mut self.source {
-            Some(source) => next(&mut **source).await,
-            None => Ok(None),
-        }
+    /// How bodies are read whole in a location.
+    fn body_limits(&self, _location: u32) -> BodyLimits<'_> {
+        static TEMP: LazyLock<TempDir> = LazyLock::new(|| TempDir::new(std::env::temp_dir()));
+        BodyLimits { memory_max: BODY_MEMORY_BYTES, temp: &TEMP, in_file: InFile::No }
     }
 }
+
+/// nginx's default for `client_body_buffer_size`.
+pub const BODY_MEMORY_BYTES: usize = 16 << 10;
 
 /// Waits until the client is known to have gone away.
 pub async fn gone(client: &dyn Client) {

@@ -15,10 +15,13 @@ pub mod network;
 mod notes;
 mod regex;
 mod reply;
+mod reporter;
+mod request_body;
 mod scope;
 pub mod stats;
 mod subrequest;
 mod syslog;
+mod temp_file;
 mod template;
 #[doc(hidden)]
 pub mod testing;
@@ -30,7 +33,7 @@ pub use digits::{push_hex, push_number, push_seconds};
 pub use directive::{Args, Block, Directive, Read, check, duplicate};
 pub use error_log::{ErrorLog, Level};
 pub use exchange::{
-    Client, Connection, Exchange, Household, Proxied, REDIRECTS_MAX, RequestBody, Sent, UpstreamFact,
+    BODY_MEMORY_BYTES, Client, Connection, Exchange, Household, Proxied, REDIRECTS_MAX, Sent, UpstreamFact,
     addr_text, gone,
 };
 pub use flow::{Flow, Stop, stop};
@@ -38,12 +41,15 @@ pub use foregate_wire::{Method, h1::Version};
 pub use log_file::LogFile;
 pub use machine::hostname;
 pub use module::{Compile, Module, Shared};
-pub use notes::Notes;
+pub use notes::{CharsetOverride, KeptFields, Notes};
 pub use regex::{Captures, Regex, TooHard};
 pub use reply::{Body, BodyError, Carried, FileSlice, Part, Reply, Source, Tunnel, next};
+pub use reporter::Reporter;
+pub use request_body::{BodyLimits, InFile, RequestBody};
 pub use scope::Scope;
 pub use subrequest::{BoxFuture, Subrequests};
 pub use syslog::Syslog;
+pub use temp_file::{TempDir, TempFile};
 pub use template::Template;
 pub use variable::{Evaluate, Evaluator, Prefix, Variable, Variables};
 

@@ -4,7 +4,7 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use foregate_conf::{Error, Files, Node, Word};
+use foregate_conf::{Error, Files, Modifier, Node, Word};
 
 use crate::directive::Directive;
 use crate::regex::Regex;
@@ -69,6 +69,8 @@ pub struct Compile<'a> {
     pub temp_dirs: Vec<PathBuf>,
     /// The settings' address: which server and location are being resolved.
     pub server_names: Vec<String>,
+    /// The location that is being resolved, or the one around the `if` that is.
+    pub location: Option<(Modifier, Word)>,
 }
 
 impl Compile<'_> {

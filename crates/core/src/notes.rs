@@ -2,6 +2,12 @@
 
 use std::any::{Any, TypeId};
 
+/// Fields of an upstream's answer that belong into the final one, though another place makes it (X-Accel-Redirect).
+pub struct KeptFields(pub foregate_wire::Fields);
+
+/// The charset that an upstream names for its answer (X-Accel-Charset).
+pub struct CharsetOverride(pub Vec<u8>);
+
 /// A small map by type. Empty, it costs nothing.
 #[derive(Default)]
 pub struct Notes(Vec<(TypeId, Box<dyn Any>)>);

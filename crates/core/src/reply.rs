@@ -32,6 +32,8 @@ pub struct Reply {
     pub interceptable: bool,
     /// The request's conditions (`If-None-Match` and its kin) were passed to an upstream, which has judged them.
     pub conditions_judged: bool,
+    /// `Location` is an upstream's own and stays as it is, even where it is relative.
+    pub foreign_location: bool,
     /// `Content-Type` is found by the extension of the URI (`types`, `default_type`).
     pub type_by_uri: bool,
     /// The connection must not be kept alive after this answer.
@@ -181,6 +183,20 @@ pub enum BodyError {
     Upstream,
     /// A file of ours could not be read or written; it has been logged.
     File,
+}
+
+impl BodyError {
+    /// What an exchange that ends for this reason is answered with, and what the log says of it.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::ClientGone => 499,
+            Self::ClientBroken => 400,
+            Self::ClientSlow => 408,
+            Self::TooLarge => 413,
+            Self::Upstream => 502,
+            Self::File => 500,
+        }
+    }
 }
 
 /// A stream of bytes, pulled by the one who needs them.

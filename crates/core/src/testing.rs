@@ -13,10 +13,11 @@ use foregate_net::Addr;
 use foregate_wire::{Fields, Method, h1::Version};
 
 use crate::error_log::{ErrorLog, Level, Lines, Sink, Target};
-use crate::exchange::{Client, Connection, Exchange, Household, REDIRECTS_MAX, RequestBody, Sent};
+use crate::exchange::{Client, Connection, Exchange, Household, REDIRECTS_MAX, Sent};
 use crate::module::Shared;
 use crate::notes::Notes;
 use crate::regex::Captures;
+use crate::request_body::RequestBody;
 use crate::variable::Evaluator;
 
 /// A cycle for tests. Fill in what the test needs, then [`House::exchange`].

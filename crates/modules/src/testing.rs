@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use foregate_conf::{Error, Node, Span, Strings, Word};
+use foregate_conf::{Error, Modifier, Node, Span, Strings, Word, location_args};
 use foregate_core::testing::{House, exchange_in};
 use foregate_core::{Compile, Exchange, Scope, Shared, Template, Variables};
 
@@ -81,8 +81,9 @@ fn build(conf: &str, templates: &[&str], mut files: Strings) -> Result<Site, Err
         log_files: Vec::new(),
         temp_dirs: Vec::new(),
         server_names: Vec::new(),
+        location: None,
     };
-    let http = read(None, &tree.nodes, &Options::default(), Scope::HTTP)?;
+    let http = read(&tree.nodes, &Options::default(), Scope::HTTP, None)?;
     http.options.prepare(&mut cx)?;
     let mut house = House::default();
     resolve(http, &mut house, &mut cx)?;
@@ -108,14 +109,21 @@ fn declare(nodes: &[Node], variables: &mut Variables) -> Result<(), Error> {
 
 struct Block {
     options: Options,
+    location: Option<(Modifier, Word)>,
     inside: Vec<Block>,
 }
 
-fn read(head: Option<&Node>, nodes: &[Node], outer: &Options, scope: Scope) -> Result<Block, Error> {
+fn read(
+    nodes: &[Node],
+    outer: &Options,
+    scope: Scope,
+    location: Option<(Modifier, Word)>,
+) -> Result<Block, Error> {
     let mut options = Options::default();
-    if let Some(head) = head.filter(|_| scope == Scope::LOCATION) {
-        let (modifier, path) = foregate_conf::location_args(head)?;
-        options.files.enter(modifier, &path);
+    if scope == Scope::LOCATION
+        && let Some((modifier, path)) = &location
+    {
+        options.files.enter(*modifier, path);
     }
     for node in nodes.iter().filter(|it| inner(it, scope).is_none()) {
         if !options.set(node, scope)? {
@@ -123,11 +131,19 @@ fn read(head: Option<&Node>, nodes: &[Node], outer: &Options, scope: Scope) -> R
         }
     }
     options.inherit(outer);
-    let blocks = nodes.iter().filter_map(|it| inner(it, scope).map(|scope| (it, scope)));
-    let inside = blocks
-        .map(|(node, scope)| read(Some(node), node.body(), &options, scope))
-        .collect::<Result<_, _>>()?;
-    Ok(Block { options, inside })
+    if matches!(scope, Scope::LOCATION_IF | Scope::LIMIT_EXCEPT) {
+        options.inherit_handler(outer);
+    }
+    let mut inside = Vec::new();
+    for node in nodes {
+        let Some(scope) = inner(node, scope) else { continue };
+        let location = match scope {
+            Scope::LOCATION => Some(location_args(node)?),
+            _ => location.clone(),
+        };
+        inside.push(read(node.body(), &options, scope, location)?);
+    }
+    Ok(Block { options, location, inside })
 }
 
 /// The scope inside of a block that holds blocks of settings.
@@ -143,6 +159,7 @@ fn inner(node: &Node, scope: Scope) -> Option<Scope> {
 }
 
 fn resolve(block: Block, house: &mut House, cx: &mut Compile<'_>) -> Result<(), Error> {
+    cx.location = block.location;
     house.settings.push(Box::new(block.options.resolve(cx)?));
     for block in block.inside {
         resolve(block, house, cx)?;

@@ -37,6 +37,7 @@ pub(crate) fn compile(
         log_files: Vec::new(),
         temp_dirs: Vec::new(),
         server_names: Vec::new(),
+        location: None,
     };
     let compiled = resolve(setup, draft, &mut cx);
     warnings.append(&mut cx.warnings);

@@ -126,9 +126,9 @@ mod tests {
             ("a:8x", Err("invalid port")),
         ] {
             let got = Address::parse(text, 80, true);
-            let got = got.as_ref().map(|it| {
-                (it.host.as_str(), it.port, it.no_port, it.uri.as_str(), it.fixed.is_some())
-            });
+            let got = got
+                .as_ref()
+                .map(|it| (it.host.as_str(), it.port, it.no_port, it.uri.as_str(), it.fixed.is_some()));
             assert_eq!(got.map_err(|it| *it), want, "{text}");
         }
         assert_eq!(Address::parse("a/b", 80, false), Err("invalid host"));

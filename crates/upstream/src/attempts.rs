@@ -2,16 +2,49 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Instant;
 
 use foregate_wire::{Buf, Fields};
+
+use crate::peer::Peer;
+use crate::views::View;
+
+/// Who was asked.
+#[derive(Clone)]
+pub enum Asked {
+    Peer {
+        view: Rc<View>,
+        tier: usize,
+        idx: usize,
+    },
+    /// Nobody: no peer of the group was alive.
+    Group(Rc<View>),
+}
+
+impl Asked {
+    /// `127.0.0.1:80`, or the group's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Group(view) => &view.name,
+            Self::Peer { .. } => self.peer().map_or("", |it| &it.name),
+        }
+    }
+
+    pub(crate) fn is_unix(&self) -> bool {
+        self.peer().is_some_and(|it| it.addr.is_unix())
+    }
+
+    fn peer(&self) -> Option<&Peer> {
+        let Self::Peer { view, tier, idx } = self else { return None };
+        view.peers.tiers.get(*tier)?.peers.get(*idx).map(|it| &**it)
+    }
+}
 
 /// One peer's try. Times are milliseconds from its start.
 #[derive(Clone, Default)]
 pub struct Attempt {
     /// Unset in the entry that stands between two upstreams (before and behind an internal redirect).
-    pub peer: Option<Arc<str>>,
+    pub peer: Option<Asked>,
     /// 0 until it answered.
     pub status: u16,
     pub connect_ms: Option<u64>,

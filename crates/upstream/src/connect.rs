@@ -39,9 +39,15 @@ pub struct Lane {
 
 /// `proxy_bind`: the local address of new connections.
 pub enum Bind {
-    To { addr: SocketAddr, transparent: bool },
+    To {
+        addr: SocketAddr,
+        transparent: bool,
+    },
     /// Known per request; an empty value leaves it to the system.
-    By { value: Template, transparent: bool },
+    By {
+        value: Template,
+        transparent: bool,
+    },
 }
 
 impl Bind {

@@ -74,7 +74,10 @@ pub struct Server {
 pub enum Where {
     At(Addr),
     /// Looked up when the configuration is loaded, and again from time to time.
-    Named { host: String, port: u16 },
+    Named {
+        host: String,
+        port: u16,
+    },
 }
 
 impl Server {
@@ -298,7 +301,8 @@ impl Peers {
     }
 
     fn is_same(&self, other: &Self) -> bool {
-        self.all().count() == other.all().count() && self.all().zip(other.all()).all(|(a, b)| Arc::ptr_eq(a, b))
+        self.all().count() == other.all().count()
+            && self.all().zip(other.all()).all(|(a, b)| Arc::ptr_eq(a, b))
     }
 
     /// One peer and no backup: it is never taken out and needs no turn.

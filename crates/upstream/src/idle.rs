@@ -96,9 +96,4 @@ impl Idle {
         _ = idle.deadline.poll_expired(cx);
         Poll::Pending
     }
-
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.parked.borrow().len()
-    }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use foregate_core::Exchange;
 use foregate_net::Addr;
 
+use crate::attempts::Asked;
 use crate::group::{Balance, Tier, Weight};
 use crate::hash;
 use crate::peer::Peer;
@@ -31,7 +32,7 @@ enum Seek {
     LeastConn,
     Address { bytes: [u8; 16], len: usize, hash: u32, misses: u32 },
     Key { key: Vec<u8>, hash: u32, rehash: u32, misses: u32 },
-    Ring { key: Vec<u8>, at: u32, misses: u32 },
+    Ring { at: u32, misses: u32 },
     Random { two: bool, misses: u32 },
 }
 
@@ -94,10 +95,6 @@ impl Pick {
         self.view.peers.tiers[self.tier].peers.get(self.current?)
     }
 
-    pub(crate) fn view(&self) -> &Rc<View> {
-        &self.view
-    }
-
     pub fn tries(&self) -> u32 {
         self.tries
     }
@@ -107,32 +104,56 @@ impl Pick {
         self.tries += 1;
     }
 
+    pub(crate) fn asked(&self) -> Option<Asked> {
+        Some(Asked::Peer { view: self.view.clone(), tier: self.tier, idx: self.current? })
+    }
+
+    /// The peer has answered; it counts as at work until the returned value goes.
+    pub(crate) fn hold(&mut self) -> Option<Hold> {
+        Some(Hold { view: self.view.clone(), tier: self.tier, idx: self.current.take()? })
+    }
+
     /// Tells the group how the try went; true where the peer is now taken out for a while.
     pub fn done(&mut self, outcome: Outcome, now_s: u64) -> bool {
         let Some(idx) = self.current.take() else { return false };
         let tier = &self.view.peers.tiers[self.tier];
         let peer = &tier.peers[idx];
+        if outcome != Outcome::Failed || self.view.peers.is_single() {
+            self.tries = if self.view.peers.is_single() { 0 } else { self.tries.saturating_sub(1) };
+            drop(Hold { view: self.view.clone(), tier: self.tier, idx });
+            return false;
+        }
         if self.view.peers.counted {
             peer.leave();
         }
-        if self.view.peers.is_single() {
-            peer.forgive();
-            self.tries = 0;
-            return false;
-        }
-        let mut out = false;
-        if outcome == Outcome::Failed {
-            out = peer.fail(now_s);
-            if peer.max_fails > 0 {
-                let weight = &mut tier.weights()[idx];
-                let less = i64::from(peer.weight / peer.max_fails);
-                weight.effective = (weight.effective - less).max(0);
-            }
-        } else {
-            peer.pass();
+        let out = peer.fail(now_s);
+        if peer.max_fails > 0 {
+            let weight = &mut tier.weights()[idx];
+            let less = i64::from(peer.weight / peer.max_fails);
+            weight.effective = (weight.effective - less).max(0);
         }
         self.tries = self.tries.saturating_sub(1);
         out
+    }
+}
+
+/// A peer that has answered and whose answer is still being read.
+pub(crate) struct Hold {
+    view: Rc<View>,
+    tier: usize,
+    idx: usize,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let peer = &self.view.peers.tiers[self.tier].peers[self.idx];
+        if self.view.peers.counted {
+            peer.leave();
+        }
+        match self.view.peers.is_single() {
+            true => peer.forgive(),
+            false => peer.pass(),
+        }
     }
 }
 
@@ -160,7 +181,7 @@ impl Seek {
                     true => {
                         let hash = hash::crc32(&key);
                         let at = view.peers.tiers[0].ring.partition_point(|point| point.0 < hash);
-                        Self::Ring { key, at: at as u32, misses: 0 }
+                        Self::Ring { at: at as u32, misses: 0 }
                     }
                 }
             }
@@ -200,7 +221,7 @@ impl Seek {
                 *rehash += 1;
                 *hash
             }),
-            Self::Ring { at, misses, .. } => ring(tier, tried, now_s, at, misses),
+            Self::Ring { at, misses } => ring(tier, tried, now_s, at, misses),
             Self::Random { two, misses } => random(tier, tried, now_s, *two, misses),
         };
         found.or_else(|| turn(tier, now_s, |idx| !tried.has(idx)))
@@ -236,9 +257,7 @@ fn give_turn(weights: &mut [Weight], tier: &Tier, able: impl Iterator<Item = usi
 /// The least loaded peer for its weight; several such take turns.
 fn least_conn(tier: &Tier, tried: &Tried, now_s: u64) -> Option<usize> {
     let able = |idx: &usize| !tried.has(*idx) && tier.peers[*idx].is_available(now_s);
-    let load = |idx: usize, of: usize| {
-        u64::from(tier.peers[idx].conns()) * u64::from(tier.peers[of].weight)
-    };
+    let load = |idx: usize, of: usize| u64::from(tier.peers[idx].conns()) * u64::from(tier.peers[of].weight);
     let less = |a: usize, b: usize| load(a, b).cmp(&load(b, a));
     let mut weights = tier.weights();
     let best = (0..tier.peers.len()).filter(able).reduce(|best, idx| match less(idx, best) {
@@ -354,5 +373,107 @@ impl Tried {
             self.more.resize(at + 1, 0);
         }
         self.more[at] |= 1 << (idx % 64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Address, Group, Server};
+    use foregate_core::testing::exchange;
+    use std::sync::Arc;
+
+    fn server(port: u16, change: impl Fn(&mut Server)) -> Server {
+        let written = format!("127.0.0.1:{port}");
+        let address = Address::parse(&written, 80, false).expect("because it is an address");
+        let mut server = Server::new(&address, &written);
+        change(&mut server);
+        server
+    }
+
+    fn group(servers: Vec<Server>, balance: Balance) -> Arc<Group> {
+        Arc::new(Group::new("u", servers, balance, None, None))
+    }
+
+    fn ask(group: &Arc<Group>, from: &str, outcome: Outcome, now_s: u64) -> u16 {
+        let mut ex = exchange("GET / HTTP/1.1\nHost: a");
+        ex.remote = Addr::Ip(format!("{from}:1").parse().expect("because it is an address"));
+        let mut pick = Pick::new(View::of(group), &mut ex, 0);
+        if !pick.next(now_s) {
+            return 0;
+        }
+        let port = pick.peer().expect("because one was chosen").addr.port();
+        pick.done(outcome, now_s);
+        port
+    }
+
+    fn order(group: &Arc<Group>, n: usize) -> Vec<u16> {
+        (0..n).map(|_| ask(group, "127.0.0.1", Outcome::Passed, 100)).collect()
+    }
+
+    #[test]
+    fn turns_are_smooth_and_weighted() {
+        let servers = vec![server(1, |it| it.weight = 5), server(2, |_| ()), server(3, |_| ())];
+        assert_eq!(order(&group(servers, Balance::Turn), 7), [1, 1, 2, 1, 3, 1, 1]);
+    }
+
+    #[test]
+    fn a_failed_peer_rests_and_a_lone_one_never_does() {
+        let pair = group(vec![server(1, |_| ()), server(2, |_| ())], Balance::Turn);
+        assert_eq!(ask(&pair, "1.1.1.1", Outcome::Failed, 100), 1);
+        assert_eq!(order(&pair, 3), [2, 2, 2]);
+        let later: Vec<_> = (0..6).map(|_| ask(&pair, "1.1.1.1", Outcome::Passed, 111)).collect();
+        assert!(later.contains(&1), "{later:?}");
+        let lone = group(vec![server(1, |_| ())], Balance::Turn);
+        assert_eq!(ask(&lone, "1.1.1.1", Outcome::Failed, 100), 1);
+        assert_eq!(order(&lone, 2), [1, 1]);
+    }
+
+    #[test]
+    fn backups_come_last_and_nobody_is_left_after_them() {
+        let servers =
+            vec![server(1, |_| ()), server(2, |it| it.down = true), server(3, |it| it.backup = true)];
+        let group = group(servers, Balance::Turn);
+        let mut ex = exchange("GET / HTTP/1.1\nHost: a");
+        let mut pick = Pick::new(View::of(&group), &mut ex, 0);
+        assert_eq!(pick.tries(), 2);
+        let mut seen = Vec::new();
+        while pick.next(100) {
+            seen.extend(pick.peer().map(|it| it.addr.port()));
+            pick.done(Outcome::Failed, 100);
+        }
+        assert_eq!(seen, [1, 3]);
+        assert_eq!(ask(&group, "1.1.1.1", Outcome::Passed, 100), 0);
+    }
+
+    #[test]
+    fn the_least_loaded_is_asked() {
+        let group = group(
+            vec![server(1, |_| ()), server(2, |_| ()), server(3, |it| it.weight = 2)],
+            Balance::LeastConn,
+        );
+        let mut ex = exchange("GET / HTTP/1.1\nHost: a");
+        let mut picks = Vec::new();
+        for _ in 0..4 {
+            let mut pick = Pick::new(View::of(&group), &mut ex, 0);
+            assert!(pick.next(100));
+            picks.push(pick);
+        }
+        let mut ports: Vec<_> = picks.iter().filter_map(|it| it.peer().map(|it| it.addr.port())).collect();
+        ports.sort_unstable();
+        assert_eq!(ports, [1, 2, 3, 3]);
+        drop(picks);
+        assert!(group.peers().all().all(|it| it.conns() == 0));
+    }
+
+    #[test]
+    fn clients_of_one_network_meet_one_peer() {
+        let servers = || (1..=3).map(|port| server(port, |_| ())).collect();
+        let group = group(servers(), Balance::IpHash);
+        // hash = ((((89 * 113 + 127) % 6271 * 113 + 0) % 6271) * 113 + 0) % 6271
+        let hash = [127_u32, 0, 0].iter().fold(89, |hash, byte| (hash * 113 + byte) % 6271);
+        let want = (hash % 3 + 1) as u16;
+        assert_eq!(ask(&group, "127.0.0.1", Outcome::Passed, 100), want);
+        assert_eq!(ask(&group, "127.0.0.77", Outcome::Passed, 100), want);
     }
 }

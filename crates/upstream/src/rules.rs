@@ -1,11 +1,10 @@
 //! What a location says about speaking to upstreams, whatever the protocol.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use foregate_core::Template;
+use foregate_core::{TempDir, Template};
 
 use crate::connect::Bind;
 use crate::fields::{Hidden, Ignored};
@@ -40,7 +39,7 @@ pub struct Rules {
     pub ahead_max: usize,
     /// What goes to a file beyond that; 0: nothing.
     pub file_max: u64,
-    pub temp_path: TempPath,
+    pub temp: TempDir,
     /// Bytes a second read from the upstream.
     pub limit_rate: Option<Template>,
 
@@ -60,14 +59,6 @@ impl Rules {
     pub fn next_id() -> u32 {
         NEXT_ID.fetch_add(1, Ordering::Relaxed)
     }
-}
-
-/// A folder for temporary files and how they are spread below it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TempPath {
-    pub path: PathBuf,
-    /// Characters of each level's name, at most three levels.
-    pub levels: Vec<usize>,
 }
 
 /// When another peer is asked (`proxy_next_upstream`), as a set.

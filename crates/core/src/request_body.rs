@@ -1,0 +1,201 @@
+//! The request's body: a stream from the client, or all of it in memory or in a file.
+
+use std::path::PathBuf;
+
+use foregate_wire::Buf;
+
+use crate::error_log::Level;
+use crate::exchange::Exchange;
+use crate::reply::{BodyError, FileSlice, Source, next};
+use crate::temp_file::{TempDir, TempFile};
+
+/// The request's body: pulled from the client when somebody wants it.
+#[derive(Default)]
+pub struct RequestBody {
+    /// The bytes still to come from the client.
+    pub source: Option<Box<dyn Source>>,
+    /// `Content-Length` as announced, or the real length once all was read; `None` for a chunked body.
+    pub length: Option<u64>,
+    /// Bytes read from the client so far.
+    pub read_bytes: u64,
+    /// All of it, where it was read into memory ahead of the content phase (`$request_body`).
+    pub memory: Option<Buf>,
+    /// The file it was written to, where it did not fit (`$request_body_file`).
+    pub file: Option<FileSlice>,
+    pub file_name: Option<PathBuf>,
+    /// Removes that file at the end.
+    pub temp: Option<TempFile>,
+}
+
+/// What a location says about reading bodies whole.
+pub struct BodyLimits<'a> {
+    /// Larger ones go to a file (`client_body_buffer_size`), bytes.
+    pub memory_max: usize,
+    pub temp: &'a TempDir,
+    pub in_file: InFile,
+}
+
+/// `client_body_in_file_only`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InFile {
+    /// Only where it does not fit into memory.
+    #[default]
+    No,
+    /// Always, and the file stays.
+    Keep,
+    /// Always.
+    Clean,
+}
+
+impl RequestBody {
+    /// Whether the request has a body at all, empty ones apart.
+    pub fn exists(&self) -> bool {
+        self.source.is_some() || self.memory.is_some() || self.file.is_some()
+    }
+
+    /// The next bytes from the client; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Buf>, BodyError> {
+        let Some(source) = &mut self.source else { return Ok(None) };
+        let bytes = next(&mut **source).await?;
+        self.read_bytes += bytes.as_ref().map_or(0, |it| it.len() as u64);
+        Ok(bytes)
+    }
+
+    /// Collects into memory until `max` is passed; returns what was collected, and whether that is all.
+    async fn collect(&mut self, max: usize) -> Result<(Vec<u8>, bool), BodyError> {
+        let mut bytes = Vec::new();
+        while let Some(more) = self.next().await? {
+            if bytes.is_empty() && more.len() <= max {
+                bytes.reserve_exact(self.length.map_or(more.len(), |it| it.min(max as u64) as usize));
+            }
+            bytes.extend_from_slice(&more);
+            if bytes.len() > max {
+                return Ok((bytes, false));
+            }
+        }
+        Ok((bytes, true))
+    }
+
+    fn is_small(&self, max: usize) -> bool {
+        self.length.is_some_and(|it| it <= max as u64)
+    }
+}
+
+impl Exchange {
+    /// Reads the whole body into memory, or to a file where the location's limits say so. Does nothing twice.
+    ///
+    /// # Errors
+    /// The client's fault, or a file that cannot be written, which has been logged.
+    pub async fn read_body(&mut self) -> Result<(), BodyError> {
+        if self.body.source.is_none() {
+            return Ok(());
+        }
+        let cycle = self.cycle.clone();
+        let limits = cycle.body_limits(self.location);
+        let in_file = limits.in_file != InFile::No;
+        if !in_file && self.body.is_small(limits.memory_max) && self.read_one_piece().await? {
+            return Ok(());
+        }
+        let max = if in_file { 0 } else { limits.memory_max };
+        let first = self.body.memory.take().unwrap_or_default();
+        let (mut bytes, mut all) = (first.to_vec(), false);
+        if bytes.len() <= max {
+            let (more, whole) = self.body.collect(max - bytes.len()).await?;
+            bytes.extend_from_slice(&more);
+            all = whole;
+        }
+        if all && !(in_file && !bytes.is_empty()) {
+            self.keep_in_memory(Buf::from_vec(bytes));
+            return Ok(());
+        }
+        self.spill(bytes, &limits).await
+    }
+
+    /// The common small body: one read brings all of it, and no byte is copied.
+    async fn read_one_piece(&mut self) -> Result<bool, BodyError> {
+        let Some(bytes) = self.body.next().await? else {
+            self.keep_in_memory(Buf::default());
+            return Ok(true);
+        };
+        let whole = Some(bytes.len() as u64) == self.body.length;
+        if whole {
+            self.keep_in_memory(bytes);
+        } else {
+            self.body.memory = Some(bytes);
+        }
+        Ok(whole)
+    }
+
+    fn keep_in_memory(&mut self, bytes: Buf) {
+        self.body.source = None;
+        self.body.length = Some(bytes.len() as u64);
+        self.body.memory = Some(bytes);
+    }
+
+    async fn spill(&mut self, bytes: Vec<u8>, limits: &BodyLimits<'_>) -> Result<(), BodyError> {
+        let mut temp = TempFile::create(limits.temp).map_err(|why| self.file_failed(&why))?;
+        if limits.in_file == InFile::Keep {
+            temp.keep();
+        }
+        let path = temp.path().to_owned();
+        let text = path.display();
+        crate::log!(self, Level::Warn, "a client request body is buffered to a temporary file {text}");
+        temp.write_all(&bytes).map_err(|why| self.file_failed(&why))?;
+        let mut length = bytes.len() as u64;
+        drop(bytes);
+        while let Some(more) = self.body.next().await? {
+            temp.write_all(&more).map_err(|why| self.file_failed(&why))?;
+            length += more.len() as u64;
+        }
+        let body = &mut self.body;
+        body.source = None;
+        body.length = Some(length);
+        body.file = Some(FileSlice { file: temp.file.clone(), start: 0, end: length });
+        body.file_name = Some(path);
+        body.temp = Some(temp);
+        Ok(())
+    }
+
+    fn file_failed(&self, why: &std::io::Error) -> BodyError {
+        let why = foregate_net::sys::errno_text(why);
+        crate::log!(self, Level::Crit, "a client request body cannot be written to a temporary file ({why})");
+        BodyError::File
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::exchange;
+
+    #[test]
+    fn a_small_body_is_read_without_a_copy() {
+        foregate_net::runtime::run(async {
+            let mut ex = exchange("POST / HTTP/1.1\nHost: a\nContent-Length: 4\n\nbody");
+            ex.body.memory = None;
+            ex.read_body().await.expect("because it is all there");
+            assert_eq!(ex.body.memory.as_deref(), Some(&b"body"[..]));
+            assert_eq!((ex.body.length, ex.body.source.is_none()), (Some(4), true));
+        })
+        .expect("because a thread has one runtime");
+    }
+
+    #[test]
+    fn a_large_body_goes_to_a_file() {
+        foregate_net::runtime::run(async {
+            let text = "x".repeat(100_000);
+            let mut ex = exchange(&format!("POST / HTTP/1.1\nHost: a\n\n{text}"));
+            ex.body.memory = None;
+            ex.body.length = None;
+            ex.read_body().await.expect("because it is all there");
+            let file = ex.body.file_name.clone().expect("because it is larger than the buffer");
+            assert_eq!(
+                std::fs::read(&file).expect("because the file lives with the exchange"),
+                text.as_bytes()
+            );
+            assert_eq!(ex.body.length, Some(100_000));
+            drop(ex);
+            assert!(!file.exists());
+        })
+        .expect("because a thread has one runtime");
+    }
+}

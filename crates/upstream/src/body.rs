@@ -1,0 +1,387 @@
+//! A peer's body on its way to the client: decoded, read ahead of a slow client, and counted.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use foregate_core::{BodyError, FileSlice, Level, Reporter, Source, TempDir, TempFile};
+use foregate_net::{clock, sys};
+use foregate_wire::h1::{ChunkedDecoder, Step};
+use foregate_wire::{Buf, Fields};
+
+use crate::attempts::Progress;
+use crate::connect::{Lane, Link};
+use crate::fields::Hidden;
+use crate::pick::Hold;
+use crate::views::View;
+
+/// Pieces shorter than this are copied before they wait, so that they do not hold a whole block each.
+const WAITS_AS_IT_IS_BYTES_MIN: usize = 8 << 10;
+
+/// How the end of a body is found.
+pub(crate) enum Decoder {
+    Length(u64),
+    Chunked(Box<ChunkedDecoder>),
+    UntilClose,
+}
+
+pub(crate) struct UpstreamBody {
+    /// `None` once the body is over.
+    link: Option<Box<Link>>,
+    /// Received and not yet decoded.
+    rest: Buf,
+    decoder: Decoder,
+    pub(crate) read_timeout: Duration,
+    /// Where the connection goes when the body is over, if it may serve again.
+    pub(crate) kept: Option<(Rc<View>, Lane)>,
+    pub(crate) hold: Option<Hold>,
+    /// Trailers are passed on, but for these.
+    pub(crate) hidden: Option<Hidden>,
+    trailers: Option<Fields>,
+    ahead: Option<Ahead>,
+    rate: Option<Rate>,
+    failed: Option<BodyError>,
+    progress: Rc<Progress>,
+    begun: Instant,
+    reporter: Reporter,
+}
+
+/// What was read and not yet taken: older pieces in memory, younger ones in a file.
+struct Ahead {
+    queue: VecDeque<Buf>,
+    queued_bytes: usize,
+    memory_max: usize,
+    file_max: u64,
+    dir: TempDir,
+    spill: Option<Spill>,
+}
+
+struct Spill {
+    file: TempFile,
+    /// What of the file has not been taken.
+    slice: FileSlice,
+}
+
+/// `proxy_limit_rate`.
+struct Rate {
+    bytes_per_s: u64,
+    since: Instant,
+    read_bytes: u64,
+    pause: clock::Deadline,
+}
+
+impl UpstreamBody {
+    pub(crate) fn new(
+        link: Box<Link>,
+        rest: Buf,
+        decoder: Decoder,
+        progress: Rc<Progress>,
+        begun: Instant,
+        reporter: Reporter,
+    ) -> Self {
+        Self {
+            link: Some(link),
+            rest,
+            decoder,
+            read_timeout: Duration::MAX,
+            kept: None,
+            hold: None,
+            hidden: None,
+            trailers: None,
+            ahead: None,
+            rate: None,
+            failed: None,
+            progress,
+            begun,
+            reporter,
+        }
+    }
+
+    pub(crate) fn limit_rate(&mut self, bytes_per_s: Option<u64>) {
+        self.rate = bytes_per_s.map(|bytes_per_s| Rate {
+            bytes_per_s,
+            since: clock::now(),
+            read_bytes: self.rest.len() as u64,
+            pause: clock::Deadline::new(),
+        });
+    }
+
+    pub(crate) fn read_ahead(&mut self, memory_max: usize, file_max: u64, dir: &TempDir) {
+        let dir = if file_max > 0 { dir.clone() } else { TempDir::default() };
+        let queue = VecDeque::new();
+        self.ahead = Some(Ahead { queue, queued_bytes: 0, memory_max, file_max, dir, spill: None });
+    }
+
+    /// The next piece from the peer; `None` at the end.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Buf>, BodyError>> {
+        loop {
+            if let Some(error) = self.failed {
+                return Poll::Ready(Err(error));
+            }
+            if self.link.is_none() {
+                return Poll::Ready(Ok(None));
+            }
+            match self.decode() {
+                Ok(Some(piece)) => return Poll::Ready(Ok(Some(piece))),
+                Ok(None) if self.link.is_none() => return Poll::Ready(Ok(None)),
+                Ok(None) => {}
+                Err(text) => {
+                    self.fail(text);
+                    continue;
+                }
+            }
+            ready!(self.poll_rate(cx));
+            ready!(self.poll_more(cx));
+        }
+    }
+
+    /// Takes a piece out of what was received.
+    fn decode(&mut self) -> Result<Option<Buf>, &'static str> {
+        if let Decoder::Length(0) = self.decoder {
+            self.finish(self.rest.is_empty());
+            return Ok(None);
+        }
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        match &mut self.decoder {
+            Decoder::UntilClose => Ok(Some(std::mem::take(&mut self.rest))),
+            Decoder::Length(left) => {
+                let n = self.rest.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= n as u64;
+                let over = *left == 0;
+                let piece = self.rest.split_to(n);
+                if over {
+                    self.finish(self.rest.is_empty());
+                }
+                Ok(Some(piece))
+            }
+            Decoder::Chunked(decoder) => loop {
+                match decoder.decode(&self.rest) {
+                    Ok(Step::Data(range)) => {
+                        self.rest.advance(range.start);
+                        return Ok(Some(self.rest.split_to(range.len())));
+                    }
+                    Ok(Step::More) => {
+                        self.rest = Buf::default();
+                        return Ok(None);
+                    }
+                    Ok(Step::End(used)) => {
+                        self.trailers = decoder.trailers().ok().filter(|it| !it.is_empty());
+                        let clean = used == self.rest.len();
+                        self.finish(clean);
+                        return Ok(None);
+                    }
+                    Err(_) => return Err("upstream sent invalid chunked response"),
+                }
+            },
+        }
+    }
+
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(link) = &self.link else { return Poll::Ready(()) };
+        match link.conn.poll_recv(cx) {
+            Poll::Ready(Ok(bytes)) => {
+                link.deadline.disarm();
+                match bytes.is_empty() {
+                    true => self.closed(),
+                    false => self.received(bytes),
+                }
+                Poll::Ready(())
+            }
+            Poll::Ready(Err(error)) => {
+                let why = sys::errno_text(&error);
+                self.reporter.log(Level::Error, format_args!("recv() failed ({why}) while reading upstream"));
+                self.give_up();
+                Poll::Ready(())
+            }
+            Poll::Pending => {
+                if !link.deadline.is_armed() {
+                    link.deadline.arm(self.read_timeout);
+                }
+                ready!(link.deadline.poll_expired(cx));
+                self.fail("upstream timed out (110: Connection timed out)");
+                Poll::Ready(())
+            }
+        }
+    }
+
+    fn received(&mut self, bytes: Buf) {
+        self.progress.received.set(self.progress.received.get() + bytes.len() as u64);
+        if let Some(rate) = &mut self.rate {
+            rate.read_bytes += bytes.len() as u64;
+        }
+        self.rest = bytes;
+    }
+
+    /// The peer closed: the end of some bodies, too early for others.
+    fn closed(&mut self) {
+        match self.decoder {
+            Decoder::UntilClose => self.finish(false),
+            _ => self.fail("upstream prematurely closed connection"),
+        }
+    }
+
+    fn poll_rate(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(rate) = &self.rate else { return Poll::Ready(()) };
+        let elapsed_s = clock::now().saturating_duration_since(rate.since).as_secs();
+        let allowed = rate.bytes_per_s.saturating_mul(elapsed_s + 1);
+        if allowed > rate.read_bytes {
+            return Poll::Ready(());
+        }
+        let wait_ms = (rate.read_bytes - allowed) * 1000 / rate.bytes_per_s + 1;
+        rate.pause.arm(Duration::from_millis(wait_ms));
+        rate.pause.poll_expired(cx)
+    }
+
+    fn fail(&mut self, text: &str) {
+        self.reporter.log(Level::Error, format_args!("{text} while reading upstream"));
+        self.give_up();
+    }
+
+    fn give_up(&mut self) {
+        self.failed = Some(BodyError::Upstream);
+        self.kept = None;
+        self.finish(false);
+    }
+
+    /// The body is over: the connection goes back, and the peer is let go.
+    fn finish(&mut self, clean: bool) {
+        if !clean
+            && !self.rest.is_empty()
+            && self.failed.is_none()
+            && !matches!(self.decoder, Decoder::UntilClose)
+        {
+            let text = match self.decoder {
+                Decoder::Chunked(_) => "upstream sent data after final chunk while reading upstream",
+                _ => {
+                    "upstream sent more data than specified in \"Content-Length\" header while reading upstream"
+                }
+            };
+            self.reporter.log(Level::Warn, format_args!("{text}"));
+        }
+        self.rest = Buf::default();
+        let link = self.link.take();
+        if let (true, Some(link), Some((view, lane))) = (clean, link, self.kept.take())
+            && let (Some(idle), Some(rules)) = (&view.idle, view.keepalive())
+        {
+            idle.park(link, lane, rules);
+        }
+        self.hold = None;
+        let age = clock::now().saturating_duration_since(self.begun).as_millis() as u64;
+        self.progress.response_ms.set(Some(age));
+        self.progress.trailers.borrow_mut().clone_from(&self.trailers);
+    }
+
+    /// Puts a piece aside, in memory while there is room.
+    fn put_aside(&mut self, piece: Buf) {
+        let Some(ahead) = &mut self.ahead else { return };
+        if ahead.spill.is_none() && ahead.queued_bytes < ahead.memory_max {
+            let short = piece.len() < WAITS_AS_IT_IS_BYTES_MIN;
+            ahead.queued_bytes += piece.len();
+            ahead.queue.push_back(if short { Buf::copy_from(&piece) } else { piece });
+            return;
+        }
+        if let Err(error) = ahead.spill(&piece, &self.reporter) {
+            let why = sys::errno_text(&error);
+            let text = "writing an upstream response to a temporary file failed";
+            self.reporter.log(Level::Crit, format_args!("{text} ({why}) while reading upstream"));
+            self.give_up();
+            self.failed = Some(BodyError::File);
+        }
+    }
+}
+
+impl Source for UpstreamBody {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Buf>, BodyError>> {
+        if let Some(ahead) = &mut self.ahead {
+            match ahead.take() {
+                Ok(Some(piece)) => return Poll::Ready(Ok(Some(piece))),
+                Ok(None) => {}
+                Err(error) => {
+                    let why = sys::errno_text(&error);
+                    let text = "reading an upstream response from a temporary file failed";
+                    self.reporter.log(Level::Crit, format_args!("{text} ({why}) while sending to client"));
+                    return Poll::Ready(Err(BodyError::File));
+                }
+            }
+        }
+        self.poll_piece(cx)
+    }
+
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) {
+        while self.ahead.as_ref().is_some_and(Ahead::has_room) && self.link.is_some() {
+            match self.poll_piece(cx) {
+                Poll::Ready(Ok(Some(piece))) => self.put_aside(piece),
+                _ => return,
+            }
+        }
+    }
+
+    fn len(&self) -> Option<u64> {
+        let Decoder::Length(left) = self.decoder else { return None };
+        Some(left + self.ahead.as_ref().map_or(0, Ahead::bytes))
+    }
+
+    fn trailers(&mut self) -> Option<Fields> {
+        let hidden = self.hidden.as_ref()?;
+        let mut trailers = self.trailers.take()?;
+        trailers.retain(|name, _| !hidden.has(name));
+        Some(trailers)
+    }
+}
+
+impl Drop for UpstreamBody {
+    /// The client went away: the connection is closed, for what it still carries is nobody's.
+    fn drop(&mut self) {
+        if self.link.is_some() {
+            self.kept = None;
+            self.finish(true);
+        }
+    }
+}
+
+impl Ahead {
+    fn has_room(&self) -> bool {
+        let in_file = self.spill.as_ref().map_or(0, |it| it.slice.end);
+        self.queued_bytes < self.memory_max && self.spill.is_none() || in_file < self.file_max
+    }
+
+    fn bytes(&self) -> u64 {
+        self.queued_bytes as u64 + self.spill.as_ref().map_or(0, |it| it.slice.len())
+    }
+
+    fn take(&mut self) -> std::io::Result<Option<Buf>> {
+        if let Some(piece) = self.queue.pop_front() {
+            self.queued_bytes -= piece.len();
+            return Ok(Some(piece));
+        }
+        let Some(spill) = &mut self.spill else { return Ok(None) };
+        let piece = spill.slice.read()?;
+        if spill.slice.is_empty() {
+            self.spill = None;
+        }
+        if piece.is_empty() {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(Some(piece))
+    }
+
+    fn spill(&mut self, piece: &[u8], reporter: &Reporter) -> std::io::Result<()> {
+        let spill = match &mut self.spill {
+            Some(spill) => spill,
+            None => {
+                let file = TempFile::create(&self.dir)?;
+                let path = file.path().display();
+                let text = "an upstream response is buffered to a temporary file";
+                reporter.log(Level::Warn, format_args!("{text} {path} while reading upstream"));
+                let slice = FileSlice { file: file.file.clone(), start: 0, end: 0 };
+                self.spill.insert(Spill { file, slice })
+            }
+        };
+        spill.file.write_all(piece)?;
+        spill.slice.end += piece.len() as u64;
+        Ok(())
+    }
+}

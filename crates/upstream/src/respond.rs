@@ -1,0 +1,247 @@
+//! From a peer's head to our reply: fields, and where the body comes from.
+
+use std::rc::Rc;
+
+use foregate_core::{Body, BodyError, KeptFields, Level, Method, Reply, Source, Stop};
+use foregate_net::clock;
+use foregate_wire::h1::{ChunkedDecoder, Framing, Step};
+use foregate_wire::{Buf, Fields, status, uri};
+
+use crate::attempts::Progress;
+use crate::body::{Decoder, UpstreamBody};
+use crate::connect::{Lane, Link};
+use crate::fields::{Sifted, is_kept};
+use crate::pick::Hold;
+use crate::run::{Protocol, Run};
+use crate::tunnel::UpstreamTunnel;
+
+/// A peer's answer, its head read and sifted.
+pub(crate) struct Answer {
+    pub(crate) link: Box<Link>,
+    pub(crate) lane: Lane,
+    /// The whole request went out, so that the connection may serve again.
+    pub(crate) sent_all: bool,
+    /// The head and what was read behind it.
+    pub(crate) bytes: Buf,
+    pub(crate) head_len: usize,
+    pub(crate) sifted: Sifted,
+}
+
+pub(crate) fn reply<P: Protocol>(run: &mut Run<'_, P>, answer: Answer) -> Reply {
+    let mut reply =
+        Reply { status: run.head.status, interceptable: run.rules.intercept_errors, ..Reply::default() };
+    reply.reason = reason(&answer.bytes, run.head.status, run.head.status_line.range());
+    reply.fields.load(&answer.bytes, &run.head.fields);
+    reply.foreign_location = true;
+    if answer.sifted.may_be_rewritten {
+        reply.foreign_location = !run.protocol.rewrite(run.ex, &mut reply.fields);
+    }
+    if run.rules.force_ranges {
+        reply.allow_ranges = true;
+        let modified = answer.sifted.last_modified.map(|it| it.of(&answer.bytes));
+        reply.mtime = modified.and_then(foregate_wire::date::parse);
+    }
+    reply.body = body(run, answer);
+    if run.head.framing == Framing::Empty {
+        reply.length = run.head.content_length.filter(|_| !run.head.chunked);
+    }
+    reply
+}
+
+/// The answer names another place for the client to be served from.
+pub(crate) fn redirect<P: Protocol>(run: &mut Run<'_, P>, answer: Answer) -> Stop {
+    let to = answer.sifted.redirect.map(|it| it.of(&answer.bytes).to_vec()).unwrap_or_default();
+    run.head.fields.retain(|it| is_kept(it.name.of(&answer.bytes)));
+    let mut kept = Fields::new();
+    kept.load(&answer.bytes, &run.head.fields);
+    run.protocol.rewrite(run.ex, &mut kept);
+    run.ex.notes.put(KeptFields(kept));
+    drop(body(run, answer));
+    if let Some(name) = to.strip_prefix(b"@") {
+        return Stop::Named(name.to_vec());
+    }
+    let Ok((path, args)) = uri::split_foreign(&to) else {
+        let to = String::from_utf8_lossy(&to).into_owned();
+        run.report(Level::Error, format_args!("unsafe URI \"{to}\" was detected"));
+        return Stop::status(404);
+    };
+    if run.ex.method != Method::Head {
+        run.ex.method = Method::Get;
+        run.ex.method_name = b"GET".to_vec();
+    }
+    Stop::Redirect { uri: path.into_owned(), args: args.to_vec() }
+}
+
+/// The reason phrase, where it is not the usual one.
+fn reason(bytes: &Buf, code: u16, line: std::ops::Range<usize>) -> Option<Buf> {
+    const CODE_AND_BLANK: usize = 4;
+    let start = (line.start + CODE_AND_BLANK).min(line.end);
+    let said = &bytes[start..line.end];
+    let usual = status::reason(code).is_some_and(|it| it.as_bytes() == said);
+    (!usual).then(|| Buf::copy_from(said))
+}
+
+fn body<P: Protocol>(run: &mut Run<'_, P>, answer: Answer) -> Body {
+    let Answer { link, lane, sent_all, bytes, head_len, sifted } = answer;
+    let rest = bytes.slice(head_len..bytes.len());
+    if run.head.status == 101 && run.protocol.may_upgrade(run.ex) {
+        return tunnel(run, link, &bytes[..head_len], rest);
+    }
+    let keep = sent_all && run.head.keeps_alive();
+    let framing = if run.is_head() { Framing::Empty } else { run.head.framing };
+    let whole = match framing {
+        Framing::Empty => Some((Body::Empty, 0)),
+        Framing::Length(length) if rest.len() as u64 >= length => {
+            Some((Body::Bytes(rest.slice(0..length as usize)), length as usize))
+        }
+        Framing::Chunked => {
+            whole_chunks(&rest, run.rules.pass_trailers).map(|(body, used)| (Body::Source(body), used))
+        }
+        _ => None,
+    };
+    if let Some((body, used)) = whole {
+        end(run, &bytes, head_len, rest.len());
+        if used < rest.len() {
+            surplus(run, framing);
+        } else if keep {
+            park(run, link, lane);
+        }
+        run.pick.hold();
+        return body;
+    }
+    let buffering = sifted.buffering.unwrap_or(run.rules.buffering);
+    stream(run, link, lane, keep, &bytes[..head_len], rest, framing, buffering)
+}
+
+/// The whole answer is here.
+fn end<P: Protocol>(run: &mut Run<'_, P>, bytes: &Buf, head_len: usize, rest_len: usize) {
+    let now = clock::now();
+    let attempts = run.attempts();
+    attempts.head = bytes.slice(0..head_len);
+    attempts.last().response_bytes = rest_len as u64;
+    attempts.end(now);
+}
+
+fn surplus<P: Protocol>(run: &mut Run<'_, P>, framing: Framing) {
+    let text = match framing {
+        Framing::Chunked => "upstream sent data after final chunk while reading upstream",
+        _ => "upstream sent more data than specified in \"Content-Length\" header while reading upstream",
+    };
+    run.report(Level::Warn, format_args!("{text}"));
+}
+
+fn park<P: Protocol>(run: &Run<'_, P>, link: Box<Link>, lane: Lane) {
+    let view = &run.route.view;
+    if let (Some(idle), Some(rules)) = (&view.idle, view.keepalive()) {
+        idle.park(link, lane, rules);
+    }
+}
+
+fn tunnel<P: Protocol>(run: &mut Run<'_, P>, link: Box<Link>, head: &[u8], rest: Buf) -> Body {
+    let progress = progress(run, head, &rest);
+    run.tell_upstream();
+    Body::Tunnel(Box::new(UpstreamTunnel {
+        link,
+        rest,
+        read_timeout: run.rules.read_timeout,
+        send_timeout: run.rules.send_timeout,
+        progress,
+        begun: run.attempts().begun().unwrap_or_else(clock::now),
+        hold: run.pick.hold(),
+        reporter: run.ex.reporter(),
+    }))
+}
+
+/// Later facts of this try reach its note through here.
+fn progress<P: Protocol>(run: &mut Run<'_, P>, head: &[u8], rest: &Buf) -> Rc<Progress> {
+    let progress = Rc::new(Progress::default());
+    let attempts = run.attempts();
+    attempts.head = Buf::copy_from(head);
+    attempts.last().response_bytes = rest.len() as u64;
+    attempts.live = Some(progress.clone());
+    progress
+}
+
+#[expect(clippy::too_many_arguments, reason = "all of it is what one answer consists of")]
+fn stream<P: Protocol>(
+    run: &mut Run<'_, P>,
+    link: Box<Link>,
+    lane: Lane,
+    keep: bool,
+    head: &[u8],
+    rest: Buf,
+    framing: Framing,
+    buffering: bool,
+) -> Body {
+    let decoder = match framing {
+        Framing::Length(length) => Decoder::Length(length),
+        Framing::Chunked if run.rules.pass_trailers => {
+            Decoder::Chunked(ChunkedDecoder::with_trailers().into())
+        }
+        Framing::Chunked => Decoder::Chunked(ChunkedDecoder::new().into()),
+        Framing::Empty | Framing::UntilClose => Decoder::UntilClose,
+    };
+    let progress = progress(run, head, &rest);
+    run.tell_upstream();
+    let rules = run.rules;
+    let rate = rules.limit_rate.as_ref().map(|it| it.fill_new(run.ex));
+    let rate = rate.and_then(|it| foregate_conf::value::size(std::str::from_utf8(&it).ok()?));
+    if !buffering {
+        run.ex.limit_rate = Some(0);
+    }
+    let begun = run.attempts().begun().unwrap_or_else(clock::now);
+    let view = run.route.view.clone();
+    let hidden = rules.pass_trailers.then(|| rules.hidden.clone());
+    let hold: Option<Hold> = run.pick.hold();
+    let mut body = UpstreamBody::new(link, rest, decoder, progress, begun, run.ex.reporter());
+    body.read_timeout = rules.read_timeout;
+    body.kept = keep.then_some((view, lane));
+    body.hold = hold;
+    body.hidden = hidden;
+    body.limit_rate(rate.filter(|it| buffering && *it > 0));
+    if buffering {
+        body.read_ahead(rules.ahead_max, rules.file_max, &rules.temp);
+    }
+    Body::Source(Box::new(body))
+}
+
+/// A chunked body of which all has arrived already: its pieces, and the bytes that it took.
+fn whole_chunks(rest: &Buf, trailers: bool) -> Option<(Box<dyn Source>, usize)> {
+    let mut decoder = if trailers { ChunkedDecoder::with_trailers() } else { ChunkedDecoder::new() };
+    let mut pieces = Vec::new();
+    let mut at = 0;
+    loop {
+        match decoder.decode(&rest[at..]).ok()? {
+            Step::Data(range) => {
+                pieces.push(rest.slice(at + range.start..at + range.end));
+                at += range.end;
+            }
+            Step::More => return None,
+            Step::End(used) => {
+                pieces.reverse();
+                let trailers = decoder.trailers().ok()?;
+                return Some((Box::new(Whole { pieces, trailers }), at + used));
+            }
+        }
+    }
+}
+
+/// Pieces of a body whose length was not announced, the last one first.
+struct Whole {
+    pieces: Vec<Buf>,
+    trailers: Fields,
+}
+
+impl Source for Whole {
+    fn poll_next(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<Option<Buf>, BodyError>> {
+        std::task::Poll::Ready(Ok(self.pieces.pop()))
+    }
+
+    fn trailers(&mut self) -> Option<Fields> {
+        let trailers = std::mem::take(&mut self.trailers);
+        (!trailers.is_empty()).then_some(trailers)
+    }
+}

@@ -1,0 +1,507 @@
+//! One exchange with an upstream: peers are asked in turn until one answers, and its answer becomes ours.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use foregate_core::{BodyError, Exchange, Flow, Level, Method, Reply, Stop, UpstreamFact, Version, log};
+use foregate_net::{clock, sys};
+use foregate_wire::h1::{ResponseError, ResponseHead};
+use foregate_wire::{Buf, Fields};
+
+use crate::attempts::{Asked, Attempts};
+use crate::connect::{self, Lane, Link, Secure};
+use crate::fields::{Sieve, Sifted};
+use crate::guard::{Cut, guarded};
+use crate::pick::{Outcome, Pick};
+use crate::respond::{self, Answer};
+use crate::rules::{Conditions, Rules};
+use crate::scratch;
+use crate::views::View;
+use crate::{names, send};
+
+/// What differs between `proxy`, `fastcgi` and their kin.
+pub trait Protocol {
+    /// Appends what goes out ahead of the request's body. Called once, whatever the number of tries.
+    ///
+    /// # Errors
+    /// The answer, where no request can be made; it has been logged.
+    fn begin(&mut self, ex: &mut Exchange, out: &mut Vec<u8>) -> Result<(), Stop>;
+
+    /// How the body's pieces are framed, where it is passed on as it comes.
+    fn frames(&self, ex: &Exchange) -> Frames;
+
+    /// Reads a response's head, with the contract of `parse_response`.
+    ///
+    /// # Errors
+    /// The peer's mistake.
+    fn parse(&mut self, bytes: &[u8], head: &mut ResponseHead) -> Result<Option<usize>, ResponseError>;
+
+    /// Rewrites what a response says about places and cookies; true where `Location` has changed.
+    fn rewrite(&self, ex: &mut Exchange, fields: &mut Fields) -> bool;
+
+    /// The upstream's URL without scheme and peer, for the log.
+    fn uri(&self, ex: &Exchange) -> Vec<u8>;
+
+    /// `http://`: what stands before the peer's name in the log.
+    fn scheme(&self) -> &str;
+
+    /// A 101 may end HTTP on this connection.
+    fn may_upgrade(&self, ex: &Exchange) -> bool;
+}
+
+/// How a request's body goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frames {
+    /// As it is.
+    Raw,
+    /// In chunks.
+    Chunked,
+    /// Not at all.
+    None,
+}
+
+/// Where a request goes.
+pub struct Route {
+    pub view: Rc<View>,
+    pub secure: Option<Rc<dyn Secure>>,
+}
+
+/// Why a try did not bring an answer.
+pub(crate) enum Fault {
+    /// Another peer may be asked, if the rules say so. It has been logged.
+    Next(Conditions),
+    /// The exchange is over.
+    End(Stop),
+}
+
+/// Passes an exchange's request on and brings the answer.
+pub async fn run<P: Protocol>(
+    rules: &Rules,
+    route: Route,
+    protocol: &mut P,
+    ex: &mut Exchange,
+) -> Flow<Reply> {
+    if let Some(group) = &route.view.group {
+        names::keep_fresh(group);
+    }
+    if rules.request_buffering && rules.pass_request_body && ex.body.source.is_some() {
+        if let Err(error) = ex.read_body().await {
+            return Flow::Break(body_failed(error));
+        }
+    }
+    let mut out = scratch::bytes();
+    if let Err(stop) = protocol.begin(ex, &mut out) {
+        return Flow::Break(stop);
+    }
+    let pick = Pick::new(route.view.clone(), ex, rules.next_tries);
+    ex.notes.get_or_default::<Attempts>().separate();
+    let head = scratch::head();
+    let mut run = Run { rules, route, protocol, ex, out, pick, head, request_sent: false, reused: false };
+    let flow = run.tries().await;
+    let Run { out, head, .. } = run;
+    scratch::keep(out, head);
+    flow
+}
+
+/// What an exchange ends with when its request's body cannot be read.
+pub(crate) fn body_failed(error: BodyError) -> Stop {
+    match error {
+        BodyError::ClientGone => client_gone(),
+        error => Stop::status(error.status()),
+    }
+}
+
+/// nginx logs 499 for a client that did not wait.
+pub(crate) fn client_gone() -> Stop {
+    let mut reply = Reply::status(499);
+    reply.close = true;
+    reply.into()
+}
+
+pub(crate) struct Run<'a, P> {
+    pub(crate) rules: &'a Rules,
+    pub(crate) route: Route,
+    pub(crate) protocol: &'a mut P,
+    pub(crate) ex: &'a mut Exchange,
+    /// The request's head, and its body where that is short.
+    pub(crate) out: Vec<u8>,
+    pub(crate) pick: Pick,
+    pub(crate) head: Box<ResponseHead>,
+    /// Some of the request went out in this try.
+    pub(crate) request_sent: bool,
+    /// This try's connection had served before.
+    reused: bool,
+}
+
+impl<P: Protocol> Run<'_, P> {
+    async fn tries(&mut self) -> Flow<Reply> {
+        let started = clock::now();
+        loop {
+            let condition = match self.try_one().await {
+                Ok(reply) => return Flow::Continue(reply),
+                Err(Fault::Next(condition)) => condition,
+                Err(Fault::End(stop)) => {
+                    self.attempts().end(clock::now());
+                    return Flow::Break(stop);
+                }
+            };
+            if let Some(status) = self.gives_up(condition, started) {
+                return Flow::Break(Stop::status(status));
+            }
+        }
+    }
+
+    /// Settles a failed try; the status to answer with, unless another peer is asked.
+    fn gives_up(&mut self, mut condition: Conditions, started: Instant) -> Option<u16> {
+        let now_s = clock::unix_ms() / 1000;
+        let outcome = match condition {
+            Conditions::HTTP_403 | Conditions::HTTP_404 => Outcome::Next,
+            _ => Outcome::Failed,
+        };
+        if self.pick.done(outcome, now_s) {
+            self.report(
+                Level::Warn,
+                format_args!("upstream server temporarily disabled while {}", self.step()),
+            );
+        }
+        if self.reused && condition == Conditions::ERROR {
+            self.pick.try_once_more();
+        }
+        let status = condition.status();
+        let now = clock::now();
+        let attempts = self.attempts();
+        attempts.last().status = status;
+        attempts.end(now);
+        if self.request_sent && !self.ex.method.is_idempotent() {
+            condition = condition.and(Conditions::NON_IDEMPOTENT);
+        }
+        let over = self.pick.tries() == 0
+            || !self.rules.next.contain(condition)
+            || (self.request_sent && self.streams())
+            || self.is_late(started);
+        over.then_some(status)
+    }
+
+    fn step(&self) -> &'static str {
+        match self.request_sent {
+            true => "reading response header from upstream",
+            false => "connecting to upstream",
+        }
+    }
+
+    fn is_late(&self, started: Instant) -> bool {
+        let limit = self.rules.next_timeout;
+        !limit.is_zero() && clock::now().saturating_duration_since(started) >= limit
+    }
+
+    /// The request's body goes out as it comes, so that it cannot be sent twice.
+    pub(crate) fn streams(&self) -> bool {
+        self.ex.body.source.is_some() && self.rules.pass_request_body
+    }
+
+    async fn try_one(&mut self) -> Result<Reply, Fault> {
+        (self.request_sent, self.reused) = (false, false);
+        self.attempts().begin(clock::now());
+        self.choose().await?;
+        let (link, lane) = self.connect().await?;
+        let sent_all = self.send(&link).await?;
+        let (bytes, head_len) = self.read_head(&link).await?;
+        self.judge()?;
+        self.answer(link, lane, sent_all, bytes, head_len)
+    }
+
+    async fn choose(&mut self) -> Result<(), Fault> {
+        if self.route.view.is_empty()
+            && let Some(group) = self.route.view.group.clone()
+        {
+            names::first(&group).await;
+            self.route.view = View::of(&group);
+            self.pick = Pick::new(self.route.view.clone(), self.ex, self.rules.next_tries);
+        }
+        if self.pick.next(clock::unix_ms() / 1000) {
+            let asked = self.pick.asked();
+            self.attempts().last().peer = asked;
+            return Ok(());
+        }
+        let view = self.route.view.clone();
+        self.attempts().last().peer = Some(Asked::Group(view.clone()));
+        match view.is_empty() {
+            true => self.report(Level::Error, format_args!("host not found in upstream \"{}\"", view.name)),
+            false => {
+                self.report(Level::Error, format_args!("no live upstreams while connecting to upstream"))
+            }
+        }
+        Err(Fault::Next(Conditions::NO_LIVE))
+    }
+
+    /// A connection to the chosen peer: an idle one if there is one.
+    async fn connect(&mut self) -> Result<(Box<Link>, Lane), Fault> {
+        let bind = self.rules.bind.as_ref().and_then(|it| it.address(self.ex));
+        let view = self.route.view.clone();
+        let local = view.keepalive().is_some_and(|it| it.local);
+        let lane = Lane {
+            owner: if local { self.rules.id } else { 0 },
+            secure: self.route.secure.as_ref().map_or(0, |it| it.identity()),
+            bind: bind.map(|it| it.0),
+        };
+        let Some(peer) = self.pick.peer() else { return Err(Fault::Next(Conditions::NO_LIVE)) };
+        if let Some(idle) = &view.idle
+            && let Some(mut link) = idle.take(&peer.addr, &lane)
+        {
+            link.requests += 1;
+            self.reused = true;
+            self.note_connected();
+            return Ok((link, lane));
+        }
+        let work = connect::connect(&peer.addr, self.rules, bind);
+        let client = (!self.rules.ignore_client_abort).then(|| self.ex.client.clone());
+        let deadline = clock::Deadline::new();
+        let limit = self.rules.connect_timeout;
+        let stream = match guarded(&deadline, limit, client.as_deref(), work).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(self.connect_failed(&error)),
+            Err(cut) => return Err(self.cut(cut, "connecting to upstream")),
+        };
+        let conn = match self.route.secure.clone() {
+            None => foregate_net::Conn::Plain(stream),
+            Some(secure) => {
+                let work = secure.handshake(stream);
+                match guarded(&deadline, limit, client.as_deref(), work).await {
+                    Ok(Ok(conn)) => conn,
+                    Ok(Err(error)) => {
+                        let text = format_args!("{} while SSL handshaking to upstream", error.0);
+                        self.report(Level::Error, text);
+                        return Err(Fault::Next(Conditions::ERROR));
+                    }
+                    Err(cut) => return Err(self.cut(cut, "SSL handshaking to upstream")),
+                }
+            }
+        };
+        self.note_connected();
+        let mut link = Link::new(conn);
+        link.requests = 1;
+        Ok((link, lane))
+    }
+
+    fn note_connected(&mut self) {
+        let now = clock::now();
+        let attempts = self.attempts();
+        let age = attempts.age_ms(now);
+        attempts.last().connect_ms = Some(age);
+    }
+
+    fn connect_failed(&mut self, error: &std::io::Error) -> Fault {
+        let why = sys::errno_text(error);
+        let refused = error.kind() == std::io::ErrorKind::ConnectionRefused;
+        match self.pick.peer().filter(|it| it.addr.is_unix()).map(|it| it.name.clone()) {
+            Some(name) => {
+                let level = if refused { Level::Error } else { Level::Crit };
+                self.report(
+                    level,
+                    format_args!("connect() to {name} failed ({why}) while connecting to upstream"),
+                );
+            }
+            None => {
+                self.report(
+                    Level::Error,
+                    format_args!("connect() failed ({why}) while connecting to upstream"),
+                );
+            }
+        }
+        Fault::Next(Conditions::ERROR)
+    }
+
+    /// Sends the request; false where the peer answered before all of it was out.
+    async fn send(&mut self, link: &Link) -> Result<bool, Fault> {
+        self.request_sent = true;
+        send::send(self, link).await
+    }
+
+    /// Time ran out, or the client went away.
+    pub(crate) fn cut(&mut self, cut: Cut, step: &str) -> Fault {
+        match cut {
+            Cut::TimedOut => {
+                let text = format_args!("upstream timed out (110: Connection timed out) while {step}");
+                self.report(Level::Error, text);
+                Fault::Next(Conditions::TIMEOUT)
+            }
+            Cut::ClientGone => {
+                let text = "epoll_wait() reported that client prematurely closed connection, \
+                            so upstream connection is closed too";
+                self.report(Level::Info, format_args!("{text} while {step}"));
+                Fault::End(client_gone())
+            }
+        }
+    }
+
+    pub(crate) fn failed(&mut self, call: &str, error: &std::io::Error, step: &str) -> Fault {
+        let why = sys::errno_text(error);
+        self.report(Level::Error, format_args!("{call} failed ({why}) while {step}"));
+        Fault::Next(Conditions::ERROR)
+    }
+
+    /// Reads until a final response's head is complete: its bytes with whatever follows, and its length.
+    async fn read_head(&mut self, link: &Link) -> Result<(Buf, usize), Fault> {
+        const STEP: &str = "reading response header from upstream";
+        let client = (!self.rules.ignore_client_abort && !self.streams()).then(|| self.ex.client.clone());
+        self.head.clear();
+        let mut bytes = Buf::default();
+        let mut hints = 0;
+        loop {
+            let work = link.conn.recv();
+            let more = guarded(&link.deadline, self.rules.read_timeout, client.as_deref(), work).await;
+            let more = match more {
+                Ok(Ok(more)) if more.is_empty() => {
+                    self.report(
+                        Level::Error,
+                        format_args!("upstream prematurely closed connection while {STEP}"),
+                    );
+                    return Err(Fault::Next(Conditions::ERROR));
+                }
+                Ok(Ok(more)) => more,
+                Ok(Err(error)) => return Err(self.failed("recv()", &error, STEP)),
+                Err(cut) => return Err(self.cut(cut, STEP)),
+            };
+            self.attempts().last().bytes_received += more.len() as u64;
+            bytes = if bytes.is_empty() { more } else { Buf::from_vec([&bytes[..], &more].concat()) };
+            while !bytes.is_empty() {
+                let parsed = self.protocol.parse(&bytes, &mut self.head);
+                let parsed = parsed.map_err(|error| self.invalid_head(&bytes, &error))?;
+                let within = parsed.unwrap_or(bytes.len() + 1) <= self.rules.head_max;
+                if !within && (parsed.is_some() || bytes.len() >= self.rules.head_max) {
+                    self.report(Level::Error, format_args!("upstream sent too big header while {STEP}"));
+                    return Err(Fault::Next(Conditions::INVALID_HEADER));
+                }
+                let Some(length) = parsed else { break };
+                if !self.head.is_interim() {
+                    return Ok((bytes, length));
+                }
+                hints += length;
+                self.interim(&bytes, hints).await;
+                bytes.advance(length);
+                self.head.clear();
+            }
+        }
+    }
+
+    fn invalid_head(&mut self, bytes: &[u8], error: &ResponseError) -> Fault {
+        let text = error.text(bytes);
+        let text = String::from_utf8_lossy(&text);
+        self.report(Level::Error, format_args!("{text} while reading response header from upstream"));
+        Fault::Next(Conditions::INVALID_HEADER)
+    }
+
+    /// 103 goes on to the client where the rules say so; other interim responses are ours alone.
+    async fn interim(&mut self, bytes: &[u8], hints: usize) {
+        let wanted = |value: Vec<u8>| !value.is_empty() && value != b"0";
+        let rules = self.rules;
+        if self.head.status != 103 || !rules.early_hints.iter().any(|it| wanted(it.fill_new(self.ex))) {
+            return;
+        }
+        if hints > rules.head_max {
+            self.report(Level::Info, format_args!("upstream sent too big early hints"));
+            return;
+        }
+        self.head.fields.retain(|it| !rules.hidden.has(it.name.of(bytes)));
+        let mut fields = Fields::new();
+        fields.load(bytes, &self.head.fields);
+        let client = self.ex.client.clone();
+        client.send_interim(103, &fields).await;
+    }
+
+    /// Notes the answer's status; an error may be a reason to ask another peer.
+    fn judge(&mut self) -> Result<(), Fault> {
+        let now = clock::now();
+        let status = self.head.status;
+        let attempts = self.attempts();
+        let age = attempts.age_ms(now);
+        attempts.last().status = status;
+        attempts.last().header_ms = Some(age);
+        let Some(condition) = Conditions::of_status(status) else { return Ok(()) };
+        let mut needed = condition;
+        if !self.ex.method.is_idempotent() {
+            needed = needed.and(Conditions::NON_IDEMPOTENT);
+        }
+        match self.pick.tries() > 1 && self.rules.next.contain(needed) && !self.streams() {
+            true => Err(Fault::Next(condition)),
+            false => Ok(()),
+        }
+    }
+
+    /// The peer's answer becomes ours.
+    fn answer(
+        &mut self,
+        link: Box<Link>,
+        lane: Lane,
+        sent_all: bool,
+        bytes: Buf,
+        head_len: usize,
+    ) -> Result<Reply, Fault> {
+        let sieve = Sieve {
+            hidden: &self.rules.hidden,
+            ignored: self.rules.ignored,
+            force_ranges: self.rules.force_ranges,
+            no_upgrade: self.ex.version >= Version::H2,
+        };
+        let sifted = sieve.sift(&bytes, &mut self.head.fields);
+        self.complain(&bytes, &sifted);
+        if let Some(rate) = sifted.limit_rate {
+            self.ex.limit_rate = Some(rate);
+        }
+        if let Some(charset) = sifted.charset {
+            self.ex.notes.put(foregate_core::CharsetOverride(charset.of(&bytes).to_vec()));
+        }
+        let answer = Answer { link, lane, sent_all, bytes, head_len, sifted };
+        if answer.sifted.redirect.is_some() {
+            return Err(Fault::End(respond::redirect(self, answer)));
+        }
+        Ok(respond::reply(self, answer))
+    }
+
+    fn complain(&mut self, bytes: &[u8], sifted: &Sifted) {
+        let text = |span: foregate_wire::Span| String::from_utf8_lossy(span.of(bytes)).into_owned();
+        for (field, first) in &sifted.repeated {
+            self.report(
+                Level::Warn,
+                format_args!(
+                    "upstream sent duplicate header line: \"{}: {}\", previous value: \"{}: {}\", ignored \
+                     while reading response header from upstream",
+                    text(field.name),
+                    text(field.value),
+                    text(first.name),
+                    text(first.value)
+                ),
+            );
+        }
+    }
+
+    pub(crate) fn attempts(&mut self) -> &mut Attempts {
+        self.ex.notes.get_or_default()
+    }
+
+    /// Writes to the error log, with the upstream's URL among the facts.
+    pub(crate) fn report(&mut self, level: Level, text: std::fmt::Arguments<'_>) {
+        if !self.ex.cycle.error_log(self.ex.location).wants(level) {
+            return;
+        }
+        self.tell_upstream();
+        log!(self.ex, level, "{text}");
+    }
+
+    /// Lines about this exchange name the peer from now on.
+    pub(crate) fn tell_upstream(&mut self) {
+        let asked = self.attempts().last().peer.clone();
+        let (name, unix) = match &asked {
+            Some(asked) => (asked.name(), asked.is_unix()),
+            None => return,
+        };
+        let uri = self.protocol.uri(self.ex);
+        let between = if unix { ":" } else { "" };
+        let url = format!("{}{name}{between}{}", self.protocol.scheme(), String::from_utf8_lossy(&uri));
+        self.ex.notes.put(UpstreamFact(url));
+    }
+
+    pub(crate) fn is_head(&self) -> bool {
+        self.ex.method == Method::Head
+    }
+}
