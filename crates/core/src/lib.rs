@@ -49,7 +49,7 @@ pub use request_body::{BodyLimits, InFile, RequestBody};
 pub use scope::Scope;
 pub use subrequest::{BoxFuture, Subrequests};
 pub use syslog::Syslog;
-pub use temp_file::{TempDir, TempFile};
+pub use temp_file::{TempDir, TempFile, TempPath};
 pub use template::Template;
 pub use variable::{Evaluate, Evaluator, Prefix, Variable, Variables};
 

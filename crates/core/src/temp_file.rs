@@ -7,6 +7,10 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use foregate_conf::{Error, Node, Word, value};
+
+use crate::module::Compile;
+
 /// Names that are tried before giving up: others may write into the same folder.
 const TRIES_MAX: u32 = 1000;
 
@@ -21,6 +25,42 @@ pub struct TempDir {
 impl TempDir {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), levels: Vec::new() }
+    }
+}
+
+/// The arguments of a directive that names such a folder: `path [level1 [level2 [level3]]]`.
+#[derive(Clone, Debug)]
+pub struct TempPath {
+    path: Word,
+    levels: Vec<usize>,
+}
+
+/// nginx's longest name of a level's folder.
+const LEVEL_CHARS_MAX: u64 = 3;
+
+impl TempPath {
+    /// # Errors
+    /// A level that is no number from 1 to 3.
+    pub fn read(node: &Node) -> Result<Self, Error> {
+        let level = |word: &Word| {
+            let level = value::number(word).filter(|it| (1..=LEVEL_CHARS_MAX).contains(it));
+            level.map(|it| it as usize).ok_or_else(|| {
+                let what = format!("invalid value \"{word}\"");
+                Error::at(word.span, what).advise("the length of a folder's name: 1, 2 or 3")
+            })
+        };
+        let levels = node.args[1..].iter().map(level).collect::<Result<_, _>>()?;
+        Ok(Self { path: node.args[0].clone(), levels })
+    }
+
+    /// The folder, made known to the master, who creates it.
+    pub fn resolve(written: Option<&Self>, path: &str, levels: &[usize], cx: &mut Compile<'_>) -> TempDir {
+        let dir = match written {
+            Some(written) => TempDir { path: cx.full_path(&written.path), levels: written.levels.clone() },
+            None => TempDir { path: cx.full_path(path), levels: levels.to_vec() },
+        };
+        cx.temp_dirs.push(dir.path.clone());
+        dir
     }
 }
 

@@ -147,7 +147,9 @@ fn places(
 ) -> Result<(Vec<Place>, Vec<Locations>), Error> {
     let mut places: Vec<Place> = Vec::with_capacity(drafts.len());
     let mut entries: HashMap<u32, Vec<Entry>> = HashMap::new();
+    let around: Vec<_> = (0..drafts.len()).map(|at| location_of(&drafts, at as u32)).collect();
     for (at, draft) in drafts.into_iter().enumerate() {
+        cx.location.clone_from(&around[at]);
         let at = at as u32;
         cx.server_names = servers[draft.server as usize].names.iter().map(|it| it.text.clone()).collect();
         let settings = draft.options.resolve(cx)?;
@@ -169,6 +171,17 @@ fn places(
     let tables =
         servers.iter().map(|server| table(server.place, &mut entries, cx)).collect::<Result<_, _>>()?;
     Ok((places, tables))
+}
+
+/// The location that a place is, or is in.
+fn location_of(drafts: &[PlaceDraft], mut at: u32) -> Option<(Modifier, Word)> {
+    loop {
+        let draft = &drafts[at as usize];
+        if let Kind::Location { modifier, path } = &draft.kind {
+            return Some((*modifier, path.clone()));
+        }
+        at = draft.parent?;
+    }
 }
 
 /// One location of a table that is being built.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use foregate_conf::{Error, Files, Source};
-use foregate_core::{ErrorLog, Evaluator, Household, Method, Shared};
+use foregate_core::{BodyLimits, ErrorLog, Evaluator, Household, Method, Shared};
 use foregate_modules::{Settings, process};
 
 use crate::address::Endpoint;
@@ -140,6 +140,11 @@ impl Household for Local {
 
     fn server_name(&self, server: u32) -> &str {
         &self.cycle.servers[server as usize].name
+    }
+
+    fn body_limits(&self, location: u32) -> BodyLimits<'_> {
+        let client = self.cycle.settings(location).client.as_ref();
+        client.expect("because the client module always resolves").body_limits()
     }
 }
 

@@ -96,7 +96,18 @@ pub async fn run<P: Protocol>(
     let pick = Pick::new(route.view.clone(), ex, rules.next_tries);
     ex.notes.get_or_default::<Attempts>().separate();
     let head = scratch::head();
-    let mut run = Run { rules, route, protocol, ex, out, pick, head, request_sent: false, reused: false };
+    let mut run = Run {
+        rules,
+        route,
+        protocol,
+        ex,
+        out,
+        pick,
+        head,
+        request_sent: false,
+        reused: false,
+        started: clock::now(),
+    };
     let flow = run.tries().await;
     let Run { out, head, .. } = run;
     scratch::keep(out, head);
@@ -127,6 +138,7 @@ pub(crate) struct Run<'a, P> {
     pub(crate) out: Vec<u8>,
     pub(crate) pick: Pick,
     pub(crate) head: Box<ResponseHead>,
+    started: Instant,
     /// Some of the request went out in this try.
     pub(crate) request_sent: bool,
     /// This try's connection had served before.
@@ -135,7 +147,6 @@ pub(crate) struct Run<'a, P> {
 
 impl<P: Protocol> Run<'_, P> {
     async fn tries(&mut self) -> Flow<Reply> {
-        let started = clock::now();
         loop {
             let condition = match self.try_one().await {
                 Ok(reply) => return Flow::Continue(reply),
@@ -145,14 +156,14 @@ impl<P: Protocol> Run<'_, P> {
                     return Flow::Break(stop);
                 }
             };
-            if let Some(status) = self.gives_up(condition, started) {
+            if let Some(status) = self.gives_up(condition) {
                 return Flow::Break(Stop::status(status));
             }
         }
     }
 
     /// Settles a failed try; the status to answer with, unless another peer is asked.
-    fn gives_up(&mut self, mut condition: Conditions, started: Instant) -> Option<u16> {
+    fn gives_up(&mut self, mut condition: Conditions) -> Option<u16> {
         let now_s = clock::unix_ms() / 1000;
         let outcome = match condition {
             Conditions::HTTP_403 | Conditions::HTTP_404 => Outcome::Next,
@@ -172,13 +183,13 @@ impl<P: Protocol> Run<'_, P> {
         let attempts = self.attempts();
         attempts.last().status = status;
         attempts.end(now);
-        if self.request_sent && !self.ex.method.is_idempotent() {
+        if self.request_sent && !self.ex.method.is_retried() {
             condition = condition.and(Conditions::NON_IDEMPOTENT);
         }
         let over = self.pick.tries() == 0
             || !self.rules.next.contain(condition)
             || (self.request_sent && self.streams())
-            || self.is_late(started);
+            || self.is_late();
         over.then_some(status)
     }
 
@@ -189,9 +200,9 @@ impl<P: Protocol> Run<'_, P> {
         }
     }
 
-    fn is_late(&self, started: Instant) -> bool {
+    fn is_late(&self) -> bool {
         let limit = self.rules.next_timeout;
-        !limit.is_zero() && clock::now().saturating_duration_since(started) >= limit
+        !limit.is_zero() && clock::now().saturating_duration_since(self.started) >= limit
     }
 
     /// The request's body goes out as it comes, so that it cannot be sent twice.
@@ -419,10 +430,10 @@ impl<P: Protocol> Run<'_, P> {
         attempts.last().header_ms = Some(age);
         let Some(condition) = Conditions::of_status(status) else { return Ok(()) };
         let mut needed = condition;
-        if !self.ex.method.is_idempotent() {
+        if !self.ex.method.is_retried() {
             needed = needed.and(Conditions::NON_IDEMPOTENT);
         }
-        match self.pick.tries() > 1 && self.rules.next.contain(needed) && !self.streams() {
+        match self.pick.tries() > 1 && self.rules.next.contain(needed) && !self.streams() && !self.is_late() {
             true => Err(Fault::Next(condition)),
             false => Ok(()),
         }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use foregate_conf::{Error, Node, Word, value};
-use foregate_core::{Args, Compile, Directive, Exchange, Method, Scope, Template, duplicate};
+use foregate_core::{
+    Args, BodyLimits, Compile, Directive, Exchange, InFile, Method, Scope, TempDir, TempPath, Template, duplicate,
+};
 
 pub struct Module;
 
@@ -15,7 +17,7 @@ pub struct Options {
     body_timeout: Option<Duration>,
     max_body: Option<u64>,
     body_buffer: Option<u64>,
-    body_temp_path: Option<Word>,
+    body_temp_path: Option<TempPath>,
     body_in_file_only: Option<usize>,
     body_in_single_buffer: Option<bool>,
     body_early_read: Option<bool>,
@@ -55,7 +57,7 @@ pub struct Settings {
     /// 0: no limit.
     pub body_bytes_max: u64,
     pub body_memory_bytes: usize,
-    pub body_temp_dir: std::path::PathBuf,
+    pub body_temp: TempDir,
     pub body_in_file_only: InFile,
     pub keepalive_timeout: Duration,
     /// Said to the client in `Keep-Alive: timeout=`.
@@ -80,16 +82,6 @@ pub struct Settings {
     pub limit_rate_after: Option<Template>,
 }
 
-/// `client_body_in_file_only`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InFile {
-    No,
-    /// The file stays.
-    Keep,
-    /// The file goes with the request.
-    Clean,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lingering {
     Off,
@@ -112,6 +104,13 @@ const IN_FILE: &[&str] = &["off", "on", "clean"];
 const LINGERING: &[&str] = &["off", "on", "always"];
 const S: Scope = Scope::HTTP_SERVER;
 const ANY: Scope = Scope::ANY_HTTP;
+
+impl Settings {
+    /// How bodies are read whole.
+    pub fn body_limits(&self) -> BodyLimits<'_> {
+        BodyLimits { memory_max: self.body_memory_bytes, temp: &self.body_temp, in_file: self.body_in_file_only }
+    }
+}
 
 impl foregate_core::Module for Module {
     type Options = Options;
@@ -157,9 +156,7 @@ impl foregate_core::Module for Module {
         let s = Duration::from_secs;
         let (keepalive, said) = o.keepalive_timeout.unwrap_or((s(75), None));
         let (n_large, large) = o.large_buffers.unwrap_or((4, 8 << 10));
-        let temp_dir = o.body_temp_path.as_ref().map_or("client_body_temp", |it| it.text.as_str());
-        let body_temp_dir = cx.full_path(temp_dir);
-        cx.temp_dirs.push(body_temp_dir.clone());
+        let body_temp = TempPath::resolve(o.body_temp_path.as_ref(), "client_body_temp", &[], cx);
         let template = |word: &Option<Word>, cx: &mut Compile<'_>| rate(word.as_ref(), cx);
         Ok(Some(Settings {
             header_bytes: o.header_buffer.unwrap_or(1 << 10) as usize,
@@ -168,7 +165,7 @@ impl foregate_core::Module for Module {
             body_timeout: o.body_timeout.unwrap_or(s(60)),
             body_bytes_max: o.max_body.unwrap_or(1 << 20),
             body_memory_bytes: o.body_buffer.unwrap_or(16 << 10) as usize,
-            body_temp_dir,
+            body_temp,
             body_in_file_only: [InFile::No, InFile::Keep, InFile::Clean][o.body_in_file_only.unwrap_or(0)],
             keepalive_timeout: keepalive,
             keepalive_said: said,
@@ -272,7 +269,7 @@ fn temp_path(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
     if o.body_temp_path.is_some() {
         return Err(duplicate(node));
     }
-    o.body_temp_path = Some(node.args[0].clone());
+    o.body_temp_path = Some(TempPath::read(node)?);
     Ok(())
 }
 
