@@ -17,6 +17,7 @@ registry::modules! {
     error_log,
     errors,
     files,
+    geo,
     headers,
     internal,
     log,
@@ -29,6 +30,7 @@ registry::modules! {
     redirects,
     rewrite,
     satisfy,
+    split_clients,
     stub_status,
     variables,
 }
