@@ -51,7 +51,6 @@ http {{
         root {};
         index index.html index.htm;
         autoindex on;
-        charset utf-8;
     }}
 }}
 ",

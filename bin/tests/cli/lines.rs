@@ -195,6 +195,7 @@ fn what_the_commands_write_is_an_nginx_conf() {
         let check = std::process::Command::new(env!("CARGO_BIN_EXE_foregate"))
             .args(["fmt", "--check"])
             .arg(place.path("nginx.conf"))
+            .stdout(std::process::Stdio::null())
             .status();
         assert!(check.is_ok_and(|status| status.success()), "{args:?} is not laid out as fmt does");
     }
@@ -209,6 +210,7 @@ fn fmt_rewrites_a_file_in_place_and_only_once() {
             .arg("fmt")
             .args(args)
             .arg(&file)
+            .stdout(std::process::Stdio::null())
             .status();
         run.expect("because the program is there").success()
     };
