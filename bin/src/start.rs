@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use foregate_conf::{self as conf, Files, OsFiles, Recording, Source};
 use foregate_core::Level;
+use foregate_modules::process;
 use foregate_net::process::is_superuser;
 use foregate_server::{Endpoint, Loaded, Setup, load};
 
@@ -58,7 +59,9 @@ pub(crate) fn load_and_complain(setup: &Setup, files: &dyn Files, log: &Log) -> 
     match load(setup, files, None) {
         Ok(loaded) => {
             complain(&loaded.warnings, &loaded.sources);
-            Some(loaded)
+            let user = check_user(&loaded.cycle.main.process);
+            complain(user.as_slice(), &loaded.sources);
+            user.is_none_or(|error| error.level == conf::Level::Warn).then_some(loaded)
         }
         Err(failed) => {
             complain(&failed.warnings, &failed.sources);
@@ -66,6 +69,19 @@ pub(crate) fn load_and_complain(setup: &Setup, files: &dyn Files, log: &Log) -> 
             None
         }
     }
+}
+
+/// What is wrong with `user`, which only the process that runs can tell.
+fn check_user(settings: &process::Settings) -> Option<conf::Error> {
+    let at = |what: String| match settings.user_at {
+        Some(span) => conf::Error::at(span, what),
+        None => conf::Error::plain(what),
+    };
+    if is_superuser() {
+        return master::user(settings).err().map(at);
+    }
+    let ignored = "makes sense only if the master process runs with super-user privileges, ignored";
+    settings.user.is_some().then(|| at(format!("the \"user\" directive {ignored}")).warn())
 }
 
 fn show_version(options: &Options) {
@@ -106,7 +122,7 @@ fn test(options: &Options, setup: &Setup, loaded: Loaded, log: &Log) -> ExitCode
     if !options.quiet {
         stderr(format_args!("the configuration file {conf} syntax is ok"));
     }
-    if let Err(text) = try_to_open(&loaded, log) {
+    if let Err(text) = try_to_open(&loaded) {
         log.write(Level::Emerg, text);
         stderr(format_args!("configuration file {conf} test failed"));
         return ExitCode::FAILURE;
@@ -121,9 +137,9 @@ fn test(options: &Options, setup: &Setup, loaded: Loaded, log: &Log) -> ExitCode
     ExitCode::SUCCESS
 }
 
-fn try_to_open(loaded: &Loaded, log: &Log) -> Result<(), String> {
+fn try_to_open(loaded: &Loaded) -> Result<(), String> {
     let cycle = &loaded.cycle;
-    let user = master::user(&cycle.main.process, log)?;
+    let user = master::user(&cycle.main.process)?;
     pid_file::test(&cycle.main.pid)?;
     master::files::make_temp_dirs(cycle.temp_dirs(), user.as_ref())?;
     master::files::open_logs(cycle.log_files())?;

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use super::{Arg, Args, backend, generated, listen_address, proxy, unknown};
+use super::{Arg, Args, backend, generated, listen_address, proxy, unknown, visit};
 
 pub(super) fn run(args: &[OsString]) -> Result<ExitCode, String> {
     let (mut listen, mut print) = ("127.0.0.1:8080".to_owned(), false);
@@ -24,14 +24,9 @@ pub(super) fn run(args: &[OsString]) -> Result<ExitCode, String> {
     if !print {
         eprintln!("# This is the whole configuration, an ordinary nginx.conf:\n\n{text}");
         eprintln!(
-            "# Try it, more than once: the two backends take turns.\n#   curl http://{}/\n",
-            visit(&listen)
+            "# Try it, more than once: the two backends take turns.\n#   curl {}\n",
+            visit("http", &listen)
         );
     }
     generated::run("demo", text, print)
-}
-
-/// The address to type for what `listen` was given.
-fn visit(listen: &str) -> String {
-    if listen.bytes().all(|b| b.is_ascii_digit()) { format!("127.0.0.1:{listen}") } else { listen.to_owned() }
 }

@@ -124,6 +124,17 @@ fn listen_address(typed: &str) -> Result<String, String> {
     Ok(address.to_owned())
 }
 
+/// What to type into a browser for what `listen` was given.
+fn visit(scheme: &str, listen: &str) -> String {
+    if listen.starts_with("unix:") {
+        listen.to_owned()
+    } else if listen.bytes().all(|b| b.is_ascii_digit()) {
+        format!("{scheme}://127.0.0.1:{listen}/")
+    } else {
+        format!("{scheme}://{listen}/")
+    }
+}
+
 fn plain_word(word: &str) -> Result<(), String> {
     let harmless = |c: char| !c.is_whitespace() && !c.is_control() && !";{}'\"\\$#".contains(c);
     if word.is_empty() || !word.chars().all(harmless) {

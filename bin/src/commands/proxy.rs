@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{Arg, Args, generated, listen_address, plain_word, quoted, unknown};
+use super::{Arg, Args, generated, listen_address, plain_word, quoted, unknown, visit};
 
 /// What the command line asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,6 +18,10 @@ struct Wish {
 
 pub(super) fn run(args: &[OsString]) -> Result<ExitCode, String> {
     let wish = Wish::parse(args)?;
+    if !wish.print {
+        let scheme = if wish.tls.is_some() { "https" } else { "http" };
+        eprintln!("{} goes to {}; Ctrl-C ends it.", visit(scheme, &wish.from), wish.to.join(", "));
+    }
     generated::run("proxy", configuration(&wish), wish.print)
 }
 

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{Arg, Args, generated, listen_address, quoted, unknown};
+use super::{Arg, Args, generated, listen_address, quoted, unknown, visit};
 
 pub(super) fn run(args: &[OsString]) -> Result<ExitCode, String> {
     let (mut folder, mut listen, mut print) = (None, "127.0.0.1:8080".to_owned(), false);
@@ -27,6 +27,9 @@ pub(super) fn run(args: &[OsString]) -> Result<ExitCode, String> {
     };
     if folder.contains('$') {
         return Err(format!("{folder}: a path with a \"$\" cannot be written into a configuration"));
+    }
+    if !print {
+        eprintln!("Serving {folder} on {}; Ctrl-C ends it.", visit("http", &listen));
     }
     generated::run("serve", configuration(folder, &listen), print)
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use foregate_conf::Replay;
 use foregate_core::error_log::Target;
-use foregate_core::{ErrorLog, Level};
+use foregate_core::ErrorLog;
 use foregate_modules::process;
 use foregate_net::ListenSpec;
 use foregate_net::process::is_superuser;
@@ -72,7 +72,7 @@ impl Generation {
 impl Draft {
     /// Opens everything. Sockets that `have` holds already are shared.
     pub(crate) fn open(self, have: &[Held], log: &Log) -> Result<Generation, String> {
-        let user = user(&self.main.process, log)?;
+        let user = user(&self.main.process)?;
         files::make_temp_dirs(&self.temp_dirs, user.as_ref())?;
         files::open_logs(&self.logs)?;
         let sockets = sockets::open(&self.listens, self.main.process.workers, have, log)?;
@@ -94,13 +94,9 @@ fn with_error_log(mut logs: Vec<PathBuf>, log: &ErrorLog) -> Vec<PathBuf> {
 }
 
 /// The user that the worker becomes; `None` without the right to become anybody else.
-pub(crate) fn user(settings: &process::Settings, log: &Log) -> Result<Option<User>, String> {
-    if is_superuser() {
-        return User::find(settings.user.as_ref()).map(Some);
+pub(crate) fn user(settings: &process::Settings) -> Result<Option<User>, String> {
+    if !is_superuser() {
+        return Ok(None);
     }
-    if settings.user.is_some() {
-        let needs = "makes sense only if the master process runs with super-user privileges, ignored";
-        log.write(Level::Warn, format_args!("the \"user\" directive {needs}"));
-    }
-    Ok(None)
+    User::find(settings.user.as_ref()).map(Some)
 }

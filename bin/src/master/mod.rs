@@ -34,7 +34,7 @@ pub(crate) const SIGNALS: [i32; 8] = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM,
 /// How long a worker that was told to stop may take before it is killed: nginx's second.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
 
-/// A worker that lived shorter than this is started again only after a pause, doubled each time.
+/// A worker that lived shorter than this is started again at once the first time, then after pauses, each doubled.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
@@ -132,7 +132,7 @@ impl Master {
             reload_again: false,
             has_served: false,
             respawn_at: None,
-            pause: PAUSE_FIRST,
+            pause: Duration::ZERO,
             going: Going::No,
             not_accepting: false,
             new_binary: None,
@@ -320,7 +320,7 @@ impl Master {
     fn try_again_later(&mut self) {
         if self.has_served && self.going == Going::No && !self.not_accepting {
             self.respawn_at = Some(Instant::now() + self.pause);
-            self.pause = (self.pause * 2).min(PAUSE_MAX);
+            self.pause = (self.pause * 2).clamp(PAUSE_FIRST, PAUSE_MAX);
         }
     }
 
@@ -412,7 +412,7 @@ impl Master {
         if child.born.elapsed() < SHORT_LIFE {
             self.try_again_later();
         } else {
-            self.pause = PAUSE_FIRST;
+            self.pause = Duration::ZERO;
             self.start_worker();
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use foregate_conf::{Error, Node, Word, value as values};
+use foregate_conf::{Error, Node, Span, Word, value as values};
 use foregate_core::{Args, Compile, Directive, Scope, duplicate};
 
 pub struct Module;
@@ -10,6 +10,7 @@ pub struct Module;
 #[derive(Clone, Default)]
 pub struct Options {
     user: Option<(String, Option<String>)>,
+    user_at: Option<Span>,
     daemon: Option<bool>,
     master_process: Option<bool>,
     pid: Option<Word>,
@@ -28,6 +29,8 @@ pub struct Options {
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub user: Option<(String, Option<String>)>,
+    /// Where `user` stands: whether it can be obeyed only the master knows.
+    pub user_at: Option<Span>,
     pub daemon: bool,
     pub master_process: bool,
     /// As written; relative ones start from the prefix. Empty: the built-in path.
@@ -74,6 +77,7 @@ impl foregate_core::Module for Module {
     fn resolve(options: Options, _: &mut Compile<'_>) -> Result<Option<Settings>, Error> {
         Ok(Some(Settings {
             user: options.user,
+            user_at: options.user_at,
             daemon: options.daemon.unwrap_or(true),
             master_process: options.master_process.unwrap_or(true),
             pid: options.pid.map(|it| it.text),
@@ -93,6 +97,7 @@ fn user(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
     if o.user.is_some() {
         return Err(duplicate(node));
     }
+    o.user_at = Some(node.span);
     o.user = Some((node.args[0].text.clone(), node.args.get(1).map(|it| it.text.clone())));
     Ok(())
 }
