@@ -4,8 +4,8 @@ use std::io;
 use std::path::PathBuf;
 
 use foregate_conf::Replay;
-use foregate_core::error_log::Target;
 use foregate_core::ErrorLog;
+use foregate_core::error_log::Target;
 use foregate_modules::process;
 use foregate_net::ListenSpec;
 use foregate_net::process::is_superuser;
