@@ -4,15 +4,31 @@
 //! cut last.
 
 use foregate_core::{Exchange, Reply};
-use foregate_modules::{Settings, headers, mime, redirects};
+use foregate_modules::{Settings, headers, mime, not_modified, range, redirects};
 
-use crate::special::Challenge;
+use crate::special::{self, Challenge};
 
 /// Header filters; those that change the body put themselves around it.
 pub(crate) fn header_filters(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
     own_fields(on, ex, reply);
+    if let Some(judge) = &on.not_modified {
+        not_modified::filter(judge, ex, reply);
+        page_if_bare(on, ex, reply);
+    }
     if let Some(on) = &on.headers {
         headers::filter(on, ex, reply);
+    }
+    if let Some(ranges) = &on.range {
+        range::filter(ranges, ex, reply);
+        page_if_bare(on, ex, reply);
+    }
+}
+
+/// A filter may turn an answer into an error (412, 416), which has a page.
+fn page_if_bare(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
+    if reply.bare {
+        special::fill(on, ex, reply);
+        reply.bare = false;
     }
 }
 

@@ -6,7 +6,9 @@
 use std::ops::ControlFlow::{Break, Continue};
 
 use foregate_core::{Exchange, Flow, Level, REDIRECTS_MAX, Reply, Stop, log};
-use foregate_modules::{Settings, access, auth_basic, errors, files, rewrite, satisfy};
+use foregate_modules::{
+    Settings, access, auth_basic, empty_gif, errors, files, realip, rewrite, satisfy, stub_status,
+};
 
 use crate::cycle::Local;
 use crate::{filters, route, special};
@@ -90,7 +92,9 @@ fn on<'a>(local: &'a Local, ex: &Exchange) -> &'a Settings {
 }
 
 fn post_read_phase(on: &Settings, ex: &mut Exchange) {
-    _ = (on, &ex);
+    if let Some(on) = &on.realip {
+        realip::apply(on, ex);
+    }
 }
 
 fn server_rewrite_phase(local: &Local, ex: &mut Exchange) -> Flow {
@@ -121,7 +125,9 @@ fn rewrite_phase(local: &Local, ex: &mut Exchange) -> Flow<bool> {
 }
 
 fn preaccess_phase(on: &Settings, ex: &mut Exchange) -> Flow {
-    _ = (on, &ex);
+    if let Some(on) = &on.realip {
+        realip::apply(on, ex);
+    }
     Continue(())
 }
 
@@ -149,6 +155,12 @@ fn precontent_phase(on: &Settings, ex: &mut Exchange) -> Flow {
 }
 
 async fn content_phase(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
+    if let Some(on) = &on.stub_status {
+        return stub_status::serve(on, ex);
+    }
+    if let Some(on) = &on.empty_gif {
+        return empty_gif::serve(on, ex);
+    }
     match &on.files {
         Some(on) => files::serve(on, ex),
         None => Break(Stop::status(404)),

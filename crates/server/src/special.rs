@@ -37,6 +37,7 @@ pub(crate) fn fill(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
     reply.type_by_uri = false;
     let mut html = Vec::with_capacity(512);
     reply.body = Body::Empty;
+    reply.bare = false;
     if status::page(page, &name(on, ex), &mut html) {
         reply.fields.push(b"Content-Type", b"text/html");
         reply.body = Body::Bytes(Buf::from_vec(html));

@@ -1,7 +1,7 @@
 //! The condition of an `if`.
 
 use foregate_conf::Error;
-use foregate_core::{Compile, Exchange, Level, Regex, Template, TooHard, log};
+use foregate_core::{Compile, Exchange, Regex, Template, TooHard};
 
 /// A compiled condition.
 pub(super) enum Condition {
@@ -70,25 +70,14 @@ impl Condition {
 }
 
 impl FileTest {
-    fn holds(self, ex: &Exchange, path: &[u8]) -> bool {
-        use std::os::unix::{ffi::OsStrExt, fs::PermissionsExt};
-        let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path));
-        let facts = match std::fs::metadata(path) {
-            Ok(facts) => facts,
-            Err(why) => {
-                let usual = [std::io::ErrorKind::NotFound, std::io::ErrorKind::NotADirectory];
-                if !usual.contains(&why.kind()) {
-                    let why = foregate_net::sys::errno_text(&why);
-                    log!(ex, Level::Crit, "stat() \"{}\" failed ({why})", path.display());
-                }
-                return false;
-            }
-        };
-        match self {
-            Self::Plain => facts.is_file(),
-            Self::Folder => facts.is_dir(),
+    fn holds(self, ex: &mut Exchange, path: &[u8]) -> bool {
+        let cycle = ex.cycle.clone();
+        let Some(files) = &crate::settings(&*cycle, ex.location).files else { return false };
+        files.look(ex, path).is_some_and(|it| match self {
+            Self::Plain => it.is_file,
+            Self::Folder => it.is_folder,
             Self::Exists => true,
-            Self::Executable => facts.permissions().mode() & 0o100 != 0,
-        }
+            Self::Executable => it.is_executable,
+        })
     }
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use foregate_core::stats::{self, Count};
 use foregate_core::{Body, Connection, Exchange, Level, Method, Reply, RequestBody, Version, log};
 use foregate_modules::{Settings, client, log as access_log};
 use foregate_net::clock::Deadline;
@@ -16,7 +17,7 @@ use foregate_wire::{Buf, Fields};
 
 use super::body::{BodyReader, BodyState};
 use super::response::{self, SendError};
-use super::{Counted, request};
+use super::{Counted, Doing, request};
 use crate::address::Address;
 use crate::cycle::{Cycle, Local};
 use crate::{phases, route};
@@ -99,6 +100,7 @@ impl Client {
     /// Waits until there is something to read. `false`: the client left, time is over, or we are to leave.
     async fn wait_for_request(&self, limit: Duration) -> bool {
         let first = self.facts.requests.get() == 0;
+        let _waiting = Doing::now(Count::Waiting);
         let deadline = Deadline::new();
         deadline.arm(limit);
         let mut readable = pin!(self.conn.readable());
@@ -131,11 +133,16 @@ impl Client {
         let local = self.counted.thread.local();
         let Some(address) = self.address(&local.cycle) else { return Next::Close };
         let on = super::client_settings(&local, address.default_server);
-        let head = match self.read_head(on).await {
+        let reading = Doing::now(Count::Reading);
+        let head = self.read_head(on).await;
+        drop(reading);
+        let _writing = Doing::now(Count::Writing);
+        let head = match head {
             Ok(head) => head,
             Err(HeadError::Gone) => return Next::Close,
             Err(error) => return self.refuse(&local, address, error).await,
         };
+        stats::add(Count::Requests);
         self.facts.requests.set(self.facts.requests.get() + 1);
         let gate = Rc::new(Gate { conn: self.conn.clone() });
         let mut ex = request::blank(local.clone(), self.facts.clone(), gate);

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use foregate_core::stats::{self, Count};
 use foregate_core::{Connection, Level};
 use foregate_modules::client;
 use foregate_net::{Addr, Listener, Stream, clock, runtime};
@@ -150,12 +151,15 @@ struct Counted {
 impl Counted {
     fn new(thread: &Rc<Thread>) -> Self {
         thread.connections.set(thread.connections.get() + 1);
+        stats::add(Count::Handled);
+        stats::add(Count::Active);
         Self { thread: thread.clone(), number: NUMBER.fetch_add(1, Relaxed) }
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
+        stats::sub(Count::Active);
         self.thread.not_idle(self.number);
         self.thread.tasks.borrow_mut().remove(&self.number);
         self.thread.connections.set(self.thread.connections.get() - 1);
@@ -167,10 +171,27 @@ impl Drop for Counted {
     }
 }
 
+/// Counts what a connection is doing while it does it.
+struct Doing(Count);
+
+impl Doing {
+    fn now(count: Count) -> Self {
+        stats::add(count);
+        Self(count)
+    }
+}
+
+impl Drop for Doing {
+    fn drop(&mut self) {
+        stats::sub(self.0);
+    }
+}
+
 async fn accept(thread: Rc<Thread>, listener: Listener, addr: Addr) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
+                stats::add(Count::Accepted);
                 let max = thread.local().cycle.main.process.connections;
                 if thread.connections.get() >= max {
                     let log = thread.local();
