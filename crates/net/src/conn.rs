@@ -109,6 +109,13 @@ impl Conn {
         }
     }
 
+    pub fn poll_send_vectored(&self, cx: &mut Context<'_>, slices: &[&[u8]]) -> Poll<io::Result<usize>> {
+        match self {
+            Conn::Plain(stream) => stream.poll_send_vectored(cx, slices),
+            Conn::Tls(tls) => tls.poll_send_vectored(cx, slices),
+        }
+    }
+
     /// Waits until the socket has taken what `poll_send` took; sends by `send_all` and its like need no flush.
     pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {

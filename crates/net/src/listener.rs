@@ -172,6 +172,8 @@ pub struct Listener {
     definite: Option<Addr>,
     deferred: bool,
     batch: Batch,
+    /// Taken out of epoll after an error, until somebody asks again: its event would come each turn.
+    resting: Cell<bool>,
 }
 
 /// Whether to try for another connection after one: a try that fails costs a call, one too few costs a loop turn.
@@ -192,7 +194,15 @@ impl Listener {
             _ => Some(addr.clone()),
         };
         let deferred = !addr.is_unix() && sys::defer_accept(fd.as_fd()).unwrap_or(false);
-        Ok(Listener { source, fd, addr, definite, deferred, batch: Batch::default() })
+        Ok(Listener {
+            source,
+            fd,
+            addr,
+            definite,
+            deferred,
+            batch: Batch::default(),
+            resting: Cell::new(false),
+        })
     }
 
     /// Opens a socket for this thread alone.
@@ -212,6 +222,9 @@ impl Listener {
     }
 
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, Addr)>> {
+        if self.resting.replace(false) {
+            self.source.restore(&self.fd, Watch::Listener)?;
+        }
         ready!(self.source.poll_readable(cx));
         if self.batch.is_full() {
             // Level-triggered: the next turn reports it again.
@@ -236,7 +249,12 @@ impl Listener {
                     ready!(self.source.poll_readable(cx));
                 }
                 Err(Errno::INTR) => {}
-                Err(error) => return Poll::Ready(Err(error.into())),
+                Err(error) => {
+                    self.source.withdraw(&self.fd);
+                    self.source.clear(READABLE);
+                    self.resting.set(true);
+                    return Poll::Ready(Err(error.into()));
+                }
             }
         }
     }

@@ -133,3 +133,27 @@ pub fn nofile_limit() -> (Option<u64>, Option<u64>) {
 pub fn set_nofile_limit(limit: u64) -> io::Result<()> {
     Ok(setrlimit(Resource::Nofile, Rlimit { current: Some(limit), maximum: Some(limit) })?)
 }
+
+/// Sets the largest core dump in bytes (nginx: worker_rlimit_core).
+pub fn set_core_limit(bytes: u64) -> io::Result<()> {
+    Ok(setrlimit(Resource::Core, Rlimit { current: Some(bytes), maximum: Some(bytes) })?)
+}
+
+/// Sets the scheduling priority of this process, -20 to 20 (nginx: worker_priority).
+pub fn set_priority(priority: i32) -> io::Result<()> {
+    Ok(rustix::process::setpriority_process(None, priority)?)
+}
+
+/// Binds this thread to the CPUs of those numbers (nginx: worker_cpu_affinity).
+pub fn pin_thread(cpus: &[usize]) -> io::Result<()> {
+    let mut set = rustix::thread::CpuSet::new();
+    for cpu in cpus.iter().filter(|cpu| **cpu < rustix::thread::CpuSet::MAX_CPU) {
+        set.set(*cpu);
+    }
+    Ok(rustix::thread::sched_setaffinity(None, &set)?)
+}
+
+/// The name of this machine, for `$hostname` and syslog.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

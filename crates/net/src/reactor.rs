@@ -44,6 +44,15 @@ pub(crate) enum Watch {
     Listener,
 }
 
+impl Watch {
+    fn flags(self) -> EventFlags {
+        match self {
+            Watch::Stream => EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET,
+            Watch::Listener => EventFlags::IN | EventFlags::EXCLUSIVE,
+        }
+    }
+}
+
 /// What is known about one descriptor, and who waits for what.
 pub(crate) struct Source {
     ready: Cell<u8>,
@@ -62,23 +71,27 @@ impl Registered {
     /// Watches `fd`. `ready` is what may be tried at once, without an event.
     pub(crate) fn new(fd: impl AsFd, watch: Watch, ready: u8) -> io::Result<Registered> {
         let source = Rc::new(Source::new(ready));
-        let flags = match watch {
-            Watch::Stream => EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET,
-            Watch::Listener => EventFlags::IN | EventFlags::EXCLUSIVE,
-        };
         let token = REACTOR.with_borrow_mut(|reactor| {
             let reactor = match reactor {
                 Some(reactor) => reactor,
                 None => reactor.insert(Reactor::new()?),
             };
             let token = reactor.insert(source.clone());
-            if let Err(error) = epoll::add(&reactor.epoll, fd, EventData::new_u64(token), flags) {
+            if let Err(error) = epoll::add(&reactor.epoll, fd, EventData::new_u64(token), watch.flags()) {
                 reactor.remove(token);
                 return Err(error.into());
             }
             io::Result::Ok(token)
         })?;
         Ok(Registered { source, token })
+    }
+
+    /// Puts `fd` back into epoll after `withdraw`.
+    pub(crate) fn restore(&self, fd: impl AsFd, watch: Watch) -> io::Result<()> {
+        REACTOR.with_borrow(|reactor| {
+            let reactor = reactor.as_ref().expect("because a reactor with a registration stays");
+            Ok(epoll::add(&reactor.epoll, fd, EventData::new_u64(self.token), watch.flags())?)
+        })
     }
 
     /// Takes `fd` out of epoll: needed when other descriptors of the same socket stay open.

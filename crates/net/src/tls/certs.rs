@@ -4,11 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::pki_types::pem::{Error as PemError, PemObject};
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use super::pbes2::{self, Closed};
 use super::provider;
+
+const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY-----";
 
 /// Why a certificate or key cannot be used; texts name what OpenSSL would complain of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,8 +19,11 @@ pub enum CertError {
     /// There is nothing between BEGIN and END lines.
     NoCertificate,
     NoKey,
-    /// The key is protected by a password.
+    /// The key is protected by a password, and none was given.
     Encrypted,
+    WrongPassword,
+    /// The key is protected in a way that is not known here: of old, by the PEM format itself, or by DES.
+    UnknownEncryption,
     /// The key does not belong to the certificate.
     Mismatch,
     Invalid(String),
@@ -28,9 +34,11 @@ impl fmt::Display for CertError {
         match self {
             CertError::NoCertificate => f.write_str("no start line: Expecting: TRUSTED CERTIFICATE"),
             CertError::NoKey => f.write_str("no start line: Expecting: ANY PRIVATE KEY"),
-            CertError::Encrypted => {
-                f.write_str("the key is encrypted: decrypt it, for example with `openssl pkey`")
-            }
+            CertError::Encrypted => f.write_str("the key is encrypted and there is no ssl_password_file"),
+            CertError::WrongPassword => f.write_str("bad decrypt: no password of ssl_password_file fits"),
+            CertError::UnknownEncryption => f.write_str(
+                "the key is encrypted in an old way: convert it with `openssl pkcs8 -topk8 -v2 aes256`",
+            ),
             CertError::Mismatch => f.write_str("key values mismatch"),
             CertError::Invalid(what) => f.write_str(what),
         }
@@ -51,11 +59,19 @@ pub fn revocation_lists(pem: &[u8]) -> Result<Vec<CertificateRevocationListDer<'
     CertificateRevocationListDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(invalid)
 }
 
-/// The first private key of a PEM file: PKCS#8, PKCS#1 or SEC1.
+/// The first private key of a PEM file: PKCS#8, PKCS#1 or SEC1, not encrypted.
 pub fn key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, CertError> {
+    key_with(pem, &[])
+}
+
+/// As `key`; one of `passwords` may have to open it (nginx: ssl_password_file).
+pub fn key_with(pem: &[u8], passwords: &[Vec<u8>]) -> Result<PrivateKeyDer<'static>, CertError> {
     let text = String::from_utf8_lossy(pem);
-    if text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
-        return Err(CertError::Encrypted);
+    if text.contains("Proc-Type: 4,ENCRYPTED") {
+        return Err(CertError::UnknownEncryption);
+    }
+    if text.contains(ENCRYPTED) {
+        return decrypt(&encrypted_der(&text)?, passwords);
     }
     PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
         PemError::NoItemsFound => CertError::NoKey,
@@ -63,10 +79,38 @@ pub fn key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, CertError> {
     })
 }
 
+/// The bytes of an encrypted key, read as if they were a plain one's, which PEM does not tell apart.
+pub(super) fn encrypted_der(text: &str) -> Result<Vec<u8>, CertError> {
+    let as_plain = text.replace(ENCRYPTED, "PRIVATE KEY-----");
+    let der = PrivatePkcs8KeyDer::from_pem_slice(as_plain.as_bytes()).map_err(invalid)?;
+    Ok(der.secret_pkcs8_der().to_vec())
+}
+
+fn decrypt(der: &[u8], passwords: &[Vec<u8>]) -> Result<PrivateKeyDer<'static>, CertError> {
+    let mut why = CertError::Encrypted;
+    for password in passwords {
+        match pbes2::open(der, password) {
+            Ok(key) => return Ok(PrivatePkcs8KeyDer::from(key).into()),
+            Err(Closed::WrongPassword) => why = CertError::WrongPassword,
+            Err(Closed::Unsupported) => return Err(CertError::UnknownEncryption),
+        }
+    }
+    Err(why)
+}
+
 /// A certificate chain with its key, both from PEM; checks that they belong together.
 pub fn certified(cert_pem: &[u8], key_pem: &[u8]) -> Result<CertifiedKey, CertError> {
+    certified_with(cert_pem, key_pem, &[])
+}
+
+/// As `certified`; one of `passwords` may have to open the key.
+pub fn certified_with(
+    cert_pem: &[u8],
+    key_pem: &[u8],
+    passwords: &[Vec<u8>],
+) -> Result<CertifiedKey, CertError> {
     let chain = chain(cert_pem)?;
-    let key = key(key_pem)?;
+    let key = key_with(key_pem, passwords)?;
     let key = provider()
         .key_provider
         .load_private_key(key)
@@ -123,7 +167,5 @@ mod tests {
         assert_eq!(certified(cert.as_bytes(), other.as_bytes()).err(), Some(CertError::Mismatch));
         assert_eq!(chain(own_key.as_bytes()), Err(CertError::NoCertificate));
         assert_eq!(key(cert.as_bytes()), Err(CertError::NoKey));
-        let locked = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
-        assert_eq!(key(locked.as_bytes()), Err(CertError::Encrypted));
     }
 }

@@ -344,6 +344,11 @@ impl TlsStream {
         self.poll_send_from(cx, &[bytes], 0, bytes.len())
     }
 
+    /// As `poll_send`, from several slices.
+    pub fn poll_send_vectored(&self, cx: &mut Context<'_>, slices: &[&[u8]]) -> Poll<io::Result<usize>> {
+        self.poll_send_from(cx, slices, 0, slices.iter().map(|slice| slice.len()).sum())
+    }
+
     fn poll_send_from(
         &self,
         cx: &mut Context<'_>,
