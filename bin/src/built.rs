@@ -11,6 +11,8 @@ pub(crate) const PREFIX: &str = "/usr/share/nginx";
 pub(crate) const CONF_PATH: &str = "/etc/nginx/nginx.conf";
 pub(crate) const ERROR_LOG_PATH: &str = "/var/log/nginx/error.log";
 pub(crate) const PID_PATH: &str = "/run/nginx.pid";
+/// What a package would have made: folders of the default paths of logs and temporary files.
+pub(crate) const OWN_DIRS: [&str; 2] = ["/var/log/nginx", "/var/lib/nginx"];
 
 /// nginx builds these unless told otherwise: we name those we lack. Each is known by a directive that only it has.
 const BUILT_BY_DEFAULT: &[(&str, &str)] = &[
@@ -116,7 +118,9 @@ Options:
 
 fn configure_arguments(knows: impl Fn(&str) -> bool) -> String {
     let mut line = format!(
-        "--prefix={PREFIX} --conf-path={CONF_PATH} --error-log-path={ERROR_LOG_PATH} --pid-path={PID_PATH}"
+        "--prefix={PREFIX} --conf-path={CONF_PATH} --error-log-path={ERROR_LOG_PATH} --pid-path={PID_PATH} \
+         --http-log-path=/var/log/nginx/access.log --http-client-body-temp-path=/var/lib/nginx/body \
+         --http-proxy-temp-path=/var/lib/nginx/proxy"
     );
     for (name, _) in BUILT_ON_REQUEST.iter().filter(|(_, witness)| knows(witness)) {
         line.push_str(" --with-");

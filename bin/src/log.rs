@@ -8,6 +8,8 @@ use foregate_conf as conf;
 use foregate_core::{ErrorLog, Level, LogFile};
 use foregate_net::sys::errno_text;
 
+use crate::built;
+
 /// The master's log.
 #[derive(Clone)]
 pub(crate) struct Log {
@@ -21,6 +23,7 @@ impl Log {
     /// The log of the start: the file of `-e`, or stderr when it is called so or cannot be opened.
     pub(crate) fn start(path: &Path, testing: bool) -> Self {
         let level = if testing { Level::Info } else { Level::Notice };
+        make_room(path);
         let mut file = LogFile::of(path);
         let mut echo = path != Path::new("stderr");
         if let Err(error) = file.open() {
@@ -61,6 +64,16 @@ impl Log {
         if self.echo && level <= Level::Warn {
             let shown = conf::render(error, sources, self.colour);
             stderr(format_args!("[{}] {}", level.name(), shown.trim_end()));
+        }
+    }
+}
+
+/// Makes the folder of a default path where no package has made it. Elsewhere a missing folder is a mistake to name.
+pub(crate) fn make_room(path: &Path) {
+    for dir in built::OWN_DIRS {
+        if path.starts_with(dir) && !Path::new(dir).exists() {
+            // Without the right to it, opening the file says so.
+            _ = std::fs::create_dir(dir);
         }
     }
 }

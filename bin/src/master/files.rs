@@ -12,7 +12,7 @@ use foregate_net::process::redirect_stderr;
 use foregate_server::bundle;
 use foregate_server::process::User;
 
-use crate::log::{Log, failed};
+use crate::log::{Log, failed, make_room};
 
 /// Nobody but the worker looks into bodies on their way.
 const TEMP_DIR_MODE: u32 = 0o700;
@@ -20,6 +20,7 @@ const TEMP_DIR_MODE: u32 = 0o700;
 /// Opens the logs that are not open yet, each for appending, creating it as 0644.
 pub(crate) fn open_logs(paths: &[PathBuf]) -> Result<(), String> {
     for path in paths {
+        make_room(path);
         let file = LogFile::of(path);
         if !file.is_open() {
             file.open().map_err(|error| failed("open()", path, &error))?;
@@ -68,6 +69,7 @@ pub(crate) fn make_temp_dirs(paths: &[PathBuf], user: Option<&User>) -> Result<(
 }
 
 fn make_temp_dir(path: &Path, user: Option<&User>) -> Result<(), String> {
+    make_room(path);
     match fs::DirBuilder::new().mode(TEMP_DIR_MODE).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         made => made.map_err(|error| failed("mkdir()", path, &error))?,

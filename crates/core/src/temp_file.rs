@@ -57,10 +57,26 @@ impl TempPath {
     pub fn resolve(written: Option<&Self>, path: &str, levels: &[usize], cx: &mut Compile<'_>) -> TempDir {
         let dir = match written {
             Some(written) => TempDir { path: cx.full_path(&written.path), levels: written.levels.clone() },
-            None => TempDir { path: cx.full_path(path), levels: levels.to_vec() },
+            None => TempDir { path: by_default(path, cx), levels: levels.to_vec() },
         };
         cx.temp_dirs.push(dir.path.clone());
         dir
+    }
+}
+
+/// Debian's place for temporary files under Debian's prefix; nginx's own, relative to the prefix, under another.
+const DEFAULT_PREFIX: &str = "/usr/share/nginx";
+const DEFAULT_PLACE: &str = "/var/lib/nginx";
+
+/// `client_body_temp` under the prefix, or `/var/lib/nginx/body`.
+fn by_default(path: &str, cx: &Compile<'_>) -> PathBuf {
+    if cx.prefix != Path::new(DEFAULT_PREFIX) {
+        return cx.full_path(path);
+    }
+    match path.strip_suffix("_temp") {
+        Some("client_body") => Path::new(DEFAULT_PLACE).join("body"),
+        Some(name) => Path::new(DEFAULT_PLACE).join(name),
+        None => Path::new(DEFAULT_PLACE).join(path),
     }
 }
 
