@@ -26,6 +26,7 @@ mod template;
 #[doc(hidden)]
 pub mod testing;
 pub mod time;
+mod types;
 pub mod variable;
 
 pub use cidr::Cidr;
@@ -51,6 +52,7 @@ pub use subrequest::{BoxFuture, Subrequests};
 pub use syslog::Syslog;
 pub use temp_file::{TempDir, TempFile, TempPath};
 pub use template::Template;
+pub use types::Types;
 pub use variable::{Evaluate, Evaluator, Prefix, Variable, Variables};
 
 /// Writes a line about an exchange to its error log: `log!(ex, Level::Error, "…")`.

@@ -66,6 +66,19 @@ impl Reply {
         self.allow_ranges = false;
         self.fields.remove(b"Accept-Ranges");
     }
+
+    /// A strong `ETag` becomes a weak one, because the bytes are no longer those that it was made for.
+    pub fn weaken_etag(&mut self) {
+        match self.fields.get(b"ETag") {
+            None => (),
+            Some(etag) if etag.starts_with(b"W/") && etag.len() > 2 => (),
+            Some(etag) if etag.starts_with(b"\"") => {
+                let weak = [b"W/", etag].concat();
+                self.fields.set(b"ETag", &weak);
+            }
+            Some(_) => _ = self.fields.remove(b"ETag"),
+        }
+    }
 }
 
 /// What follows the head.

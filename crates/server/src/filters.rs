@@ -4,7 +4,7 @@
 //! cut last.
 
 use foregate_core::{Exchange, Reply};
-use foregate_modules::{Settings, headers, mime, not_modified, range, redirects};
+use foregate_modules::{Settings, encoding, gzip, headers, mime, not_modified, range, redirects};
 
 use crate::special::{self, Challenge};
 
@@ -29,6 +29,11 @@ fn page_if_bare(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
     if reply.bare {
         special::fill(on, ex, reply);
         reply.bare = false;
+    if let Some(gzip) = on.gzip.as_ref().filter(|it| gzip::fits(it, ex, reply)) {
+        encoding::vary(on.encoding.as_ref(), reply);
+        if encoding::accepts_gzip(on.encoding.as_ref(), ex, reply) {
+            gzip::filter(gzip, ex, reply);
+        }
     }
 }
 
