@@ -18,6 +18,12 @@ pub(crate) fn header_filters(on: &Settings, ex: &mut Exchange, reply: &mut Reply
     if let Some(on) = &on.headers {
         headers::filter(on, ex, reply);
     }
+    if let Some(gzip) = on.gzip.as_ref().filter(|it| gzip::fits(it, ex, reply)) {
+        encoding::vary(on.encoding.as_ref(), reply);
+        if encoding::accepts_gzip(on.encoding.as_ref(), ex, reply) {
+            gzip::filter(gzip, ex, reply);
+        }
+    }
     if let Some(ranges) = &on.range {
         range::filter(ranges, ex, reply);
         page_if_bare(on, ex, reply);
@@ -29,11 +35,6 @@ fn page_if_bare(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
     if reply.bare {
         special::fill(on, ex, reply);
         reply.bare = false;
-    if let Some(gzip) = on.gzip.as_ref().filter(|it| gzip::fits(it, ex, reply)) {
-        encoding::vary(on.encoding.as_ref(), reply);
-        if encoding::accepts_gzip(on.encoding.as_ref(), ex, reply) {
-            gzip::filter(gzip, ex, reply);
-        }
     }
 }
 
