@@ -31,8 +31,10 @@ thread_local! {
     static TURN: Cell<u64> = const { Cell::new(0) };
 }
 
+type PanicHook = Box<dyn Fn(&str) + Send + Sync>;
+
 /// What is told about a task that panicked: its message.
-static PANIC_HOOK: OnceLock<Box<dyn Fn(&str) + Send + Sync>> = OnceLock::new();
+static PANIC_HOOK: OnceLock<PanicHook> = OnceLock::new();
 
 /// Runs `main` to its end on this thread, with everything it spawned; what is left then is dropped.
 ///
@@ -304,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_thread_runs_once_at_a_time_and_again_later() {
-        assert_eq!(run(async { run(async {}).is_err() }).unwrap(), true);
+        assert!(run(async { run(async {}).is_err() }).unwrap());
         assert!(run(async {}).is_ok());
     }
 }

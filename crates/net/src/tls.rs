@@ -17,6 +17,7 @@ pub mod certs;
 pub mod ciphers;
 mod handshake;
 pub mod hello;
+mod outgoing;
 mod pbes2;
 mod record;
 mod stream;

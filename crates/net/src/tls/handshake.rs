@@ -125,7 +125,7 @@ impl<'s> Exchange<'s> {
                 }
                 Err(error) => {
                     self.collect_alert(side);
-                    let _ = self.try_send();
+                    self.try_send();
                     return Err(error);
                 }
             }
