@@ -1,7 +1,7 @@
 //! The pages of errors and redirects that nobody else has written.
 
 use foregate_core::{Body, Exchange, Reply};
-use foregate_modules::{Settings, client::Tokens};
+use foregate_modules::{Settings, client, client::Tokens};
 use foregate_wire::{Buf, status};
 
 /// What we call ourselves, with and without the version.
@@ -39,6 +39,9 @@ pub(crate) fn fill(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
     reply.body = Body::Empty;
     reply.bare = false;
     if status::page(page, &name(on, ex), &mut html) {
+        if page >= 400 && on.client.as_ref().is_some_and(|it| client::pads(it, ex)) {
+            html.extend_from_slice(status::PADDING);
+        }
         reply.fields.push(b"Content-Type", b"text/html");
         reply.body = Body::Bytes(Buf::from_vec(html));
     }

@@ -36,7 +36,7 @@ impl Server {
     }
 
     pub(crate) fn start_as(subject: Subject, setup: &Setup) -> Result<Server, String> {
-        let place = setup.lay_out();
+        let place = setup.lay_out(subject);
         let printed = fs::File::create(place.dir.join("printed.log")).map_err(|e| e.to_string())?;
         let mut command = command(subject, &place);
         command

@@ -22,6 +22,7 @@ const NOBODY: u32 = 65_534;
 /// |---|---|
 /// | `{port:0}` | a free port of 127.0.0.1; the same number the same port; requests go to number 0 |
 /// | `{unix:0}` | the path of a unix socket |
+/// | `{product}` | what the server calls itself |
 /// | `{dir}` | the server's own folder, its prefix |
 /// | `{NAME}` | what [`Setup::set`] or [`Setup::backend`] gave |
 #[derive(Clone)]
@@ -116,7 +117,7 @@ impl Setup {
 
     /// Runs the binary with `-t`: whether the configuration is right, and what it printed.
     pub fn test(&self, subject: Subject) -> (bool, String) {
-        let place = self.lay_out();
+        let place = self.lay_out(subject);
         let mut command = crate::server::command(subject, &place);
         let output = command.arg("-t").output().unwrap_or_else(|e| panic!("{subject}: {e}"));
         let printed = [output.stderr, output.stdout].concat();
@@ -126,8 +127,8 @@ impl Setup {
     }
 
     /// Makes the folder and writes configuration and files into it.
-    pub(crate) fn lay_out(&self) -> Place {
-        let place = Place::new(self.values.clone());
+    pub(crate) fn lay_out(&self, subject: Subject) -> Place {
+        let place = Place::new(subject, self.values.clone());
         for file in &self.files {
             let path = place.dir.join(&file.path);
             let bytes = match std::str::from_utf8(&file.bytes) {
@@ -147,12 +148,13 @@ impl Setup {
 /// A server's folder and the meaning of its placeholders. The folder is removed at the end.
 pub(crate) struct Place {
     pub(crate) dir: PathBuf,
+    subject: Subject,
     values: BTreeMap<String, String>,
     ports: RefCell<BTreeMap<String, Rc<Port>>>,
 }
 
 impl Place {
-    fn new(values: BTreeMap<String, String>) -> Place {
+    fn new(subject: Subject, values: BTreeMap<String, String>) -> Place {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("foregate-{}-{n}", std::process::id()));
@@ -162,7 +164,7 @@ impl Place {
         if is_root() {
             chown(&dir, Some(NOBODY), Some(NOBODY)).expect("because root may give a folder away");
         }
-        Place { dir, values, ports: RefCell::default() }
+        Place { dir, subject, values, ports: RefCell::default() }
     }
 
     pub(crate) fn write_conf(&self, conf: &str) {
@@ -207,6 +209,7 @@ impl Place {
         }
         match name {
             "dir" => Some(path_text(&self.dir)),
+            "product" => Some(self.subject.product().to_owned()),
             _ => self.values.get(name).cloned(),
         }
     }
@@ -232,7 +235,8 @@ mod tests {
 
     #[test]
     fn placeholders_are_filled_and_blocks_stay() {
-        let place = Place::new(BTreeMap::from([("app".to_owned(), "127.0.0.1:1".to_owned())]));
+        let place =
+            Place::new(Subject::Nginx, BTreeMap::from([("app".to_owned(), "127.0.0.1:1".to_owned())]));
         let port = place.port("0");
         let text =
             "server { listen {port:0}; proxy_pass http://{app}; root {dir}/x; location ~ \"a{2}\" { } }";

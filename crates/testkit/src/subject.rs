@@ -29,6 +29,14 @@ impl Subject {
         self == Subject::Foregate || *Version::of_nginx() >= Version::parse(version)
     }
 
+    /// What it calls itself in `Server` and under its own pages, with `server_tokens off`.
+    pub fn product(self) -> &'static str {
+        match self {
+            Subject::Foregate => "foregate",
+            Subject::Nginx => "nginx",
+        }
+    }
+
     /// The binary. Foregate is built first, once per process, unless `FOREGATE_BIN` names one.
     pub(crate) fn binary(self) -> &'static Path {
         static FOREGATE: OnceLock<PathBuf> = OnceLock::new();

@@ -100,7 +100,8 @@ fn the_built_in_pages_are_nginx_s() {
         let page = |code: &str| {
             format!(
                 "<html>\r\n<head><title>{code}</title></head>\r\n<body>\r\n<center><h1>{code}</h1></center>\r\n\
-                 <hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+                 <hr><center>{}</center>\r\n</body>\r\n</html>\r\n",
+                subject.product()
             )
         };
         assert_eq!(server.get("/404").text(), page("404 Not Found"));

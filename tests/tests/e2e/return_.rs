@@ -106,9 +106,9 @@ fn what_an_answer_without_a_body_file_carries() {
         &[
             (
                 "GET /",
-                "200 | Server: nginx | Date: | Connection: close | !ETag | !Last-Modified | !Accept-Ranges",
+                "200 | Server: {product} | Date: | Connection: close | !ETag | !Last-Modified | !Accept-Ranges",
             ),
-            ("GET /404", "404 | ~ <center>nginx</center> | Content-Type: text/html"),
+            ("GET /404", "404 | ~ <center>{product}</center> | Content-Type: text/html"),
             ("GET /\nConnection: keep-alive", "200 | Connection: keep-alive"),
             ("GET / HTTP/1.0", "200 | Connection: close"),
             ("GET / HTTP/1.0\nConnection: keep-alive", "200 | Connection: keep-alive"),

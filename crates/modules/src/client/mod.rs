@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use foregate_conf::{Error, Node, Word, value};
-use foregate_core::{
-    Args, BodyLimits, Compile, Directive, Exchange, InFile, Method, Scope, TempDir, TempPath, Template, duplicate,
-};
+use foregate_core::{Args, BodyLimits, Compile, Directive, Exchange, InFile, Method, Scope, TempDir, TempPath, Template, Version, duplicate};
 
 pub struct Module;
 
@@ -78,6 +76,7 @@ pub struct Settings {
     pub server_tokens: Tokens,
     /// `chunked_transfer_encoding`.
     pub chunked: bool,
+    pub msie_padding: bool,
     pub limit_rate: Option<Template>,
     pub limit_rate_after: Option<Template>,
 }
@@ -184,6 +183,7 @@ impl foregate_core::Module for Module {
             max_headers: o.max_headers.unwrap_or(foregate_wire::h1::REQUEST_FIELDS_MAX as u64) as usize,
             server_tokens: tokens(o.server_tokens.as_ref(), cx)?,
             chunked: o.chunked.unwrap_or(true),
+            msie_padding: o.msie_padding.unwrap_or(true),
             limit_rate: template(&o.limit_rate, cx)?,
             limit_rate_after: template(&o.limit_rate_after, cx)?,
         }))
@@ -223,6 +223,12 @@ pub fn keepalive_is_disabled(on: &Settings, ex: &Exchange) -> bool {
         }
     }
     on.disabled.safari && says(b"Mac OS X").is_some() && says(b"Safari/").is_some() && says(b"Chrome/").is_none()
+}
+
+/// Whether this client would show a page of its own in the place of a short error page (`msie_padding`).
+pub fn pads(on: &Settings, ex: &Exchange) -> bool {
+    let hides = |agent: &[u8]| [&b"MSIE "[..], b"Chrome/"].iter().any(|it| memchr::memmem::find(agent, it).is_some());
+    on.msie_padding && ex.version >= Version::H10 && ex.field(b"User-Agent").is_some_and(hides)
 }
 
 /// A rate or an amount in bytes: a constant is checked here, variables are read per request.

@@ -112,7 +112,7 @@ fn workers(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
         text => values::number(text).map_or(0, |n| n as usize),
     };
     if !(1..=WORKERS_MAX).contains(&n) {
-        return Err(Error::at(word.span, "invalid value").advise("a number of threads, or auto: one for each core"));
+        return Err(Error::directive(node, "invalid value").advise("a number of threads, or auto: one for each core"));
     }
     o.workers = Some(n);
     Ok(())

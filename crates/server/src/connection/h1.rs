@@ -224,10 +224,12 @@ impl Client {
                 }
             }
             bytes = match deadline.within(self.conn.recv()).await {
-                Err(_) => return Err(HeadError::Broken(408)),
                 Ok(Ok(more)) if !more.is_empty() => more,
                 Ok(_) if gathered.is_empty() => return Err(HeadError::Gone),
-                Ok(_) => return Err(HeadError::Broken(400)),
+                ended => {
+                    self.rest = Buf::from_vec(gathered);
+                    return Err(HeadError::Broken(if ended.is_err() { 408 } else { 400 }));
+                }
             };
         }
     }
