@@ -12,6 +12,7 @@ mod testing;
 registry::modules! {
     access,
     auth_basic,
+    browser,
     client,
     empty_gif,
     encoding,
@@ -30,10 +31,13 @@ registry::modules! {
     range,
     realip,
     redirects,
+    referer,
     rewrite,
     satisfy,
+    secure_link,
     split_clients,
     stub_status,
+    userid,
     variables,
 }
 

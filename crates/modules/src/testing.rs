@@ -80,7 +80,7 @@ fn build(conf: &str, templates: &[&str], mut files: Strings) -> Result<Site, Err
         warnings: Vec::new(),
         log_files: Vec::new(),
         temp_dirs: Vec::new(),
-        server_names: Vec::new(),
+        server_names: ["Example.com", "*.wild.org", "~^rx\\d\\.org$"].map(str::to_owned).into(),
         location: None,
     };
     let http = read(&tree.nodes, &Options::default(), Scope::HTTP, None)?;
