@@ -13,7 +13,7 @@ use rustls::server::ServerConnectionData;
 
 use super::Facts;
 use super::outgoing::Outgoing;
-use super::record::{self, Keys, PLAIN_BYTES_MAX, RECORDS_PER_KEY_MAX, RecordError, Version};
+use super::record::{self, Keys, RECORDS_PER_KEY_MAX, RecordError, Version};
 use crate::addr::Addr;
 use crate::stream::Stream;
 
@@ -21,8 +21,8 @@ use crate::stream::Stream;
 const EMPTY_RECORDS_MAX: u32 = 32;
 /// The longest handshake message taken after the handshake (a session ticket with its extensions).
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
-/// Bytes of a file encrypted at once by `sendfile`: three whole records.
-const FILE_CHUNK_BYTES: usize = 3 * PLAIN_BYTES_MAX;
+/// Bytes of a file encrypted at once by `sendfile`.
+const FILE_CHUNK_BYTES: usize = Buf::BLOCK;
 
 const CLOSE_NOTIFY: u8 = 0;
 const NEW_SESSION_TICKET: u8 = 4;
@@ -96,7 +96,7 @@ impl TlsStream {
                 n_empty: 0,
                 failed: None,
             }),
-            outgoing: RefCell::new(Outgoing { keys: send, unsent: Buf::from_vec(unsent), closed: false }),
+            outgoing: RefCell::new(Outgoing::new(send, unsent)),
             schedule: RefCell::new((version == Version::Tls13).then_some(schedule)),
             ended: Cell::new(false),
         }
@@ -357,16 +357,10 @@ impl TlsStream {
         if outgoing.keys.n_records() >= RECORDS_PER_KEY_MAX {
             self.update_send_key(&mut outgoing);
         }
-        // Small leftovers (tickets, a key update) go into the same block; a stuck answer has to leave first.
-        let prefix = if outgoing.unsent.len() <= PLAIN_BYTES_MAX { outgoing.unsent.len() } else { 0 };
-        if prefix == 0 || !self.stream.is_writable() {
+        if !outgoing.may_append(&self.stream) {
             ready!(outgoing.poll_flush(&self.stream, cx))?;
         }
-        let prefix = if outgoing.unsent.is_empty() { 0 } else { prefix };
-        let mut block = Block::take();
-        block.spare()[..prefix].copy_from_slice(&outgoing.unsent);
-        let (filled, taken) = outgoing.seal_data(slices, offset, left, block.spare(), prefix);
-        outgoing.unsent = block.fill(filled);
+        let taken = outgoing.seal_data(slices, offset, left);
         match outgoing.poll_flush(&self.stream, cx) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             _ => Poll::Ready(Ok(taken)),
