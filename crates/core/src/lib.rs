@@ -28,6 +28,7 @@ pub mod testing;
 pub mod time;
 mod types;
 pub mod variable;
+mod zones;
 
 pub use cidr::Cidr;
 pub use digits::{push_hex, push_number, push_seconds};
@@ -54,6 +55,7 @@ pub use temp_file::{TempDir, TempFile, TempPath};
 pub use template::Template;
 pub use types::Types;
 pub use variable::{Evaluate, Evaluator, Prefix, Variable, Variables};
+pub use zones::{ZoneNames, ZoneSpec};
 
 /// Writes a line about an exchange to its error log: `log!(ex, Level::Error, "…")`.
 #[macro_export]

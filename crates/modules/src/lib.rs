@@ -23,6 +23,8 @@ registry::modules! {
     gzip,
     headers,
     internal,
+    limit_conn,
+    limit_req,
     log,
     map,
     mime,

@@ -1,0 +1,235 @@
+//! Leaky buckets, counted in thousandths of a request as nginx counts them, least recently asked first to go.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What one bucket takes besides its key, as nginx's node does; rounded up to a power of two by its allocator.
+const NODE_BYTES: u64 = 80;
+/// A bucket that nobody asked for so long is given up, once it has run empty.
+const EXPIRE_MS: i64 = 60_000;
+/// The list's end.
+const NONE: u32 = u32::MAX;
+
+/// What a bucket says to one more request. Excess is in thousandths of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// It fits and has been counted.
+    Poured(i64),
+    /// It fits; the bucket stays until [`Shard::pour`] or [`Shard::unpin`].
+    Pinned(u32),
+    Refused(i64),
+    /// There is no room for another bucket.
+    Full,
+}
+
+/// Some of a zone's buckets.
+pub(super) struct Shard {
+    index: HashMap<Arc<[u8]>, u32>,
+    nodes: Vec<Node>,
+    free: Vec<u32>,
+    newest: u32,
+    oldest: u32,
+    bytes: u64,
+    bytes_max: u64,
+}
+
+struct Node {
+    key: Arc<[u8]>,
+    last_ms: i64,
+    excess: i64,
+    pins: u32,
+    newer: u32,
+    older: u32,
+}
+
+impl Shard {
+    pub(super) fn new(bytes_max: u64) -> Self {
+        Self {
+            index: HashMap::new(),
+            nodes: Vec::new(),
+            free: Vec::new(),
+            newest: NONE,
+            oldest: NONE,
+            bytes: 0,
+            bytes_max,
+        }
+    }
+
+    /// One more request for a key, under a rate (thousandths a second) and a burst.
+    pub(super) fn ask(&mut self, key: &[u8], rate: i64, burst: i64, now: i64, pour: bool) -> Answer {
+        let Some(&at) = self.index.get(key) else { return self.begin(key, rate, now, pour) };
+        self.unlink(at);
+        self.link(at);
+        let node = &mut self.nodes[at as usize];
+        let (excess, ms) = node.after(rate, now);
+        if excess > burst {
+            return Answer::Refused(excess);
+        }
+        if !pour {
+            node.pins += 1;
+            return Answer::Pinned(at);
+        }
+        node.fill(excess, ms, now);
+        Answer::Poured(excess)
+    }
+
+    /// Counts the request that a bucket was pinned for; what is in it then.
+    pub(super) fn pour(&mut self, at: u32, rate: i64, now: i64) -> i64 {
+        let node = &mut self.nodes[at as usize];
+        let (excess, ms) = node.after(rate, now);
+        node.fill(excess, ms, now);
+        node.pins -= 1;
+        excess
+    }
+
+    pub(super) fn unpin(&mut self, at: u32) {
+        self.nodes[at as usize].pins -= 1;
+    }
+
+    /// A bucket's first request.
+    fn begin(&mut self, key: &[u8], rate: i64, now: i64, pour: bool) -> Answer {
+        let bytes = node_bytes(key);
+        self.expire(rate, now, false);
+        if self.bytes + bytes > self.bytes_max {
+            self.expire(rate, now, true);
+            if self.bytes + bytes > self.bytes_max {
+                return Answer::Full;
+            }
+        }
+        let key: Arc<[u8]> = key.into();
+        let (last_ms, pins) = if pour { (now, 0) } else { (0, 1) };
+        let node = Node { key: key.clone(), last_ms, excess: 0, pins, newer: NONE, older: NONE };
+        let at = match self.free.pop() {
+            Some(at) => {
+                self.nodes[at as usize] = node;
+                at
+            }
+            None => {
+                self.nodes.push(node);
+                self.nodes.len() as u32 - 1
+            }
+        };
+        self.index.insert(key, at);
+        self.link(at);
+        self.bytes += bytes;
+        if pour { Answer::Poured(0) } else { Answer::Pinned(at) }
+    }
+
+    /// Gives up one or two old and empty buckets; by force the oldest one besides, whatever is in it.
+    fn expire(&mut self, rate: i64, now: i64, force: bool) {
+        for round in if force { 0..3 } else { 1..3 } {
+            let at = self.oldest;
+            let Some(node) = self.nodes.get(at as usize).filter(|it| it.pins == 0) else { return };
+            if round > 0 {
+                let ms = (now - node.last_ms).abs();
+                if ms < EXPIRE_MS || node.excess > leaked(rate, ms) {
+                    return;
+                }
+            }
+            self.remove(at);
+        }
+    }
+
+    fn remove(&mut self, at: u32) {
+        self.unlink(at);
+        let key = std::mem::replace(&mut self.nodes[at as usize].key, Arc::from(&b""[..]));
+        self.bytes -= node_bytes(&key);
+        self.index.remove(&key);
+        self.free.push(at);
+    }
+
+    /// Puts a node at the new end.
+    fn link(&mut self, at: u32) {
+        let newest = std::mem::replace(&mut self.newest, at);
+        let node = &mut self.nodes[at as usize];
+        (node.older, node.newer) = (newest, NONE);
+        match self.nodes.get_mut(newest as usize) {
+            Some(before) => before.newer = at,
+            None => self.oldest = at,
+        }
+    }
+
+    fn unlink(&mut self, at: u32) {
+        let (newer, older) = (self.nodes[at as usize].newer, self.nodes[at as usize].older);
+        match self.nodes.get_mut(newer as usize) {
+            Some(node) => node.older = older,
+            None => self.newest = older,
+        }
+        match self.nodes.get_mut(older as usize) {
+            Some(node) => node.newer = newer,
+            None => self.oldest = newer,
+        }
+    }
+}
+
+impl Node {
+    /// The content after one more request now, and the milliseconds that have passed.
+    fn after(&self, rate: i64, now: i64) -> (i64, i64) {
+        let ms = match now - self.last_ms {
+            // The clocks of threads differ a little; one that jumped back far is started anew.
+            ms if ms < -EXPIRE_MS => 1,
+            ms => ms.max(0),
+        };
+        ((self.excess - leaked(rate, ms) + 1000).max(0), ms)
+    }
+
+    fn fill(&mut self, excess: i64, ms: i64, now: i64) {
+        self.excess = excess;
+        if ms > 0 {
+            self.last_ms = now;
+        }
+    }
+}
+
+fn leaked(rate: i64, ms: i64) -> i64 {
+    rate.saturating_mul(ms) / 1000
+}
+
+fn node_bytes(key: &[u8]) -> u64 {
+    (NODE_BYTES + key.len() as u64).next_power_of_two()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1 << 40;
+
+    #[test]
+    fn a_bucket_leaks_at_its_rate() {
+        let mut shard = Shard::new(1 << 20);
+        // Two requests a second, one in reserve.
+        let mut ask = |ms| shard.ask(b"k", 2000, 1000, NOW + ms, true);
+        assert_eq!(ask(0), Answer::Poured(0));
+        assert_eq!(ask(0), Answer::Poured(1000));
+        assert_eq!(ask(0), Answer::Refused(2000));
+        assert_eq!(ask(100), Answer::Refused(1800));
+        assert_eq!(ask(500), Answer::Poured(1000));
+        assert_eq!(ask(499), Answer::Refused(2000));
+        assert_eq!(ask(10_000), Answer::Poured(0));
+    }
+
+    #[test]
+    fn pinned_buckets_stay_until_poured() {
+        let mut shard = Shard::new(256);
+        assert_eq!(shard.ask(b"a", 1000, 0, NOW, false), Answer::Pinned(0));
+        assert_eq!(shard.ask(b"b", 1000, 0, NOW, true), Answer::Poured(0));
+        assert_eq!(shard.ask(b"c", 1000, 0, NOW, true), Answer::Full);
+        assert_eq!(shard.pour(0, 1000, NOW), 0);
+        assert_eq!(shard.ask(b"c", 1000, 0, NOW, true), Answer::Poured(0));
+        assert!(!shard.index.contains_key(&b"a"[..]));
+        assert_eq!(shard.ask(b"a", 1000, 0, NOW, false), Answer::Pinned(1));
+    }
+
+    #[test]
+    fn the_oldest_go_first_and_the_empty_by_themselves() {
+        let mut shard = Shard::new(4 * 128);
+        for key in [b"a", b"b", b"c", b"d", b"a", b"e"] {
+            assert!(matches!(shard.ask(key, 1000, 5000, NOW, true), Answer::Poured(_)));
+        }
+        assert!(shard.index.contains_key(&b"a"[..]) && !shard.index.contains_key(&b"b"[..]));
+        shard.ask(b"f", 1000, 0, NOW + 60_000, true);
+        assert_eq!(shard.index.len(), 3);
+        assert_eq!(shard.bytes, 3 * 128);
+    }
+}
