@@ -38,6 +38,7 @@ registry::modules! {
     satisfy,
     secure_link,
     split_clients,
+    ssl,
     stub_status,
     userid,
     variables,

@@ -73,6 +73,7 @@ fn resolve(setup: &Setup, mut draft: Draft, cx: &mut Compile<'_>) -> Result<Comp
     let servers: Vec<_> = listens.zip(names.iter().cloned()).collect();
     let endpoints = address::gather(&servers, &mut cx.warnings)?;
     let (places, tables) = places(setup, draft.places, &draft.servers, cx)?;
+    check_certificates(&endpoints, &servers, &draft.servers, &places)?;
     let servers = draft.servers.iter().zip(tables).map(|(server, locations)| Server {
         name: server.names.first().map_or_else(String::new, first_name),
         place: server.place,
@@ -127,6 +128,28 @@ fn names(server: &ServerDraft, hostname: &str, cx: &mut Compile<'_>) -> Result<V
         names.extend(Name::read(word, hostname, |pattern| cx.regex(pattern, true))?);
     }
     Ok(names)
+}
+
+/// The first server of an address that takes TLS connections needs a certificate, or must refuse on purpose.
+fn check_certificates(
+    endpoints: &[address::Endpoint],
+    listens: &[(Vec<Listen>, Vec<Name>)],
+    servers: &[ServerDraft],
+    places: &[Place],
+) -> Result<(), Error> {
+    let addresses = endpoints.iter().flat_map(|it| it.specific.iter().map(|(_, it)| it).chain([&it.default]));
+    for address in addresses.filter(|it| it.ssl) {
+        let server = address.default_server as usize;
+        if places[servers[server].place as usize].settings.ssl.is_some() {
+            continue;
+        }
+        let what = "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive";
+        let span = listens[server].0.iter().find(|it| it.ssl).map_or(servers[server].node.span, |it| it.span);
+        return Err(
+            Error::at(span, what).advise("add ssl_certificate and ssl_certificate_key to this server")
+        );
+    }
+    Ok(())
 }
 
 /// `$server_name`: the first name, without the dot of `.example.com`, with `$hostname` filled in.

@@ -7,7 +7,7 @@ use std::ops::ControlFlow::{Break, Continue};
 
 use foregate_core::{Exchange, Flow, Level, REDIRECTS_MAX, Reply, Stop, log};
 use foregate_modules::{
-    Settings, access, auth_basic, empty_gif, errors, files, realip, rewrite, satisfy, stub_status,
+    Settings, access, auth_basic, empty_gif, errors, files, realip, rewrite, satisfy, ssl, stub_status,
 };
 
 use crate::cycle::Local;
@@ -69,7 +69,7 @@ pub(crate) async fn answer(local: &Local, ex: &mut Exchange, status: u16) -> Opt
 /// What the content phase answered, or why the phases ended before it.
 async fn phases(local: &Local, ex: &mut Exchange, begin: Begin) -> Flow<Reply> {
     if begin == Begin::PostRead {
-        post_read_phase(on(local, ex), ex);
+        post_read_phase(on(local, ex), ex)?;
     }
     if begin != Begin::LocationRewrite {
         server_rewrite_phase(local, ex)?;
@@ -91,10 +91,14 @@ fn on<'a>(local: &'a Local, ex: &Exchange) -> &'a Settings {
     local.cycle.settings(ex.location)
 }
 
-fn post_read_phase(on: &Settings, ex: &mut Exchange) {
+fn post_read_phase(on: &Settings, ex: &mut Exchange) -> Flow {
+    if let Some(on) = &on.ssl {
+        ssl::check(on, ex)?;
+    }
     if let Some(on) = &on.realip {
         realip::apply(on, ex);
     }
+    Continue(())
 }
 
 fn server_rewrite_phase(local: &Local, ex: &mut Exchange) -> Flow {

@@ -81,8 +81,8 @@ async fn shake_hands(
     let choose = |hello: &tls::ClientHello| {
         let name = hello.server_name.as_deref().unwrap_or_default();
         let server = address.names.find(name.as_bytes()).unwrap_or(address.default_server);
-        let _settings = local.cycle.settings(local.cycle.server(server).place);
-        None
+        let settings = local.cycle.settings(local.cycle.server(server).place);
+        settings.ssl.as_ref().filter(|it| !it.reject).and_then(|it| it.server.clone())
     };
     match tls::accept_with(stream, rest, choose).await {
         Ok(stream) => {
