@@ -80,7 +80,7 @@ async fn phases(local: &Local, ex: &mut Exchange, begin: Begin) -> Flow<Reply> {
     }
     route::limit_except(local, ex);
     let on = on(local, ex);
-    preaccess_phase(on, ex)?;
+    preaccess_phase(on, ex).await?;
     access_phase(on, ex).await?;
     precontent_phase(on, ex)?;
     content_phase(on, ex).await
@@ -128,9 +128,15 @@ fn rewrite_phase(local: &Local, ex: &mut Exchange) -> Flow<bool> {
     Continue(true)
 }
 
-fn preaccess_phase(on: &Settings, ex: &mut Exchange) -> Flow {
+async fn preaccess_phase(on: &Settings, ex: &mut Exchange) -> Flow {
     if let Some(on) = &on.realip {
         realip::apply(on, ex);
+    }
+    if let Some(on) = &on.limit_req {
+        limit_req::check(on, ex).await?;
+    }
+    if let Some(on) = &on.limit_conn {
+        limit_conn::check(on, ex)?;
     }
     Continue(())
 }
