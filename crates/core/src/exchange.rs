@@ -150,6 +150,9 @@ pub fn addr_text(addr: &Addr) -> String {
 /// The upstream that is being spoken to, for the error log: `http://127.0.0.1:3000/path`.
 pub struct UpstreamFact(pub String);
 
+/// A note on a request that had come before the answer to the one before it was sent (`$pipe`).
+pub struct Pipelined;
+
 /// What has been sent to the client so far.
 #[derive(Default)]
 pub struct Sent {

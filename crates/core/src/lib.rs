@@ -35,8 +35,8 @@ pub use digits::{push_hex, push_number, push_seconds};
 pub use directive::{Args, Block, Directive, Read, check, duplicate};
 pub use error_log::{ErrorLog, Level};
 pub use exchange::{
-    BODY_MEMORY_BYTES, Client, Connection, Exchange, Household, Proxied, REDIRECTS_MAX, Sent, UpstreamFact,
-    addr_text, gone,
+    BODY_MEMORY_BYTES, Client, Connection, Exchange, Household, Pipelined, Proxied, REDIRECTS_MAX, Sent,
+    UpstreamFact, addr_text, gone,
 };
 pub use flow::{Flow, Stop, stop};
 pub use foregate_wire::{Method, h1::Version};

@@ -4,7 +4,7 @@
 //! cut last.
 
 use foregate_core::{Exchange, Reply};
-use foregate_modules::{Settings, encoding, gzip, headers, mime, not_modified, range, redirects};
+use foregate_modules::{Settings, encoding, gzip, headers, mime, not_modified, range, redirects, userid};
 
 use crate::special::{self, Challenge};
 
@@ -17,6 +17,9 @@ pub(crate) fn header_filters(on: &Settings, ex: &mut Exchange, reply: &mut Reply
     }
     if let Some(on) = &on.headers {
         headers::filter(on, ex, reply);
+    }
+    if let Some(on) = &on.userid {
+        userid::filter(on, ex, reply);
     }
     if let Some(gzip) = on.gzip.as_ref().filter(|it| gzip::fits(it, ex, reply)) {
         encoding::vary(on.encoding.as_ref(), reply);

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use flate2::{Compression, write::GzEncoder};
@@ -20,17 +20,26 @@ const BATCH_BYTES_MAX: usize = 64 * 1024;
 /// What an emptied buffer may keep.
 const SPARE_BYTES_MAX: usize = 4 * BATCH_BYTES_MAX;
 
+/// The buffers of every thread. A thread takes its own lock alone, so that it never waits, but when all are flushed.
+static ALL: Mutex<Vec<Arc<Mutex<Buffers>>>> = Mutex::new(Vec::new());
+
 thread_local! {
-    static THREAD: RefCell<Thread> = RefCell::default();
+    static THREAD: Thread = Thread::default();
 }
 
-/// The buffers of one thread.
-#[derive(Default)]
 struct Thread {
-    /// By [`LogFile::id`].
-    buffers: Vec<Option<Buffer>>,
+    buffers: Arc<Mutex<Buffers>>,
+    waiting: RefCell<Waiting>,
+}
+
+/// The buffers of one thread, by [`LogFile::id`].
+#[derive(Default)]
+struct Buffers(Vec<Option<Buffer>>);
+
+#[derive(Default)]
+struct Waiting {
     /// Those that the flusher shall write.
-    waiting: Vec<usize>,
+    files: Vec<usize>,
     flusher: Flusher,
 }
 
@@ -52,66 +61,84 @@ struct Buffer {
 
 /// Appends what `fill` appends: one line with its end.
 pub(super) fn append(file: &Arc<LogFile>, how: Option<&Buffering>, fill: impl FnOnce(&mut Vec<u8>)) {
-    // The bytes are taken out, so that whatever `fill` does finds this thread's buffers free.
-    let mut bytes = THREAD.with_borrow_mut(|all| std::mem::take(&mut all.buffer(file).bytes));
-    let start = bytes.len();
-    fill(&mut bytes);
-    THREAD.with_borrow_mut(|all| {
-        let buffer = all.buffer(file);
+    THREAD.with(|thread| {
+        // The bytes are taken out, so that whatever `fill` does finds this thread's buffers free.
+        let mut bytes = std::mem::take(&mut lock(&thread.buffers).of(file).bytes);
+        let start = bytes.len();
+        fill(&mut bytes);
+        let mut buffers = lock(&thread.buffers);
+        let buffer = buffers.of(file);
         buffer.bytes = bytes;
         buffer.gzip = how.and_then(|it| it.gzip);
         match how {
             Some(how) => buffer.keep(start, how),
-            None => all.batch(file.id(), start),
+            None if buffer.bytes.len() >= BATCH_BYTES_MAX || !runtime::is_running() => buffer.flush(),
+            None if start == 0 => thread.waiting.borrow_mut().push(file.id()),
+            None => (),
         }
     });
 }
 
-/// Writes everything that this thread still holds: before it ends.
+/// Writes what any thread still holds: before files are opened anew, and before the process ends.
 pub fn flush() {
-    THREAD.with_borrow_mut(|all| all.buffers.iter_mut().flatten().for_each(Buffer::flush));
+    for thread in lock(&ALL).iter() {
+        lock(thread).0.iter_mut().flatten().for_each(Buffer::flush);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Default for Thread {
+    fn default() -> Self {
+        let buffers = Arc::<Mutex<Buffers>>::default();
+        lock(&ALL).push(buffers.clone());
+        Self { buffers, waiting: RefCell::default() }
+    }
+}
+
+/// What a thread leaves behind when it ends is written.
+impl Drop for Thread {
+    fn drop(&mut self) {
+        lock(&self.buffers).0.iter_mut().flatten().for_each(Buffer::flush);
+        lock(&ALL).retain(|it| !Arc::ptr_eq(it, &self.buffers));
+    }
 }
 
 impl Thread {
-    fn buffer(&mut self, file: &Arc<LogFile>) -> &mut Buffer {
+    fn flush(&self, id: usize) {
+        if let Some(Some(buffer)) = lock(&self.buffers).0.get_mut(id) {
+            buffer.flush();
+        }
+    }
+
+    fn flush_waiting(&self) {
+        for id in std::mem::take(&mut self.waiting.borrow_mut().files) {
+            self.flush(id);
+        }
+    }
+}
+
+impl Buffers {
+    fn of(&mut self, file: &Arc<LogFile>) -> &mut Buffer {
         let id = file.id();
-        if self.buffers.len() <= id {
-            self.buffers.resize_with(id + 1, || None);
+        if self.0.len() <= id {
+            self.0.resize_with(id + 1, || None);
         }
         let new = || Buffer { file: file.clone(), bytes: Vec::new(), gzip: None, timed: false };
-        self.buffers[id].get_or_insert_with(new)
+        self.0[id].get_or_insert_with(new)
     }
+}
 
-    fn batch(&mut self, id: usize, start: usize) {
-        let Some(buffer) = &mut self.buffers[id] else { return };
-        if buffer.bytes.len() >= BATCH_BYTES_MAX || !runtime::is_running() {
-            buffer.flush();
-        } else if start == 0 {
-            self.waiting.push(id);
-            self.wake();
-        }
-    }
-
-    fn wake(&mut self) {
+impl Waiting {
+    fn push(&mut self, id: usize) {
+        self.files.push(id);
         match std::mem::replace(&mut self.flusher, Flusher::Awake) {
             Flusher::Absent => _ = runtime::spawn(write_batches()),
             Flusher::Asleep(waker) => waker.wake(),
             Flusher::Awake => (),
         }
-    }
-
-    fn flush_waiting(&mut self) {
-        while let Some(id) = self.waiting.pop() {
-            if let Some(buffer) = &mut self.buffers[id] {
-                buffer.flush();
-            }
-        }
-    }
-}
-
-impl Drop for Thread {
-    fn drop(&mut self) {
-        self.buffers.iter_mut().flatten().for_each(Buffer::flush);
     }
 }
 
@@ -121,17 +148,18 @@ async fn write_batches() {
     let _ends = Ends;
     loop {
         poll_fn(|cx| {
-            THREAD.with_borrow_mut(|all| match all.waiting.is_empty() {
-                true => {
-                    all.flusher = Flusher::Asleep(cx.waker().clone());
-                    Poll::Pending
+            THREAD.with(|thread| {
+                let mut waiting = thread.waiting.borrow_mut();
+                if !waiting.files.is_empty() {
+                    return Poll::Ready(());
                 }
-                false => Poll::Ready(()),
+                waiting.flusher = Flusher::Asleep(cx.waker().clone());
+                Poll::Pending
             })
         })
         .await;
         runtime::yield_now().await;
-        THREAD.with_borrow_mut(Thread::flush_waiting);
+        THREAD.with(Thread::flush_waiting);
     }
 }
 
@@ -140,10 +168,9 @@ struct Ends;
 
 impl Drop for Ends {
     fn drop(&mut self) {
-        _ = THREAD.try_with(|all| {
-            let mut all = all.borrow_mut();
-            all.flusher = Flusher::Absent;
-            all.flush_waiting();
+        _ = THREAD.try_with(|thread| {
+            thread.waiting.borrow_mut().flusher = Flusher::Absent;
+            thread.flush_waiting();
         });
     }
 }
@@ -165,8 +192,8 @@ impl Buffer {
             let id = self.file.id();
             runtime::spawn(async move {
                 clock::sleep(flush).await;
-                THREAD.with_borrow_mut(|all| {
-                    if let Some(Some(buffer)) = all.buffers.get_mut(id) {
+                THREAD.with(|thread| {
+                    if let Some(Some(buffer)) = lock(&thread.buffers).0.get_mut(id) {
                         buffer.timed = false;
                         buffer.flush();
                     }

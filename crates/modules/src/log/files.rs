@@ -59,15 +59,15 @@ fn append(path: &Path) -> io::Result<File> {
 fn cached(open: &mut HashMap<PathBuf, Open>, path: &Path, cache: &Cache, line: &[u8]) -> io::Result<()> {
     let now = clock::now();
     if !open.contains_key(path) {
+        // Opened first: a path that cannot be opened takes nobody's place.
+        let file = Some(append(path)?);
         make_room(open, cache, now);
-        open.insert(path.to_owned(), Open { file: None, opened: now, used: now, uses: 0 });
+        open.insert(path.to_owned(), Open { file, opened: now, used: now, uses: 0 });
     }
     let Some(entry) = open.get_mut(path) else { return Ok(()) };
     if now.saturating_duration_since(entry.opened) >= cache.valid {
         entry.file = None;
     }
-    entry.used = now;
-    entry.uses += 1;
     let file = match &mut entry.file {
         Some(file) => file,
         None => {
@@ -76,6 +76,8 @@ fn cached(open: &mut HashMap<PathBuf, Open>, path: &Path, cache: &Cache, line: &
         }
     };
     let done = file.write_all(line);
+    entry.used = now;
+    entry.uses += 1;
     if entry.uses < cache.min_uses || done.is_err() {
         entry.file = None;
     }

@@ -107,7 +107,9 @@ impl foregate_core::Module for Module {
         }
         place.extend_from_slice(format!("; path={}", options.path.as_deref().unwrap_or("/")).as_bytes());
         let flags = options.flags.unwrap_or_default();
-        let flags = flags.iter().filter(|it| **it != "off").flat_map(|it| format!("; {it}").into_bytes());
+        // In nginx's order, however they are written.
+        let flags = FLAGS[1..].iter().filter(|flag| flags.iter().any(|it| it == *flag));
+        let flags = flags.flat_map(|it| format!("; {it}").into_bytes());
         Ok(Some(Settings {
             state,
             service: options.service.map(|it| it as u32),

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
-use foregate_core::{Exchange, Level, Proxied, log, push_number, push_seconds};
+use foregate_core::{Exchange, Level, Pipelined, Proxied, log, push_number, push_seconds};
 use foregate_net::Addr;
 use foregate_wire::proxy_protocol::TlvName;
 
@@ -63,9 +63,9 @@ pub(super) fn time(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// `p` for a request that was sent before the answer to the one before it; that is not told apart here.
-pub(super) fn pipe(_: &mut Exchange, out: &mut Vec<u8>) -> bool {
-    out.push(b'.');
+/// `p` for a request that was there before the answer to the one before it was sent.
+pub(super) fn pipe(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
+    out.push(if ex.notes.get::<Pipelined>().is_some() { b'p' } else { b'.' });
     true
 }
 

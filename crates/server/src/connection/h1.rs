@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use foregate_core::stats::{self, Count};
-use foregate_core::{Body, Connection, Exchange, Level, Method, Reply, RequestBody, Version, log};
+use foregate_core::{Body, Connection, Exchange, Level, Method, Pipelined, Reply, RequestBody, Version, log};
 use foregate_modules::{Settings, client, log as access_log};
 use foregate_net::clock::Deadline;
 use foregate_net::{Addr, Conn, clock};
@@ -134,6 +134,7 @@ impl Client {
         let Some(address) = self.address(&local.cycle) else { return Next::Close };
         let on = super::client_settings(&local, address.default_server);
         let reading = Doing::now(Count::Reading);
+        let pipelined = !self.rest.is_empty() && self.facts.requests.get() > 0;
         let head = self.read_head(on).await;
         drop(reading);
         let _writing = Doing::now(Count::Writing);
@@ -147,6 +148,9 @@ impl Client {
         let gate = Rc::new(Gate { conn: self.conn.clone() });
         let mut ex = request::blank(local.clone(), self.facts.clone(), gate);
         ex.head_bytes = head.len() as u64;
+        if pipelined {
+            ex.notes.put(Pipelined);
+        }
         let filled = request::fill(&mut ex, &head, &self.head, on.merge_slashes);
         route::find_server(&local, address, &mut ex);
         drop(head);

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use foregate_core::Level;
 use foregate_core::error_log::Target;
+use foregate_modules::log as access_log;
 use foregate_net::Addr;
 use foregate_net::process::redirect_stderr;
 use foregate_net::runtime::{self, Remote};
@@ -87,6 +88,7 @@ impl Worker {
     /// Goes on writing to the files that the master has opened anew.
     pub fn reopen(&self, logs: Vec<Log>) {
         self.log(Level::Notice, &"reopening logs");
+        access_log::flush();
         adopt_logs(logs);
         self.follow_stderr();
     }
@@ -142,6 +144,7 @@ impl Worker {
             Going::Now => true,
         };
         over.then(|| {
+            access_log::flush();
             self.log(Level::Notice, &"exiting");
             ExitCode::SUCCESS
         })
