@@ -30,10 +30,12 @@ registry::modules! {
     mime,
     not_modified,
     process,
+    proxy,
     range,
     realip,
     redirects,
     referer,
+    resolver,
     rewrite,
     satisfy,
     secure_link,
@@ -41,6 +43,7 @@ registry::modules! {
     ssl,
     stub_status,
     userid,
+    upstream,
     variables,
 }
 

@@ -33,6 +33,7 @@ pub(crate) fn reply<P: Protocol>(run: &mut Run<'_, P>, answer: Answer) -> Reply 
     reply.reason = reason(&answer.bytes, run.head.status, run.head.status_line.range());
     reply.fields.load(&answer.bytes, &run.head.fields);
     reply.foreign_location = true;
+    reply.conditions_judged = true;
     if answer.sifted.may_be_rewritten {
         reply.foreign_location = !run.protocol.rewrite(run.ex, &mut reply.fields);
     }
@@ -88,7 +89,7 @@ fn body<P: Protocol>(run: &mut Run<'_, P>, answer: Answer) -> Body {
         return tunnel(run, link, &bytes[..head_len], rest);
     }
     let keep = sent_all && run.head.keeps_alive();
-    let framing = if run.is_head() { Framing::Empty } else { run.head.framing };
+    let framing = run.head.framing;
     let whole = match framing {
         Framing::Empty => Some((Body::Empty, 0)),
         Framing::Length(length) if rest.len() as u64 >= length => {

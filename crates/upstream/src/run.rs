@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use foregate_core::{BodyError, Exchange, Flow, Level, Method, Reply, Stop, UpstreamFact, Version, log};
+use foregate_core::{BodyError, Exchange, Flow, Level, Reply, Stop, UpstreamFact, Version, log};
 use foregate_net::{clock, sys};
 use foregate_wire::h1::{ResponseError, ResponseHead};
 use foregate_wire::{Buf, Fields};
@@ -61,9 +61,10 @@ pub enum Frames {
 }
 
 /// Where a request goes.
-pub struct Route {
+pub struct Route<'a> {
     pub view: Rc<View>,
-    pub secure: Option<Rc<dyn Secure>>,
+    /// TLS is spoken, where this is set.
+    pub secure: Option<&'a dyn Secure>,
 }
 
 /// Why a try did not bring an answer.
@@ -77,7 +78,7 @@ pub(crate) enum Fault {
 /// Passes an exchange's request on and brings the answer.
 pub async fn run<P: Protocol>(
     rules: &Rules,
-    route: Route,
+    route: Route<'_>,
     protocol: &mut P,
     ex: &mut Exchange,
 ) -> Flow<Reply> {
@@ -131,7 +132,7 @@ pub(crate) fn client_gone() -> Stop {
 
 pub(crate) struct Run<'a, P> {
     pub(crate) rules: &'a Rules,
-    pub(crate) route: Route,
+    pub(crate) route: Route<'a>,
     pub(crate) protocol: &'a mut P,
     pub(crate) ex: &'a mut Exchange,
     /// The request's head, and its body where that is short.
@@ -252,7 +253,7 @@ impl<P: Protocol> Run<'_, P> {
         let local = view.keepalive().is_some_and(|it| it.local);
         let lane = Lane {
             owner: if local { self.rules.id } else { 0 },
-            secure: self.route.secure.as_ref().map_or(0, |it| it.identity()),
+            secure: self.route.secure.map_or(0, |it| it.identity()),
             bind: bind.map(|it| it.0),
         };
         let Some(peer) = self.pick.peer() else { return Err(Fault::Next(Conditions::NO_LIVE)) };
@@ -273,7 +274,7 @@ impl<P: Protocol> Run<'_, P> {
             Ok(Err(error)) => return Err(self.connect_failed(&error)),
             Err(cut) => return Err(self.cut(cut, "connecting to upstream")),
         };
-        let conn = match self.route.secure.clone() {
+        let conn = match self.route.secure {
             None => foregate_net::Conn::Plain(stream),
             Some(secure) => {
                 let work = secure.handshake(stream);
@@ -510,9 +511,5 @@ impl<P: Protocol> Run<'_, P> {
         let between = if unix { ":" } else { "" };
         let url = format!("{}{name}{between}{}", self.protocol.scheme(), String::from_utf8_lossy(&uri));
         self.ex.notes.put(UpstreamFact(url));
-    }
-
-    pub(crate) fn is_head(&self) -> bool {
-        self.ex.method == Method::Head
     }
 }

@@ -1,0 +1,133 @@
+//! The fields of a request that is passed on: `proxy_set_header`, what is set by default, and the client's own.
+
+use foregate_conf::{Error, Word};
+use foregate_core::{Compile, Exchange, Template, push_number};
+use foregate_upstream::Hidden;
+
+/// Names that never pass as the client sent them.
+const OURS: [&str; 9] = [
+    "Host",
+    "Connection",
+    "Proxy-Connection",
+    "Content-Length",
+    "Transfer-Encoding",
+    "TE",
+    "Keep-Alive",
+    "Expect",
+    "Upgrade",
+];
+
+/// Compiled fields.
+pub(super) struct Headers {
+    /// `proxy_set_header Host`; unset: `$proxy_host`.
+    host: Option<Template>,
+    /// What the configuration sets, in its order.
+    set: Box<[(Box<[u8]>, Template)]>,
+    /// `Content-Length` and `Transfer-Encoding` are ours to say.
+    says_length: bool,
+    says_chunked: bool,
+    /// The client's fields of these names stay behind.
+    replaced: Hidden,
+    passes_others: bool,
+}
+
+/// What is known of the body when the head is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Length {
+    Bytes(u64),
+    Chunked,
+    /// No body, and nothing was said about it.
+    Unsaid,
+}
+
+impl Headers {
+    pub(super) fn compile(
+        written: Option<&[(Word, Word)]>,
+        passes_others: bool,
+        cx: &mut Compile<'_>,
+    ) -> Result<Self, Error> {
+        let written = written.unwrap_or_default();
+        let mut host = None;
+        let mut set = Vec::new();
+        for (name, value) in written {
+            if name.eq_ignore_ascii_case("host") {
+                host = Some(cx.template(value)?);
+            } else if !value.is_empty() {
+                set.push((name.bytes().into(), cx.template(value)?));
+            }
+        }
+        let says = |name: &str| !written.iter().any(|(it, _)| it.eq_ignore_ascii_case(name));
+        let names: Vec<String> = written.iter().map(|(name, _)| name.text.clone()).collect();
+        Ok(Self {
+            host,
+            set: set.into(),
+            says_length: says("Content-Length"),
+            says_chunked: says("Transfer-Encoding"),
+            replaced: Hidden::new(&OURS, &names, &[]),
+            passes_others,
+        })
+    }
+
+    /// Writes all fields and the empty line behind them.
+    pub(super) fn write(
+        &self,
+        ex: &mut Exchange,
+        proxy_host: &str,
+        is_http_10: bool,
+        length: Length,
+        out: &mut Vec<u8>,
+    ) {
+        self.write_host(ex, proxy_host, is_http_10, out);
+        for (name, value) in &self.set {
+            let start = out.len();
+            out.extend_from_slice(name);
+            out.extend_from_slice(b": ");
+            let empty = out.len();
+            value.fill(ex, out);
+            // A field without a value is not sent.
+            if out.len() == empty {
+                out.truncate(start);
+            } else {
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        match length {
+            Length::Bytes(n) if self.says_length => {
+                out.extend_from_slice(b"Content-Length: ");
+                push_number(n, out);
+                out.extend_from_slice(b"\r\n");
+            }
+            Length::Chunked if self.says_chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+            _ => (),
+        }
+        if self.passes_others {
+            for (name, value) in ex.fields.iter().filter(|(name, _)| !self.replaced.has(name)) {
+                field(name, value, out);
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn write_host(&self, ex: &mut Exchange, proxy_host: &str, is_http_10: bool, out: &mut Vec<u8>) {
+        let Some(host) = &self.host else { return field(b"Host", proxy_host.as_bytes(), out) };
+        let start = out.len();
+        out.extend_from_slice(b"Host: ");
+        let empty = out.len();
+        host.fill(ex, out);
+        if out.len() == empty {
+            // HTTP/1.1 needs a Host: the upstream's own name stands in.
+            if is_http_10 {
+                return out.truncate(start);
+            }
+            out.extend_from_slice(proxy_host.as_bytes());
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}

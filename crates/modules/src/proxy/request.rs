@@ -1,0 +1,165 @@
+//! From an exchange to the request that its upstream sees, and back.
+
+use std::rc::Rc;
+
+use foregate_core::{Exchange, Flow, Level, Method, Reply, Stop, log};
+use foregate_upstream::{Frames, Protocol, Route, Secure, View};
+use foregate_wire::h1::{ResponseError, ResponseHead, ResponseRules, parse_response};
+use foregate_wire::uri::{Escape, escape};
+use foregate_wire::Fields;
+
+use super::headers::Length;
+use super::pass::{self, Pass, Url};
+use super::settings::Settings;
+
+pub(super) async fn run(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
+    let evaluated;
+    let (url, view) = match &on.pass {
+        Pass::To { group, url } => (url, View::of(group)),
+        Pass::By(template) => match pass::evaluate(template, ex).await {
+            Ok((url, view)) => {
+                evaluated = url;
+                (&*evaluated, view)
+            }
+            Err(stop) => return Flow::Break(stop),
+        },
+    };
+    // A body of unknown length can only be passed on as it comes to a peer that understands chunks.
+    let needs_length = on.body.is_some() || (on.is_http_10 && ex.body.length.is_none());
+    if needs_length && ex.body.source.is_some()
+        && let Err(error) = ex.read_body().await
+    {
+        return Flow::Break(Stop::status(error.status()));
+    }
+    let handshake = on.tls.as_ref().filter(|_| url.secure).map(|tls| tls.prepare(url, ex));
+    let secure = handshake.as_ref().map(|it| it as &dyn Secure);
+    let mut http = Http { on, url, by_variables: matches!(on.pass, Pass::By(_)), head: false };
+    foregate_upstream::run(&on.rules, Route { view, secure }, &mut http, ex).await
+}
+
+/// One request to an HTTP/1 server.
+struct Http<'a> {
+    on: &'a Settings,
+    url: &'a Url,
+    by_variables: bool,
+    /// Its response has no body.
+    head: bool,
+}
+
+impl Http<'_> {
+    /// The target: the request's own, or with the location's prefix replaced by the URI of `proxy_pass`.
+    fn target(&self, ex: &Exchange, out: &mut Vec<u8>) {
+        let uri = self.url.uri.as_bytes();
+        if self.by_variables && !uri.is_empty() {
+            out.extend_from_slice(uri);
+            return;
+        }
+        if uri.is_empty() && ex.target_holds {
+            out.extend_from_slice(&ex.target);
+            return;
+        }
+        let covered = match ex.location_holds && !uri.is_empty() {
+            true => self.on.location.len().min(ex.uri.len()),
+            false => 0,
+        };
+        if ex.location_holds {
+            out.extend_from_slice(uri);
+        }
+        let rest = &ex.uri[covered..];
+        match ex.internal || is_quoted(&ex.target) {
+            true => escape(rest, Escape::Uri, out),
+            false => out.extend_from_slice(rest),
+        }
+        if !ex.args.is_empty() {
+            out.push(b'?');
+            out.extend_from_slice(&ex.args);
+        }
+    }
+
+    fn method(&mut self, ex: &mut Exchange, out: &mut Vec<u8>) {
+        let start = out.len();
+        match &self.on.method {
+            Some(method) => {
+                method.fill(ex, out);
+                self.head = out[start..].eq_ignore_ascii_case(b"HEAD");
+            }
+            None => {
+                out.extend_from_slice(&ex.method_name);
+                self.head = ex.method == Method::Head;
+            }
+        }
+    }
+
+    fn length(&self, ex: &Exchange) -> Length {
+        match ex.body.length {
+            Some(length) => Length::Bytes(length),
+            None if ex.body.source.is_some() && self.on.rules.pass_request_body => Length::Chunked,
+            None => Length::Unsaid,
+        }
+    }
+}
+
+/// Whether the path was sent with anything escaped.
+fn is_quoted(target: &[u8]) -> bool {
+    target.iter().take_while(|byte| **byte != b'?').any(|byte| *byte == b'%')
+}
+
+impl Protocol for Http<'_> {
+    fn begin(&mut self, ex: &mut Exchange, out: &mut Vec<u8>) -> Result<(), Stop> {
+        self.method(ex, out);
+        out.push(b' ');
+        let start = out.len();
+        self.target(ex, out);
+        if out.len() == start {
+            log!(ex, Level::Error, "zero length URI to proxy");
+            return Err(Stop::status(500));
+        }
+        out.extend_from_slice(if self.on.is_http_10 { b" HTTP/1.0\r\n" } else { b" HTTP/1.1\r\n" });
+        let body = self.on.body.as_ref().map(|it| it.fill_new(ex));
+        let length = body.as_ref().map_or_else(|| self.length(ex), |it| Length::Bytes(it.len() as u64));
+        self.on.headers.write(ex, &self.url.host_header, self.on.is_http_10, length, out);
+        out.extend_from_slice(&body.unwrap_or_default());
+        Ok(())
+    }
+
+    fn frames(&self, ex: &Exchange) -> Frames {
+        match self.length(ex) {
+            _ if self.on.body.is_some() || !self.on.rules.pass_request_body => Frames::None,
+            Length::Chunked => Frames::Chunked,
+            _ => Frames::Raw,
+        }
+    }
+
+    fn parse(&mut self, bytes: &[u8], head: &mut ResponseHead) -> Result<Option<usize>, ResponseError> {
+        parse_response(bytes, &ResponseRules { head: self.head, ..ResponseRules::default() }, head)
+    }
+
+    fn rewrite(&self, ex: &mut Exchange, fields: &mut Fields) -> bool {
+        if let Some(cookies) = &self.on.cookies {
+            cookies.rewrite(ex, fields);
+        }
+        self.on.redirects.rewrite(ex, fields)
+    }
+
+    fn uri(&self, ex: &Exchange) -> Vec<u8> {
+        let mut uri = Vec::new();
+        self.target(ex, &mut uri);
+        uri
+    }
+
+    fn scheme(&self) -> &str {
+        &self.url.scheme
+    }
+
+    fn may_upgrade(&self, ex: &Exchange) -> bool {
+        ex.field(b"upgrade").is_some() && ex.subrequest_depth == 0
+    }
+}
+
+/// What `$proxy_host` and `$proxy_port` look at.
+pub(super) fn url_of(on: &Settings, ex: &Exchange) -> Option<Rc<Url>> {
+    match &on.pass {
+        Pass::To { url, .. } => Some(Rc::new(url.clone())),
+        Pass::By(_) => ex.notes.get::<pass::Evaluated>().map(|it| it.0.clone()),
+    }
+}

@@ -1,0 +1,295 @@
+//! `proxy_ssl_…`: TLS towards upstreams.
+
+use std::future::Future;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use foregate_conf::{Error, Node, Span, Word};
+use foregate_core::{Compile, Exchange, Scope, Template, duplicate};
+use foregate_net::tls::{self, HandshakeError, certs, ciphers, verify};
+use foregate_net::{Conn, Stream, sys};
+use foregate_upstream::{Rules, Secure, TlsError};
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, version};
+
+use super::pass::Url;
+use super::read::invalid;
+
+/// Sessions that are kept for resumption, per location.
+const SESSIONS_MAX: usize = 256;
+
+#[derive(Clone, Default)]
+pub(super) struct Options {
+    pub(super) session_reuse: Option<bool>,
+    pub(super) protocols: Option<Vec<Word>>,
+    pub(super) ciphers: Option<Word>,
+    pub(super) name: Option<Word>,
+    pub(super) server_name: Option<bool>,
+    pub(super) verify: Option<bool>,
+    pub(super) verify_depth: Option<u64>,
+    pub(super) trusted: Option<Word>,
+    pub(super) crl: Option<Word>,
+    pub(super) certificate: Option<Word>,
+    pub(super) key: Option<Word>,
+    pub(super) password_file: Option<Word>,
+    pub(super) commands: Option<Vec<(Word, Word)>>,
+}
+
+const PROTOCOLS: [&str; 6] = ["SSLv2", "SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
+
+pub(super) fn protocols(o: &mut super::Options, node: &Node, _: Scope) -> Result<(), Error> {
+    if o.ssl.protocols.is_some() {
+        return Err(duplicate(node));
+    }
+    if let Some(word) = node.args.iter().find(|word| !PROTOCOLS.contains(&word.text.as_str())) {
+        return Err(Error::at(word.span, format!("invalid value \"{word}\"")));
+    }
+    o.ssl.protocols = Some(node.args.clone());
+    Ok(())
+}
+
+/// Certificates are compiled once: there is nothing to cache.
+pub(super) fn cache(_: &mut super::Options, node: &Node, _: Scope) -> Result<(), Error> {
+    let known = |word: &&Word| {
+        let (name, given) = word.split_once('=').unwrap_or((word, ""));
+        match name {
+            "off" => given.is_empty(),
+            "max" => foregate_conf::value::number(given).is_some_and(|it| it > 0),
+            "inactive" | "valid" => foregate_conf::value::time_s(given).is_some(),
+            _ => false,
+        }
+    };
+    match node.args.iter().find(|word| !known(word)) {
+        Some(word) => Err(invalid(word)),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn conf_command(o: &mut super::Options, node: &Node, _: Scope) -> Result<(), Error> {
+    o.ssl.commands.get_or_insert_default().push((node.args[0].clone(), node.args[1].clone()));
+    Ok(())
+}
+
+/// A compiled client.
+pub(super) struct Tls {
+    client: tls::Client,
+    /// The same without SNI, for names that cannot be said.
+    nameless: tls::Client,
+    id: u32,
+    name: Option<Template>,
+    verifies: bool,
+}
+
+impl Tls {
+    pub(super) fn compile(o: &Options, span: Span, cx: &mut Compile<'_>) -> Result<Self, Error> {
+        let config = config(o, span, cx)?;
+        let mut with_name = config.clone();
+        with_name.enable_sni = o.server_name.unwrap_or(false);
+        let mut nameless = config;
+        nameless.enable_sni = false;
+        Ok(Self {
+            client: tls::Client::new(with_name),
+            nameless: tls::Client::new(nameless),
+            id: Rules::next_id(),
+            name: o.name.as_ref().map(|it| cx.template(it)).transpose()?,
+            verifies: o.verify.unwrap_or(false),
+        })
+    }
+
+    /// What this request's handshake needs, and what tells its connections from others.
+    pub(super) fn prepare(&self, url: &Url, ex: &mut Exchange) -> Handshake<'_> {
+        let name = match &self.name {
+            Some(name) => String::from_utf8_lossy(&name.fill_new(ex)).into_owned(),
+            None => url.host.to_string(),
+        };
+        let bare = without_port(&name).to_owned();
+        let mut hasher = DefaultHasher::new();
+        (self.id, &bare).hash(&mut hasher);
+        Handshake { tls: self, name: bare, identity: hasher.finish() | 1 }
+    }
+}
+
+/// `$proxy_host` and `$http_host` may name a port.
+fn without_port(name: &str) -> &str {
+    let from = name.find(']').unwrap_or(0);
+    let end = name[from..].find(':').map_or(name.len(), |at| from + at);
+    name[..end].trim_matches(['[', ']'])
+}
+
+/// One request's handshake.
+pub(super) struct Handshake<'a> {
+    tls: &'a Tls,
+    name: String,
+    identity: u64,
+}
+
+impl Secure for Handshake<'_> {
+    fn identity(&self) -> u64 {
+        self.identity
+    }
+
+    fn handshake(&self, stream: Stream) -> Pin<Box<dyn Future<Output = Result<Conn, TlsError>> + '_>> {
+        Box::pin(async move {
+            let (client, name) = match ServerName::try_from(self.name.clone()) {
+                Ok(name) => (&self.tls.client, name),
+                Err(_) if self.tls.verifies => return Err(self.mismatch()),
+                // Unusable as a name, and nobody checks it.
+                Err(_) => (&self.tls.nameless, ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into())),
+            };
+            match tls::connect(stream, client, name).await {
+                Ok(stream) => Ok(Conn::Tls(Box::new(stream))),
+                Err(error) => Err(self.words(&error)),
+            }
+        })
+    }
+}
+
+impl Handshake<'_> {
+    fn mismatch(&self) -> TlsError {
+        TlsError(format!("upstream SSL certificate does not match \"{}\"", self.name))
+    }
+
+    /// nginx's words, with OpenSSL's numbers for what is wrong with a certificate.
+    fn words(&self, error: &HandshakeError) -> TlsError {
+        use rustls::CertificateError as Cert;
+        let rustls = match error {
+            HandshakeError::Closed => return TlsError("peer closed connection in SSL handshake".to_owned()),
+            HandshakeError::Io(error) => {
+                return TlsError(format!("SSL_do_handshake() failed ({})", sys::errno_text(error)));
+            }
+            HandshakeError::Tls(error) => error,
+            other => return TlsError(format!("SSL_do_handshake() failed ({other})")),
+        };
+        let rustls::Error::InvalidCertificate(cert) = rustls else {
+            return TlsError(format!("SSL_do_handshake() failed (SSL: {rustls})"));
+        };
+        let why = match cert {
+            Cert::NotValidForName | Cert::NotValidForNameContext { .. } => return self.mismatch(),
+            Cert::Expired | Cert::ExpiredContext { .. } => "10:certificate has expired",
+            Cert::NotValidYet | Cert::NotValidYetContext { .. } => "9:certificate is not yet valid",
+            Cert::Revoked => "23:certificate revoked",
+            Cert::UnknownIssuer => "20:unable to get local issuer certificate",
+            other => return TlsError(format!("upstream SSL certificate verify error: ({other})")),
+        };
+        TlsError(format!("upstream SSL certificate verify error: ({why})"))
+    }
+}
+
+fn config(o: &Options, span: Span, cx: &mut Compile<'_>) -> Result<ClientConfig, Error> {
+    let mut provider = tls::provider().as_ref().clone();
+    let list = o.ciphers.as_ref().map_or("DEFAULT", |it| it.text.as_str());
+    let older = ciphers::tls12(list);
+    if older.is_empty()
+        && let Some(word) = &o.ciphers
+    {
+        let what = format!("SSL_CTX_set_cipher_list(\"{word}\") failed");
+        return Err(Error::at(word.span, what).advise("none of these ciphers is available"));
+    }
+    provider.cipher_suites = newer_ciphers(o, cx)?;
+    provider.cipher_suites.extend(older);
+    let provider = Arc::new(provider);
+    let builder = ClientConfig::builder_with_provider(provider.clone());
+    let builder = builder
+        .with_protocol_versions(&versions(o))
+        .map_err(|error| Error::at(span, format!("proxy_ssl_protocols: {error}")))?;
+    let builder = match o.verify.unwrap_or(false) {
+        false => builder.dangerous().with_custom_certificate_verifier(Arc::new(verify::AnyServer)),
+        true => builder.with_webpki_verifier(verifier(o, span, cx)?),
+    };
+    let mut config = match &o.certificate {
+        Some(cert) if !cert.is_empty() => {
+            let (chain, key) = own_certificate(o, cert, cx)?;
+            builder.with_client_auth_cert(chain, key).map_err(|error| failed("SSL_CTX_use_PrivateKey", cert, &error))?
+        }
+        _ => builder.with_no_client_auth(),
+    };
+    config.resumption = match o.session_reuse.unwrap_or(true) {
+        true => Resumption::in_memory_sessions(SESSIONS_MAX),
+        false => Resumption::disabled(),
+    };
+    Ok(config)
+}
+
+/// `proxy_ssl_conf_command Ciphersuites` chooses those of TLS 1.3; other commands have no meaning here.
+fn newer_ciphers(o: &Options, cx: &mut Compile<'_>) -> Result<Vec<rustls::SupportedCipherSuite>, Error> {
+    let mut chosen = ciphers::tls13_default();
+    for (name, given) in o.commands.iter().flatten() {
+        if name.eq_ignore_ascii_case("Ciphersuites") {
+            chosen = ciphers::tls13(given).map_err(|unknown| {
+                let what = format!("SSL_CONF_cmd(\"{name}\", \"{given}\") failed");
+                Error::at(given.span, what).advise(format!("\"{unknown}\" is not available"))
+            })?;
+        } else {
+            let what = format!("\"proxy_ssl_conf_command {name}\" is ignored: OpenSSL is not used");
+            cx.warnings.push(Error::at(name.span, what).warn());
+        }
+    }
+    Ok(chosen)
+}
+
+fn versions(o: &Options) -> Vec<&'static SupportedProtocolVersion> {
+    let Some(words) = &o.protocols else { return vec![&version::TLS13, &version::TLS12] };
+    let has = |name: &str| words.iter().any(|word| *word == name);
+    let mut versions = Vec::new();
+    if has("TLSv1.3") {
+        versions.push(&version::TLS13);
+    }
+    if has("TLSv1.2") || versions.is_empty() {
+        versions.push(&version::TLS12);
+    }
+    versions
+}
+
+fn verifier(o: &Options, span: Span, cx: &Compile<'_>) -> Result<Arc<WebPkiServerVerifier>, Error> {
+    let Some(trusted) = o.trusted.as_ref().filter(|it| !it.is_empty()) else {
+        return Err(Error::at(span, "no proxy_ssl_trusted_certificate for proxy_ssl_verify"));
+    };
+    let mut roots = RootCertStore::empty();
+    let authorities = certs::chain(&read(trusted, cx)?);
+    for authority in authorities.map_err(|error| failed("SSL_CTX_load_verify_locations", trusted, &error))? {
+        // One that cannot be used as an authority leads no chain anywhere.
+        _ = roots.add(authority);
+    }
+    let crls = match o.crl.as_ref().filter(|it| !it.is_empty()) {
+        Some(crl) => certs::revocation_lists(&read(crl, cx)?)
+            .map_err(|error| failed("X509_LOOKUP_load_file", crl, &error))?,
+        None => Vec::new(),
+    };
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), tls::provider().clone())
+        .with_crls(crls)
+        .build()
+        .map_err(|error| failed("SSL_CTX_load_verify_locations", trusted, &error))
+}
+
+type Own = (Vec<rustls::pki_types::CertificateDer<'static>>, rustls::pki_types::PrivateKeyDer<'static>);
+
+fn own_certificate(o: &Options, cert: &Word, cx: &Compile<'_>) -> Result<Own, Error> {
+    let Some(key) = &o.key else {
+        let what = format!("no \"proxy_ssl_certificate_key\" is defined for certificate \"{cert}\"");
+        return Err(Error::at(cert.span, what));
+    };
+    if let Some(word) = [cert, key].into_iter().find(|word| word.contains('$')) {
+        return Err(Error::at(word.span, "variables in \"proxy_ssl_certificate\" are not supported yet"));
+    }
+    let chain = certs::chain(&read(cert, cx)?);
+    let chain = chain.map_err(|error| failed("SSL_CTX_use_certificate", cert, &error))?;
+    let loaded = certs::key(&read(key, cx)?).map_err(|error| failed("PEM_read_bio_PrivateKey", key, &error))?;
+    Ok((chain, loaded))
+}
+
+fn read(word: &Word, cx: &Compile<'_>) -> Result<Vec<u8>, Error> {
+    if let Some(inline) = word.strip_prefix("data:") {
+        return Ok(inline.as_bytes().to_vec());
+    }
+    let path = cx.conf_path(word);
+    cx.files.read(&path).map_err(|error| {
+        let why = sys::errno_text(&error);
+        Error::at(word.span, format!("cannot load certificate \"{}\": {why}", path.display()))
+    })
+}
+
+fn failed(call: &str, word: &Word, why: &dyn std::fmt::Display) -> Error {
+    Error::at(word.span, format!("{call}(\"{word}\") failed ({why})"))
+}

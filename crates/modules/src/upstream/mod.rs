@@ -1,0 +1,254 @@
+//! `upstream NAME { … }`: groups of servers, how they take turns, and `$upstream_…`.
+
+mod server;
+#[cfg(test)]
+mod tests;
+mod variables;
+
+use std::time::Duration;
+
+use foregate_conf::{Error, Node, Word, value};
+use foregate_core::{Args, Compile, Directive, Prefix, Scope, Variable, duplicate};
+use foregate_upstream::{Balance, Group, Groups, Keepalive, Server};
+
+use crate::known;
+
+pub struct Module;
+
+/// As written: the blocks of the http level, or what one of those blocks holds.
+#[derive(Clone, Default)]
+pub struct Options {
+    groups: Vec<Draft>,
+    servers: Vec<Server>,
+    balance: Option<BalanceDraft>,
+    keepalive: Option<(u64, bool)>,
+    keepalive_requests: Option<u64>,
+    keepalive_time: Option<Duration>,
+    keepalive_timeout: Option<Duration>,
+    zone: Option<Word>,
+    resolver: Option<Word>,
+    resolver_timeout: Option<Duration>,
+    warnings: Vec<Error>,
+}
+
+/// One `upstream` block.
+#[derive(Clone)]
+struct Draft {
+    name: Word,
+    inside: Box<Options>,
+}
+
+#[derive(Clone)]
+enum BalanceDraft {
+    LeastConn,
+    IpHash,
+    Hash { key: Word, consistent: bool },
+    Random { two: bool },
+}
+
+const U: Scope = Scope::UPSTREAM;
+
+impl foregate_core::Module for Module {
+    type Options = Options;
+    /// The groups are shared by all places: nobody asks for settings.
+    type Settings = ();
+
+    const DIRECTIVES: &'static [Directive<Options>] = &[
+        Directive::block("upstream", Scope::HTTP, Args::Exactly(1), upstream, own_block_only),
+        Directive::own("server", U, Args::AtLeast(1), server::read, own_block_only),
+        Directive::own("least_conn", U, Args::NONE, least_conn, own_block_only),
+        Directive::own("ip_hash", U, Args::NONE, ip_hash, own_block_only),
+        Directive::own("hash", U, Args::Between(1, 2), hash, own_block_only),
+        Directive::own("random", U, Args::Between(0, 2), random, own_block_only),
+        Directive::own("keepalive", U, Args::Between(1, 2), keepalive, own_block_only),
+        Directive::number("keepalive_requests", U, |o| &mut o.keepalive_requests),
+        Directive::time("keepalive_time", U, |o| &mut o.keepalive_time),
+        Directive::time("keepalive_timeout", U, |o| &mut o.keepalive_timeout),
+        Directive::own("zone", U, Args::Between(1, 2), zone, own_block_only),
+        Directive::own("resolver", U, Args::AtLeast(1), resolver, own_block_only),
+        Directive::time("resolver_timeout", U, |o| &mut o.resolver_timeout),
+    ];
+    const VARIABLES: &'static [Variable] = variables::VARIABLES;
+    const PREFIXES: &'static [Prefix] = variables::PREFIXES;
+
+    /// Groups stand at the http level alone.
+    fn inherit(_: &mut Options, _: &Options) {}
+
+    fn prepare(options: &Options, cx: &mut Compile<'_>) -> Result<(), Error> {
+        for draft in &options.groups {
+            cx.warnings.extend(draft.inside.warnings.iter().cloned());
+            let group = build(draft, cx)?;
+            for name in group.unresolved() {
+                let what = format!("host not found in upstream \"{name}\"");
+                cx.warnings.push(Error::at(draft.name.span, what).warn());
+            }
+            cx.shared.get_or_default::<Groups>().add(group);
+        }
+        Ok(())
+    }
+
+    fn resolve(_: Options, _: &mut Compile<'_>) -> Result<Option<()>, Error> {
+        Ok(None)
+    }
+}
+
+fn own_block_only(_: &mut Options, _: &Options) {}
+
+fn build(draft: &Draft, cx: &mut Compile<'_>) -> Result<Group, Error> {
+    let inside = &draft.inside;
+    let balance = match &inside.balance {
+        None => Balance::Turn,
+        Some(BalanceDraft::LeastConn) => Balance::LeastConn,
+        Some(BalanceDraft::IpHash) => Balance::IpHash,
+        Some(BalanceDraft::Random { two }) => Balance::Random { two: *two },
+        Some(BalanceDraft::Hash { key, consistent }) => {
+            Balance::Hash { key: cx.template(key)?, consistent: *consistent }
+        }
+    };
+    let usual = Keepalive::default();
+    let (connections, local) = inside.keepalive.unwrap_or((usual.connections as u64, usual.local));
+    let keepalive = (connections > 0).then(|| Keepalive {
+        connections: connections as usize,
+        local,
+        requests: inside.keepalive_requests.unwrap_or(usual.requests),
+        time: inside.keepalive_time.unwrap_or(usual.time),
+        timeout: inside.keepalive_timeout.unwrap_or(usual.timeout),
+    });
+    let name = &draft.name.text;
+    let previous = cx.previous.and_then(|it| it.get::<Groups>()).and_then(|it| it.explicit(name));
+    Ok(Group::new(name, inside.servers.clone(), balance, keepalive, previous.map(|it| &**it)))
+}
+
+fn upstream(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
+    let name = node.args[0].clone();
+    if o.groups.iter().any(|it| it.name.eq_ignore_ascii_case(&name)) {
+        return Err(Error::at(node.span, format!("duplicate upstream \"{name}\"")));
+    }
+    let mut inside = Options::default();
+    for child in node.body() {
+        inner(&mut inside, child)?;
+    }
+    if inside.servers.is_empty() {
+        return Err(Error::at(node.span, "no servers are inside upstream")
+            .advise("write at least one: server 127.0.0.1:8080;"));
+    }
+    if inside.servers.iter().all(|it| it.backup) {
+        return Err(Error::at(node.span, format!("no servers in upstream \"{name}\"")));
+    }
+    o.groups.push(Draft { name, inside: Box::new(inside) });
+    Ok(())
+}
+
+/// One directive inside of an `upstream` block.
+fn inner(inside: &mut Options, node: &Node) -> Result<(), Error> {
+    let mine = <Module as foregate_core::Module>::DIRECTIVES;
+    let ours = |it: &&Directive<Options>| it.name == node.name.text && it.scope.contains(U);
+    if let Some(directive) = mine.iter().find(ours) {
+        return directive.apply(inside, node, U);
+    }
+    let Some(known) = known::find(&node.name.text) else { return Err(Error::unknown_directive(node)) };
+    match known.judge(node, U)? {
+        Some(warning) => {
+            inside.warnings.push(warning);
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+impl Options {
+    fn set_balance(&mut self, node: &Node, balance: BalanceDraft) {
+        if self.balance.replace(balance).is_some() {
+            self.warnings.push(Error::at(node.span, "load balancing method redefined").warn());
+        }
+    }
+
+    /// The chosen method spreads requests by a key: no server can wait in reserve.
+    fn forbids_backup(&self) -> bool {
+        use BalanceDraft::{Hash, IpHash, Random};
+        matches!(self.balance, Some(IpHash | Hash { .. } | Random { .. }))
+    }
+}
+
+fn least_conn(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
+    o.set_balance(node, BalanceDraft::LeastConn);
+    Ok(())
+}
+
+fn ip_hash(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
+    o.set_balance(node, BalanceDraft::IpHash);
+    Ok(())
+}
+
+fn hash(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
+    let consistent = match node.args.get(1) {
+        None => false,
+        Some(word) if *word == "consistent" => true,
+        Some(word) => return Err(invalid(word)),
+    };
+    o.set_balance(node, BalanceDraft::Hash { key: node.args[0].clone(), consistent });
+    Ok(())
+}
+
+fn random(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
+    match node.args.first() {
+        Some(word) if *word != "two" => return Err(invalid(word)),
+        _ => (),
+    }
+    match node.args.get(1) {
+        Some(word) if *word != "least_conn" => return Err(invalid(word)),
+        _ => (),
+    }
+    o.set_balance(node, BalanceDraft::Random { two: !node.args.is_empty() });
+    Ok(())
+}
+
+fn keepalive(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
+    if o.keepalive.is_some() {
+        return Err(duplicate(node));
+    }
+    let word = &node.args[0];
+    let n = value::number(word).ok_or_else(|| {
+        Error::at(word.span, format!("invalid value \"{word}\" in \"keepalive\" directive"))
+    })?;
+    let local = match node.args.get(1) {
+        None => false,
+        Some(word) if *word == "local" => true,
+        Some(word) => return Err(invalid(word)),
+    };
+    o.keepalive = Some((n, local));
+    Ok(())
+}
+
+/// All threads share the state of every group: the zone is only a name.
+fn zone(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
+    if o.zone.is_some() {
+        return Err(duplicate(node));
+    }
+    let name = &node.args[0];
+    if name.is_empty() {
+        return Err(Error::at(name.span, format!("invalid zone name \"{name}\"")));
+    }
+    if let Some(size) = node.args.get(1)
+        && value::size(size).is_none()
+    {
+        return Err(Error::at(size.span, format!("invalid zone size \"{size}\"")));
+    }
+    o.zone = Some(name.clone());
+    Ok(())
+}
+
+/// Names in groups are looked up by the system's resolver, again and again: this one need not be asked.
+fn resolver(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
+    if o.resolver.is_some() {
+        return Err(duplicate(node));
+    }
+    o.resolver = Some(node.args[0].clone());
+    let what = "\"resolver\" in an upstream is not used: names are looked up by the system's resolver";
+    o.warnings.push(Error::at(node.span, what).warn());
+    Ok(())
+}
+
+fn invalid(word: &Word) -> Error {
+    Error::at(word.span, format!("invalid parameter \"{word}\""))
+}
