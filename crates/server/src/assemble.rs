@@ -181,7 +181,7 @@ fn places(
         match (draft.kind, draft.parent) {
             (Kind::Location { modifier, path }, Some(parent)) => {
                 name = path.text.clone();
-                let redirects = false;
+                let redirects = settings.proxy.as_ref().is_some_and(|it| it.passes());
                 entries.entry(parent).or_default().push(Entry { place: at, modifier, path, redirects });
             }
             (Kind::LimitExcept(methods), Some(parent)) => {

@@ -3,8 +3,9 @@
 //! The order is nginx's: conditions are judged before fields are added, compression sees the final body, ranges are
 //! cut last.
 
-use foregate_core::{Exchange, Reply};
+use foregate_core::{Exchange, KeptFields, Reply};
 use foregate_modules::{Settings, encoding, gzip, headers, mime, not_modified, range, redirects, userid};
+use foregate_wire::Fields;
 
 use crate::special::{self, Challenge};
 
@@ -52,13 +53,27 @@ fn own_fields(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
             reply.fields.push(b"Content-Type", content_type);
         }
     }
+    if let Some(KeptFields(kept)) = ex.notes.take() {
+        keep_fields(&kept, reply);
+    }
     if let Some(Challenge(challenge)) = ex.notes.take() {
         reply.fields.set(b"WWW-Authenticate", &challenge);
     }
-    if let Some(path) = reply.fields.get(b"Location").filter(|it| it.starts_with(b"/"))
+    if !reply.foreign_location
+        && let Some(path) = reply.fields.get(b"Location").filter(|it| it.starts_with(b"/"))
         && let Some(redirects) = &on.redirects
         && let Some(url) = redirects::absolute(redirects, ex, path)
     {
         reply.fields.set(b"Location", &url);
+    }
+}
+
+/// What an upstream said before it sent the request elsewhere (X-Accel-Redirect) holds over what is said there.
+fn keep_fields(kept: &Fields, reply: &mut Reply) {
+    for (name, value) in kept.iter() {
+        match name.eq_ignore_ascii_case(b"Set-Cookie") {
+            true => reply.fields.push(name, value),
+            false => reply.fields.set(name, value),
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::ops::ControlFlow::{Break, Continue};
 
 use foregate_core::{Exchange, Flow, Level, REDIRECTS_MAX, Reply, Stop, log};
 use foregate_modules::{
-    Settings, access, auth_basic, empty_gif, errors, files, limit_conn, limit_req, realip, rewrite, satisfy,
+    Settings, access, auth_basic, empty_gif, errors, files, limit_conn, limit_req, proxy, realip, rewrite, satisfy,
     ssl, stub_status,
 };
 
@@ -166,6 +166,9 @@ fn precontent_phase(on: &Settings, ex: &mut Exchange) -> Flow {
 }
 
 async fn content_phase(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
+    if let Some(on) = &on.proxy {
+        return proxy::run(on, ex).await;
+    }
     if let Some(on) = &on.stub_status {
         return stub_status::serve(on, ex);
     }
