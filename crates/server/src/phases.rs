@@ -7,8 +7,8 @@ use std::ops::ControlFlow::{Break, Continue};
 
 use foregate_core::{Exchange, Flow, Level, REDIRECTS_MAX, Reply, Stop, log};
 use foregate_modules::{
-    Settings, access, auth_basic, empty_gif, errors, files, limit_conn, limit_req, proxy, realip, rewrite, satisfy,
-    ssl, stub_status,
+    Settings, access, auth_basic, empty_gif, errors, files, limit_conn, limit_req, proxy, realip, rewrite,
+    satisfy, ssl, stub_status,
 };
 
 use crate::cycle::Local;
