@@ -314,7 +314,7 @@ impl Sender<'_> {
 
     async fn all(&mut self, mut bytes: &[u8]) -> Result<(), SendError> {
         while !bytes.is_empty() {
-            let n = self.allowed(bytes.len()).await;
+            let n = self.allowed(bytes.len()).await?;
             let sent = clock::timeout(self.timeout, self.conn.send_all(&bytes[..n])).await;
             settle(sent)?;
             self.bytes += n as u64;
@@ -337,7 +337,7 @@ impl Sender<'_> {
 
     async fn file(&mut self, ex: &mut Exchange, mut slice: FileSlice) -> Result<(), SendError> {
         while !slice.is_empty() {
-            let n = self.allowed(usize::try_from(slice.len()).unwrap_or(usize::MAX)).await as u64;
+            let n = self.allowed(usize::try_from(slice.len()).unwrap_or(usize::MAX)).await? as u64;
             let mut at = slice.start;
             let sent = clock::timeout(self.timeout, self.conn.sendfile(&slice.file, &mut at, n)).await;
             let done = at - slice.start;
@@ -418,7 +418,7 @@ impl Sender<'_> {
     /// As `all`; while the client is blocked the source reads ahead.
     async fn ahead(&mut self, mut bytes: &[u8], source: &mut dyn Source) -> Result<(), SendError> {
         while !bytes.is_empty() {
-            let n = self.allowed(bytes.len()).await;
+            let n = self.allowed(bytes.len()).await?;
             let conn = self.conn;
             let send = poll_fn(|cx| {
                 let sent = conn.poll_send(cx, &bytes[..n]);
@@ -434,17 +434,20 @@ impl Sender<'_> {
         Ok(())
     }
 
-    /// How many of `want` bytes may go out now; waits until at least one may.
-    async fn allowed(&mut self, want: usize) -> usize {
-        let Some(limit) = &self.limit else { return want };
+    /// How many of `want` bytes may go out now; waits until at least one may, or the client has gone.
+    async fn allowed(&mut self, want: usize) -> Result<usize, SendError> {
+        let Some(limit) = &self.limit else { return Ok(want) };
         loop {
             let elapsed_ms = clock::now().duration_since(limit.started).as_millis() as u64;
             let allowed = limit.after + limit.bytes_per_s.saturating_mul(elapsed_ms / 1000 + 1);
             if allowed > self.bytes {
-                return want.min((allowed - self.bytes) as usize).min(LIMITED_WRITE_BYTES_MAX);
+                return Ok(want.min((allowed - self.bytes) as usize).min(LIMITED_WRITE_BYTES_MAX));
             }
             let wait_ms = (self.bytes - allowed + 1) * 1000 / limit.bytes_per_s + 1;
-            clock::sleep(Duration::from_millis(wait_ms)).await;
+            let wait = Duration::from_millis(wait_ms);
+            if clock::timeout(wait, self.conn.hung_up()).await.is_ok() {
+                return Err(SendError::Client);
+            }
         }
     }
 }
