@@ -17,6 +17,7 @@ use crate::error_log::{ErrorLog, Level};
 use crate::module::Shared;
 use crate::notes::Notes;
 use crate::regex::Captures;
+use crate::reply::Reply;
 use crate::request_body::{BodyLimits, InFile, RequestBody};
 use crate::temp_file::TempDir;
 use crate::variable::{Evaluator, Slot};
@@ -99,6 +100,18 @@ impl Exchange {
     /// The first field of this name.
     pub fn field(&self, name: &[u8]) -> Option<&[u8]> {
         self.fields.get(name)
+    }
+
+    /// Lets `with` see an answer that is not sent yet as `$status`, `$sent_http_…` and their like show it.
+    pub fn seeing<T>(&mut self, reply: &mut Reply, with: impl FnOnce(&mut Self) -> T) -> T {
+        let length = reply.content_length();
+        let before = (self.sent.status, self.sent.content_length);
+        (self.sent.status, self.sent.content_length) = (reply.status, length);
+        std::mem::swap(&mut self.sent.fields, &mut reply.fields);
+        let told = with(self);
+        std::mem::swap(&mut self.sent.fields, &mut reply.fields);
+        (self.sent.status, self.sent.content_length) = before;
+        told
     }
 
     pub fn set_slot(&mut self, slot: u32, value: Slot) {

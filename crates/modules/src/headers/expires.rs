@@ -74,7 +74,7 @@ impl Expires {
         let until = match self {
             Self::Fixed(until) => *until,
             Self::Each { value, modified } => {
-                let text = value.fill_new(ex);
+                let text = ex.seeing(reply, |ex| value.fill_new(ex));
                 let text = String::from_utf8_lossy(&text);
                 let Ok(until) = parse(&text, *modified) else { return };
                 until

@@ -72,7 +72,7 @@ pub fn filter(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
     let mut value = Vec::new();
     for added in on.headers.iter().filter(|it| safe || it.always) {
         value.clear();
-        added.value.fill(ex, &mut value);
+        ex.seeing(reply, |ex| added.value.fill(ex, &mut value));
         added.apply(&value, reply);
     }
     if on.trailers.iter().any(|it| safe || it.always) {

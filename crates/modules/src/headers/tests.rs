@@ -81,6 +81,16 @@ fn expires_says_until_when() {
 }
 
 #[test]
+fn values_see_the_answer() {
+    let reply = || reply_with(&[("Content-Type", "text/css"), ("X-Up", "1"), ("X-Up", "2")]);
+    let conf = "map $sent_http_content_type $until { text/css max; default off; } expires $until; \
+                add_header X-Seen \"$status $sent_http_x_up $sent_http_content_length $sent_http_x_seen\";";
+    let fields = text(&filtered(conf, GET, reply()).fields);
+    assert!(fields.contains("Expires: Thu, 31 Dec 2037"), "{fields}");
+    assert!(fields.ends_with("X-Seen: 200 1, 2 4 "), "{fields}");
+}
+
+#[test]
 fn expires_may_start_from_last_modified() {
     let mut reply = reply_with(&[("Cache-Control", "a"), ("Cache-Control", "b")]);
     reply.mtime = Some(0);

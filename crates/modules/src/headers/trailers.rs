@@ -17,7 +17,7 @@ pub(super) fn attach<'a>(added: impl Iterator<Item = &'a Added>, ex: &mut Exchan
     let mut value = Vec::new();
     for added in added {
         value.clear();
-        added.value.fill(ex, &mut value);
+        ex.seeing(reply, |ex| added.value.fill(ex, &mut value));
         if !value.is_empty() {
             fields.push(&added.name, &value);
         }
