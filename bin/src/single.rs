@@ -61,7 +61,7 @@ fn serve(
     let bundle = generation.bundle().map_err(|error| format!("dup() failed ({})", errno_text(&error)))?;
     let worker = Worker::start(bundle, false)?;
     if has_pid_file {
-        files::follow_stderr(&generation.main.error_log);
+        files::follow_stderr(&generation.main);
     }
     log.stop_echo();
     Report::take().serving();

@@ -43,7 +43,7 @@ impl Child {
         command.arg0("foregate: worker process").stdin(Stdio::null()).stdout(Stdio::null()).env_clear();
         command.envs(environment(&generation.main.process.env));
         command.env(worker::CHANNEL, theirs.as_fd().as_raw_fd().to_string());
-        if let Some(file) = files::stderr_file(&generation.main.error_log) {
+        if let Some(file) = generation.main.stderr_file() {
             command.stderr(file);
         }
         let pid = command.spawn()?.id();

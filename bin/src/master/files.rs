@@ -6,11 +6,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
-use foregate_core::error_log::{ErrorLog, Target};
 use foregate_core::{Level, LogFile};
 use foregate_net::process::redirect_stderr;
-use foregate_server::bundle;
 use foregate_server::process::User;
+use foregate_server::{Main, bundle};
 
 use crate::log::{Log, failed, make_room};
 
@@ -47,17 +46,9 @@ pub(super) fn handles(paths: &[PathBuf]) -> Vec<bundle::Log> {
     paths.iter().filter_map(handle).collect()
 }
 
-/// The file that stands for stderr once nobody looks at it: the first error log that is a file.
-pub(crate) fn stderr_file(log: &ErrorLog) -> Option<fs::File> {
-    log.sinks.iter().find_map(|sink| match &sink.to {
-        Target::File(file) => file.handle(),
-        Target::Lines(_) => None,
-    })
-}
-
 /// From here on what is written to stderr goes to the error log, if that is a file.
-pub(crate) fn follow_stderr(log: &ErrorLog) {
-    if let Some(file) = stderr_file(log) {
+pub(crate) fn follow_stderr(main: &Main) {
+    if let Some(file) = main.stderr_file() {
         // Panics would be seen less well, nothing else.
         _ = redirect_stderr(file);
     }

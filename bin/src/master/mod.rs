@@ -273,7 +273,7 @@ impl Master {
         self.log.write(Level::Notice, "reopening logs");
         files::reopen_logs(&self.generation.logs, &self.log);
         if self.has_served {
-            files::follow_stderr(&self.generation.main.error_log);
+            files::follow_stderr(&self.generation.main);
         }
         for child in &self.workers {
             if let Err(error) = child.reopen(&self.generation) {
@@ -342,7 +342,7 @@ impl Master {
         self.commit(pid);
         if !self.has_served {
             self.has_served = true;
-            files::follow_stderr(&self.generation.main.error_log);
+            files::follow_stderr(&self.generation.main);
             self.log.stop_echo();
             self.report.serving();
         }

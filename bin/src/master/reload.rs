@@ -92,7 +92,7 @@ impl Master {
         sockets::remove_files(old.sockets_beyond(&self.generation));
         self.log.follow(self.generation.main.error_log.clone());
         self.log.write(Level::Notice, format_args!("worker process {pid} serves the new configuration"));
-        files::follow_stderr(&self.generation.main.error_log);
+        files::follow_stderr(&self.generation.main);
         for child in self.workers.iter_mut().filter(|child| child.pid != pid && child.counts()) {
             child.quit();
         }

@@ -80,14 +80,16 @@ fn resolve(setup: &Setup, mut draft: Draft, cx: &mut Compile<'_>) -> Result<Comp
         locations,
     });
     let servers = servers.collect();
-    let main = main(setup, draft.main.resolve(cx)?);
+    let settings = draft.main.resolve(cx)?;
+    let keeps_stderr = cx.log_files.iter().any(|it| it.as_os_str() == "stderr");
+    let main = main(setup, settings, keeps_stderr);
     Ok(Compiled { main, servers, places, endpoints })
 }
 
-fn main(setup: &Setup, settings: Settings) -> Main {
+fn main(setup: &Setup, settings: Settings, keeps_stderr: bool) -> Main {
     let process = settings.process.expect("because the process module always resolves");
     let pid = process.pid.as_ref().map_or_else(|| setup.pid.clone(), |it| setup.prefix.join(it));
-    Main { process, pid, error_log: error_log(setup, settings.error_log.as_ref()) }
+    Main { process, pid, error_log: error_log(setup, settings.error_log.as_ref()), keeps_stderr }
 }
 
 /// Each place takes what it did not write from the one around it; an `if` takes the content handler too.

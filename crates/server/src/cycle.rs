@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use foregate_conf::{Error, Files, Source};
+use foregate_core::error_log::Target;
 use foregate_core::{BodyLimits, ErrorLog, Evaluator, Household, Method, Shared};
 use foregate_modules::{Settings, process};
 
@@ -60,6 +61,19 @@ pub struct Main {
     pub process: process::Settings,
     pub pid: PathBuf,
     pub error_log: ErrorLog,
+    /// Some `error_log` goes to stderr, which therefore must not be led elsewhere.
+    pub(crate) keeps_stderr: bool,
+}
+
+impl Main {
+    /// What stands for stderr once nobody looks at it: the first error log that is a file.
+    pub fn stderr_file(&self) -> Option<std::fs::File> {
+        let mut targets = self.error_log.sinks.iter().filter(|_| !self.keeps_stderr);
+        targets.find_map(|sink| match &sink.to {
+            Target::File(file) => file.handle(),
+            Target::Lines(_) => None,
+        })
+    }
 }
 
 pub(crate) struct Server {

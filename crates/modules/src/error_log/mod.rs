@@ -59,7 +59,11 @@ fn inherit(o: &mut Options, outer: &Options) {
 fn sink(words: &[Word], cx: &mut Compile<'_>) -> Result<Sink, Error> {
     let target = &words[0];
     let to = match target.text.as_str() {
-        "stderr" => Target::File(LogFile::stderr()),
+        "stderr" => {
+            // Not to be opened: the server sees by it that this stream is used.
+            cx.log_files.push("stderr".into());
+            Target::File(LogFile::stderr())
+        }
         text if Syslog::is_meant(text) => Target::Lines(Arc::new(Syslog::parse(target)?)),
         text if text.starts_with("memory:") => {
             return Err(Error::at(target.span, "nginx was built without debug support")
@@ -132,7 +136,7 @@ mod tests {
         assert_eq!(files(&format!("{two} server {{}}")), ["info stderr", "crit /etc/nginx/a"]);
         assert_eq!(files(&format!("{two} server {{ error_log /b; }}")), ["error /b"]);
         assert!(Site::new("server {}").settings().error_log.is_none());
-        assert_eq!(Site::new(two).log_files, [std::path::PathBuf::from("/etc/nginx/a")]);
+        assert_eq!(Site::new(two).log_files, ["/etc/nginx/a", "stderr"].map(std::path::PathBuf::from));
     }
 
     #[test]

@@ -156,6 +156,7 @@ impl Client {
         drop(head);
         if filled.is_err() {
             log!(ex, Level::Info, "client sent invalid request");
+            ex.uri.clear();
             return self.answer_bad(&local, ex, 400).await;
         }
         ex.keepalive = self.head.keeps_alive();

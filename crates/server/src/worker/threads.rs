@@ -14,7 +14,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use foregate_core::Level;
-use foregate_core::error_log::Target;
 use foregate_modules::log as access_log;
 use foregate_net::Addr;
 use foregate_net::process::redirect_stderr;
@@ -198,11 +197,7 @@ impl Worker {
         if !self.alone {
             return;
         }
-        let file = self.cycle.main.error_log.sinks.iter().find_map(|sink| match &sink.to {
-            Target::File(file) => file.handle(),
-            Target::Lines(_) => None,
-        });
-        if let Some(file) = file {
+        if let Some(file) = self.cycle.main.stderr_file() {
             // Where it fails, panics are seen less well; nothing else.
             _ = redirect_stderr(file);
         }
