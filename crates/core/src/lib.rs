@@ -26,6 +26,7 @@ mod template;
 #[doc(hidden)]
 pub mod testing;
 pub mod time;
+mod transform;
 mod types;
 pub mod variable;
 mod zones;
@@ -53,6 +54,7 @@ pub use subrequest::{BoxFuture, Subrequests};
 pub use syslog::Syslog;
 pub use temp_file::{TempDir, TempFile, TempPath};
 pub use template::Template;
+pub use transform::Transform;
 pub use types::Types;
 pub use variable::{Evaluate, Evaluator, Prefix, Variable, Variables};
 pub use zones::{ZoneNames, ZoneSpec};

@@ -13,6 +13,7 @@ registry::modules! {
     access,
     auth_basic,
     browser,
+    charset,
     client,
     empty_gif,
     encoding,
@@ -20,7 +21,9 @@ registry::modules! {
     errors,
     files,
     geo,
+    gunzip,
     gzip,
+    gzip_static,
     headers,
     internal,
     limit_conn,
@@ -42,8 +45,9 @@ registry::modules! {
     split_clients,
     ssl,
     stub_status,
-    userid,
+    sub_filter,
     upstream,
+    userid,
     variables,
 }
 

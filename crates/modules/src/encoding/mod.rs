@@ -60,9 +60,17 @@ pub fn accepts_gzip(on: Option<&Settings>, ex: &Exchange, reply: &Reply) -> bool
     !on.is_some_and(|on| on.disables(ex))
 }
 
-/// The answer would be another one for a client that takes other encodings: caches are told, if they are to be.
+/// A note: the answer would be another one for a client that takes other encodings.
+pub struct Varies;
+
+/// Whether caches are to be told of such answers.
+pub fn tells(on: Option<&Settings>) -> bool {
+    on.is_some_and(|on| on.vary)
+}
+
+/// Tells caches that clients that take other encodings get another answer, if they are to be told.
 pub fn vary(on: Option<&Settings>, reply: &mut Reply) {
-    if on.is_some_and(|on| on.vary) {
+    if tells(on) {
         reply.fields.push(b"Vary", b"Accept-Encoding");
     }
 }

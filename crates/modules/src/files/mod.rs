@@ -24,7 +24,7 @@ use std::time::Duration;
 use foregate_conf::{Error, Modifier, Word};
 use foregate_core::{Args, Compile, Directive, Exchange, Scope, Template, Variable};
 
-pub use serve::serve;
+pub use serve::{serve, serve_beside};
 pub use try_files::try_files;
 
 pub struct Module;

@@ -32,6 +32,30 @@ pub fn serve(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
     }
 }
 
+/// The file beside the one that the URI names, whose name has `suffix` behind it (`page.html.gz`); it is typed as the
+/// one that it stands for. `None`: there is none, or it cannot be read, which is logged.
+pub fn serve_beside(on: &Settings, ex: &mut Exchange, suffix: &[u8]) -> Option<Reply> {
+    let path::Mapped { mut path, .. } = on.root.map(ex)?;
+    path.extend_from_slice(suffix);
+    match open(on, ex, &path) {
+        Ok(opened) => match (opened.facts.kind, opened.file) {
+            (Kind::File, Some(file)) => Some(reply(on, Opened { file: Some(file), ..opened })),
+            (Kind::Folder, _) => None,
+            _ => {
+                log!(ex, Level::Crit, "\"{}\" is not a regular file", text(&path));
+                None
+            }
+        },
+        Err(failure) => {
+            if !failure.is_absence() {
+                let level = if failure.is_refusal() { Level::Error } else { Level::Crit };
+                log!(ex, level, "{} \"{}\" failed{}", failure.call, text(&path), failure.reason());
+            }
+            None
+        }
+    }
+}
+
 fn reply(on: &Settings, opened: Opened) -> Reply {
     let Facts { len, mtime, .. } = opened.facts;
     let mut reply = Reply { status: 200, mtime: Some(mtime), ..Reply::default() };
