@@ -4,7 +4,10 @@
 //! cut last.
 
 use foregate_core::{Exchange, KeptFields, Reply};
-use foregate_modules::{Settings, encoding, gzip, headers, mime, not_modified, range, redirects, userid};
+use foregate_modules::{
+    Settings, charset, encoding, gunzip, gzip, headers, mime, not_modified, range, redirects, sub_filter,
+    userid,
+};
 use foregate_wire::Fields;
 
 use crate::special::{self, Challenge};
@@ -22,11 +25,27 @@ pub(crate) fn header_filters(on: &Settings, ex: &mut Exchange, reply: &mut Reply
     if let Some(on) = &on.userid {
         userid::filter(on, ex, reply);
     }
+    let mut varies = ex.notes.take::<encoding::Varies>().is_some();
+    if let Some(gunzip) = on.gunzip.as_ref().filter(|it| gunzip::fits(it, reply)) {
+        varies = true;
+        if !encoding::accepts_gzip(on.encoding.as_ref(), ex, reply) {
+            gunzip::filter(gunzip, ex, reply);
+        }
+    }
+    if let Some(on) = &on.sub_filter {
+        sub_filter::filter(on, ex, reply);
+    }
+    if let Some(on) = &on.charset {
+        charset::filter(on, ex, reply);
+    }
     if let Some(gzip) = on.gzip.as_ref().filter(|it| gzip::fits(it, ex, reply)) {
-        encoding::vary(on.encoding.as_ref(), reply);
+        varies = true;
         if encoding::accepts_gzip(on.encoding.as_ref(), ex, reply) {
             gzip::filter(gzip, ex, reply);
         }
+    }
+    if varies {
+        encoding::vary(on.encoding.as_ref(), reply);
     }
     if let Some(ranges) = &on.range {
         range::filter(ranges, ex, reply);

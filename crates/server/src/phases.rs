@@ -7,8 +7,8 @@ use std::ops::ControlFlow::{Break, Continue};
 
 use foregate_core::{Exchange, Flow, Level, REDIRECTS_MAX, Reply, Stop, log};
 use foregate_modules::{
-    Settings, access, auth_basic, empty_gif, errors, files, limit_conn, limit_req, proxy, realip, rewrite,
-    satisfy, ssl, stub_status,
+    Settings, access, auth_basic, empty_gif, encoding, errors, files, gzip_static, limit_conn, limit_req,
+    proxy, realip, rewrite, satisfy, ssl, stub_status,
 };
 
 use crate::cycle::Local;
@@ -175,10 +175,28 @@ async fn content_phase(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
     if let Some(on) = &on.empty_gif {
         return empty_gif::serve(on, ex);
     }
+    if let Some(reply) = packed_file(on, ex) {
+        return Continue(reply);
+    }
     match &on.files {
         Some(on) => files::serve(on, ex),
         None => Break(Stop::status(404)),
     }
+}
+
+/// The packed file beside the one that is asked for, where the client takes it.
+fn packed_file(on: &Settings, ex: &mut Exchange) -> Option<Reply> {
+    let packed = on.gzip_static.as_ref().filter(|it| gzip_static::fits(it, ex))?;
+    let takes = packed.always || encoding::accepts_gzip(on.encoding.as_ref(), ex, &Reply::default());
+    if !takes && !encoding::tells(on.encoding.as_ref()) {
+        return None;
+    }
+    let mut reply = files::serve_beside(on.files.as_ref()?, ex, gzip_static::SUFFIX)?;
+    if !packed.always {
+        ex.notes.put(encoding::Varies);
+    }
+    reply.fields.push(b"Content-Encoding", b"gzip");
+    takes.then_some(reply)
 }
 
 /// `Err`: the error has a page, which is to be served instead.
