@@ -1,8 +1,10 @@
 //! The request's body: a stream from the client, or all of it in memory or in a file.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::task::{Context, Poll, Waker};
 
-use foregate_wire::Buf;
+use foregate_wire::{Buf, Fields};
 
 use crate::error_log::Level;
 use crate::exchange::Exchange;
@@ -111,6 +113,41 @@ impl Exchange {
         self.spill(bytes, &limits).await
     }
 
+    /// Takes what of the body needs no waiting. A body that is whole then is kept in memory, as nginx does even
+    /// where bodies are passed on as they come; any other is as it was.
+    pub fn read_body_at_hand(&mut self) {
+        let max = self.cycle.body_limits(self.location).memory_max;
+        let Some(mut inner) = self.body.source.take() else { return };
+        let mut pieces = VecDeque::new();
+        let mut bytes = 0;
+        let mut cx = Context::from_waker(Waker::noop());
+        let failed = loop {
+            match inner.poll_next(&mut cx) {
+                Poll::Ready(Ok(Some(piece))) => {
+                    bytes += piece.len();
+                    pieces.push_back(piece);
+                    if bytes > max {
+                        break None;
+                    }
+                }
+                Poll::Ready(Ok(None)) => {
+                    self.body.read_bytes += bytes as u64;
+                    let whole = match pieces.len() {
+                        1 => pieces.pop_front().unwrap_or_default(),
+                        _ => Buf::from_vec(pieces.iter().flat_map(|it| it.iter().copied()).collect()),
+                    };
+                    return self.keep_in_memory(whole);
+                }
+                Poll::Ready(Err(error)) => break Some(error),
+                Poll::Pending => break None,
+            }
+        };
+        self.body.source = Some(match pieces.is_empty() && failed.is_none() {
+            true => inner,
+            false => Box::new(Reread { pieces, failed, inner }),
+        });
+    }
+
     /// The common small body: one read brings all of it, and no byte is copied.
     async fn read_one_piece(&mut self) -> Result<bool, BodyError> {
         let Some(bytes) = self.body.next().await? else {
@@ -160,6 +197,34 @@ impl Exchange {
         let why = foregate_net::sys::errno_text(why);
         crate::log!(self, Level::Crit, "a client request body cannot be written to a temporary file ({why})");
         BodyError::File
+    }
+}
+
+/// A body of which some pieces were taken ahead.
+struct Reread {
+    pieces: VecDeque<Buf>,
+    failed: Option<BodyError>,
+    inner: Box<dyn Source>,
+}
+
+impl Source for Reread {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Buf>, BodyError>> {
+        if let Some(piece) = self.pieces.pop_front() {
+            return Poll::Ready(Ok(Some(piece)));
+        }
+        match self.failed {
+            Some(error) => Poll::Ready(Err(error)),
+            None => self.inner.poll_next(cx),
+        }
+    }
+
+    fn len(&self) -> Option<u64> {
+        let ahead: usize = self.pieces.iter().map(|it| it.len()).sum();
+        self.inner.len().map(|len| len + ahead as u64)
+    }
+
+    fn trailers(&mut self) -> Option<Fields> {
+        self.inner.trailers()
     }
 }
 

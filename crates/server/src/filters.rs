@@ -75,8 +75,15 @@ fn own_fields(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
     if let Some(KeptFields(kept)) = ex.notes.take() {
         keep_fields(&kept, reply);
     }
-    if let Some(Challenge(challenge)) = ex.notes.take() {
-        reply.fields.set(b"WWW-Authenticate", &challenge);
+    if let Some(Challenge(challenges)) = ex.notes.take() {
+        reply.fields.remove(b"WWW-Authenticate");
+        for challenge in &challenges {
+            reply.fields.push(b"WWW-Authenticate", challenge);
+        }
+    }
+    // What `add_header` says of it later stays.
+    if reply.status == 204 {
+        reply.fields.remove(b"Content-Type");
     }
     if !reply.foreign_location
         && let Some(path) = reply.fields.get(b"Location").filter(|it| it.starts_with(b"/"))

@@ -15,13 +15,14 @@ pub(crate) fn breaks_keepalive(status: u16) -> bool {
 
 /// An error page taken for a 401 still asks for credentials.
 pub(crate) fn keep_challenge(ex: &mut Exchange, reply: &Reply) {
-    if let Some(challenge) = reply.fields.get(b"WWW-Authenticate") {
-        ex.notes.put(Challenge(challenge.into()));
+    let challenges: Vec<_> = reply.fields.get_all(b"WWW-Authenticate").map(<[u8]>::to_vec).collect();
+    if !challenges.is_empty() {
+        ex.notes.put(Challenge(challenges));
     }
 }
 
 /// A `WWW-Authenticate` that goes with the page.
-pub(crate) struct Challenge(pub(crate) Vec<u8>);
+pub(crate) struct Challenge(pub(crate) Vec<Vec<u8>>);
 
 /// Writes the page of a bare status.
 pub(crate) fn fill(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {

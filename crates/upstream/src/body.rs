@@ -67,9 +67,14 @@ struct Spill {
 struct Rate {
     bytes_per_s: u64,
     since: Instant,
-    read_bytes: u64,
+    passed_bytes: u64,
     pause: clock::Deadline,
+    /// Decoded, and not yet allowed to pass.
+    waiting: Buf,
 }
+
+/// How long a limited body pauses at least: shorter pauses only cost more wake-ups.
+const PAUSE_MS_MIN: u64 = 20;
 
 impl UpstreamBody {
     pub(crate) fn new(
@@ -102,8 +107,9 @@ impl UpstreamBody {
         self.rate = bytes_per_s.map(|bytes_per_s| Rate {
             bytes_per_s,
             since: clock::now(),
-            read_bytes: self.rest.len() as u64,
+            passed_bytes: 0,
             pause: clock::Deadline::new(),
+            waiting: Buf::default(),
         });
     }
 
@@ -113,8 +119,24 @@ impl UpstreamBody {
         self.ahead = Some(Ahead { queue, queued_bytes: 0, memory_max, file_max, dir, spill: None });
     }
 
-    /// The next piece from the peer; `None` at the end.
+    /// The next piece from the peer, as the rate allows; `None` at the end.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Buf>, BodyError>> {
+        if self.rate.is_none() {
+            return self.poll_decoded(cx);
+        }
+        if self.rate.as_ref().is_some_and(|it| it.waiting.is_empty()) {
+            let Some(piece) = ready!(self.poll_decoded(cx))? else { return Poll::Ready(Ok(None)) };
+            if let Some(rate) = &mut self.rate {
+                rate.waiting = piece;
+            }
+        }
+        match &mut self.rate {
+            Some(rate) => rate.poll_pass(cx).map(|piece| Ok(Some(piece))),
+            None => Poll::Ready(Ok(None)),
+        }
+    }
+
+    fn poll_decoded(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Buf>, BodyError>> {
         loop {
             if let Some(error) = self.failed {
                 return Poll::Ready(Err(error));
@@ -125,14 +147,9 @@ impl UpstreamBody {
             match self.decode() {
                 Ok(Some(piece)) => return Poll::Ready(Ok(Some(piece))),
                 Ok(None) if self.link.is_none() => return Poll::Ready(Ok(None)),
-                Ok(None) => {}
-                Err(text) => {
-                    self.fail(text);
-                    continue;
-                }
+                Ok(None) => ready!(self.poll_more(cx)),
+                Err(text) => self.fail(text),
             }
-            ready!(self.poll_rate(cx));
-            ready!(self.poll_more(cx));
         }
     }
 
@@ -209,9 +226,6 @@ impl UpstreamBody {
 
     fn received(&mut self, bytes: Buf) {
         self.progress.received.set(self.progress.received.get() + bytes.len() as u64);
-        if let Some(rate) = &mut self.rate {
-            rate.read_bytes += bytes.len() as u64;
-        }
         self.rest = bytes;
     }
 
@@ -221,18 +235,6 @@ impl UpstreamBody {
             Decoder::UntilClose => self.finish(false),
             _ => self.fail("upstream prematurely closed connection"),
         }
-    }
-
-    fn poll_rate(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(rate) = &self.rate else { return Poll::Ready(()) };
-        let elapsed_s = clock::now().saturating_duration_since(rate.since).as_secs();
-        let allowed = rate.bytes_per_s.saturating_mul(elapsed_s + 1);
-        if allowed > rate.read_bytes {
-            return Poll::Ready(());
-        }
-        let wait_ms = (rate.read_bytes - allowed) * 1000 / rate.bytes_per_s + 1;
-        rate.pause.arm(Duration::from_millis(wait_ms));
-        rate.pause.poll_expired(cx)
     }
 
     fn fail(&mut self, text: &str) {
@@ -274,6 +276,10 @@ impl UpstreamBody {
         self.progress.trailers.borrow_mut().clone_from(&self.trailers);
     }
 
+    fn has_more(&self) -> bool {
+        self.link.is_some() || self.rate.as_ref().is_some_and(|it| !it.waiting.is_empty())
+    }
+
     /// Puts a piece aside, in memory while there is room.
     fn put_aside(&mut self, piece: Buf) {
         let Some(ahead) = &mut self.ahead else { return };
@@ -311,7 +317,7 @@ impl Source for UpstreamBody {
     }
 
     fn poll_ahead(&mut self, cx: &mut Context<'_>) {
-        while self.ahead.as_ref().is_some_and(Ahead::has_room) && self.link.is_some() {
+        while self.ahead.as_ref().is_some_and(Ahead::has_room) && self.has_more() {
             match self.poll_piece(cx) {
                 Poll::Ready(Ok(Some(piece))) => self.put_aside(piece),
                 _ => return,
@@ -321,7 +327,8 @@ impl Source for UpstreamBody {
 
     fn len(&self) -> Option<u64> {
         let Decoder::Length(left) = self.decoder else { return None };
-        Some(left + self.ahead.as_ref().map_or(0, Ahead::bytes))
+        let waiting = self.rate.as_ref().map_or(0, |it| it.waiting.len());
+        Some(left + waiting as u64 + self.ahead.as_ref().map_or(0, Ahead::bytes))
     }
 
     fn trailers(&mut self) -> Option<Fields> {
@@ -339,6 +346,25 @@ impl Drop for UpstreamBody {
             self.kept = None;
             self.finish(true);
         }
+    }
+}
+
+impl Rate {
+    /// What of the waiting piece may pass now.
+    fn poll_pass(&mut self, cx: &mut Context<'_>) -> Poll<Buf> {
+        let elapsed_ms = clock::now().saturating_duration_since(self.since).as_millis() as u64;
+        let allowed = self.bytes_per_s.saturating_mul(elapsed_ms + 1000) / 1000;
+        let room = usize::try_from(allowed.saturating_sub(self.passed_bytes)).unwrap_or(usize::MAX);
+        if room == 0 {
+            let lacking = self.passed_bytes - allowed + 1;
+            let wait_ms = (lacking * 1000 / self.bytes_per_s).max(PAUSE_MS_MIN);
+            self.pause.arm(Duration::from_millis(wait_ms));
+            ready!(self.pause.poll_expired(cx));
+            return self.poll_pass(cx);
+        }
+        let n = room.min(self.waiting.len());
+        self.passed_bytes += n as u64;
+        Poll::Ready(self.waiting.split_to(n))
     }
 }
 

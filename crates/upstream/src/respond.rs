@@ -11,7 +11,6 @@ use crate::attempts::Progress;
 use crate::body::{Decoder, UpstreamBody};
 use crate::connect::{Lane, Link};
 use crate::fields::{Sifted, is_kept};
-use crate::pick::Hold;
 use crate::run::{Protocol, Run};
 use crate::tunnel::UpstreamTunnel;
 
@@ -90,7 +89,10 @@ fn body<P: Protocol>(run: &mut Run<'_, P>, answer: Answer) -> Body {
     }
     let keep = sent_all && run.head.keeps_alive();
     let framing = run.head.framing;
+    let buffering = sifted.buffering.unwrap_or(run.rules.buffering);
+    let rate = if buffering { rate(run) } else { None };
     let whole = match framing {
+        _ if rate.is_some() && framing != Framing::Empty => None,
         Framing::Empty => Some((Body::Empty, 0)),
         Framing::Length(length) if rest.len() as u64 >= length => {
             Some((Body::Bytes(rest.slice(0..length as usize)), length as usize))
@@ -110,8 +112,22 @@ fn body<P: Protocol>(run: &mut Run<'_, P>, answer: Answer) -> Body {
         run.pick.hold();
         return body;
     }
-    let buffering = sifted.buffering.unwrap_or(run.rules.buffering);
-    stream(run, link, lane, keep, &bytes[..head_len], rest, framing, buffering)
+    if !buffering {
+        run.ex.limit_rate = Some(0);
+    }
+    let mut body = stream(run, link, &bytes[..head_len], rest, framing);
+    body.kept = keep.then(|| (run.route.view.clone(), lane));
+    body.limit_rate(rate);
+    if buffering {
+        body.read_ahead(run.rules.ahead_max, run.rules.file_max, &run.rules.temp);
+    }
+    Body::Source(Box::new(body))
+}
+
+/// `proxy_limit_rate` for this exchange, bytes a second.
+fn rate<P: Protocol>(run: &mut Run<'_, P>) -> Option<u64> {
+    let text = run.rules.limit_rate.as_ref()?.fill_new(run.ex);
+    foregate_conf::value::size(std::str::from_utf8(&text).ok()?).filter(|it| *it > 0)
 }
 
 /// The whole answer is here.
@@ -163,17 +179,14 @@ fn progress<P: Protocol>(run: &mut Run<'_, P>, head: &[u8], rest: &Buf) -> Rc<Pr
     progress
 }
 
-#[expect(clippy::too_many_arguments, reason = "all of it is what one answer consists of")]
+/// A body that is still on its way.
 fn stream<P: Protocol>(
     run: &mut Run<'_, P>,
     link: Box<Link>,
-    lane: Lane,
-    keep: bool,
     head: &[u8],
     rest: Buf,
     framing: Framing,
-    buffering: bool,
-) -> Body {
+) -> UpstreamBody {
     let decoder = match framing {
         Framing::Length(length) => Decoder::Length(length),
         Framing::Chunked if run.rules.pass_trailers => {
@@ -184,26 +197,12 @@ fn stream<P: Protocol>(
     };
     let progress = progress(run, head, &rest);
     run.tell_upstream();
-    let rules = run.rules;
-    let rate = rules.limit_rate.as_ref().map(|it| it.fill_new(run.ex));
-    let rate = rate.and_then(|it| foregate_conf::value::size(std::str::from_utf8(&it).ok()?));
-    if !buffering {
-        run.ex.limit_rate = Some(0);
-    }
     let begun = run.attempts().begun().unwrap_or_else(clock::now);
-    let view = run.route.view.clone();
-    let hidden = rules.pass_trailers.then(|| rules.hidden.clone());
-    let hold: Option<Hold> = run.pick.hold();
     let mut body = UpstreamBody::new(link, rest, decoder, progress, begun, run.ex.reporter());
-    body.read_timeout = rules.read_timeout;
-    body.kept = keep.then_some((view, lane));
-    body.hold = hold;
-    body.hidden = hidden;
-    body.limit_rate(rate.filter(|it| buffering && *it > 0));
-    if buffering {
-        body.read_ahead(rules.ahead_max, rules.file_max, &rules.temp);
-    }
-    Body::Source(Box::new(body))
+    body.read_timeout = run.rules.read_timeout;
+    body.hold = run.pick.hold();
+    body.hidden = run.rules.pass_trailers.then(|| run.rules.hidden.clone());
+    body
 }
 
 /// A chunked body of which all has arrived already: its pieces, and the bytes that it took.

@@ -85,9 +85,14 @@ pub async fn run<P: Protocol>(
     if let Some(group) = &route.view.group {
         names::keep_fresh(group);
     }
-    if rules.request_buffering && rules.pass_request_body && ex.body.source.is_some() {
-        if let Err(error) = ex.read_body().await {
-            return Flow::Break(body_failed(error));
+    if rules.pass_request_body && ex.body.source.is_some() {
+        match rules.request_buffering {
+            false => ex.read_body_at_hand(),
+            true => {
+                if let Err(error) = ex.read_body().await {
+                    return Flow::Break(body_failed(error));
+                }
+            }
         }
     }
     let mut out = scratch::bytes();

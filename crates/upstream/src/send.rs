@@ -114,47 +114,96 @@ async fn from_file<P: Protocol>(
 /// Passes the body on as it comes. The head goes out with the first piece, or alone where that lets wait.
 async fn stream<P: Protocol>(run: &mut Run<'_, P>, link: &Link, frames: Frames) -> Result<bool, Fault> {
     let mut out = run.out.clone();
+    let mut pieces = Vec::new();
     loop {
-        let next = match poll_now(run) {
-            Poll::Ready(next) => Some(next),
-            Poll::Pending => {
-                if !bytes(run, link, &out).await? {
-                    return Ok(false);
-                }
-                out.clear();
-                from_client(run, link).await
+        let mut over = gather(run, &mut pieces)?;
+        if pieces.is_empty() && !over {
+            if !bytes(run, link, &out).await? {
+                return Ok(false);
             }
-        };
-        let Some(piece) = next else { return Ok(false) };
-        match piece {
-            Ok(Some(piece)) => {
-                frame(frames, &piece, &mut out);
-                if !bytes(run, link, &out).await? {
-                    return Ok(false);
+            out.clear();
+            match from_client(run, link).await {
+                None => return Ok(false),
+                Some(Err(error)) => return Err(Fault::End(body_failed(error))),
+                Some(Ok(Some(piece))) => {
+                    pieces.push(piece);
+                    over = gather(run, &mut pieces)?;
                 }
-                out.clear();
+                Some(Ok(None)) => over = true,
             }
-            Ok(None) => {
-                if frames == Frames::Chunked {
-                    out.extend_from_slice(LAST_CHUNK);
-                }
-                // From here on the request is whole: the client may be watched again.
-                run.ex.body.source = None;
-                return bytes(run, link, &out).await;
-            }
-            Err(error) => return Err(Fault::End(body_failed(error))),
         }
+        if over {
+            // From here on the request is whole: the client may be watched again.
+            run.ex.body.source = None;
+        }
+        let length: usize = pieces.iter().map(|it| it.len()).sum();
+        let tail = frame(frames, length, over, &mut out);
+        if !framed(run, link, &out, &pieces, tail).await? {
+            return Ok(false);
+        }
+        if over {
+            return Ok(true);
+        }
+        out.clear();
+        pieces.clear();
     }
 }
 
-fn frame(frames: Frames, piece: &[u8], out: &mut Vec<u8>) {
-    if frames == Frames::Chunked {
-        chunk_header(piece.len(), out);
+/// Takes what the client has sent already, up to a block; true at the end of the body.
+fn gather<P: Protocol>(run: &mut Run<'_, P>, pieces: &mut Vec<Buf>) -> Result<bool, Fault> {
+    let mut length: usize = pieces.iter().map(|it| it.len()).sum();
+    while length < Buf::BLOCK {
+        match poll_now(run) {
+            Poll::Ready(Ok(Some(piece))) => {
+                length += piece.len();
+                pieces.push(piece);
+            }
+            Poll::Ready(Ok(None)) => return Ok(true),
+            Poll::Ready(Err(error)) => return Err(Fault::End(body_failed(error))),
+            Poll::Pending => break,
+        }
     }
-    out.extend_from_slice(piece);
-    if frames == Frames::Chunked {
-        out.extend_from_slice(b"\r\n");
+    Ok(false)
+}
+
+/// Writes what stands before a piece of the body and returns what stands behind it.
+fn frame(frames: Frames, length: usize, over: bool, out: &mut Vec<u8>) -> &'static [u8] {
+    if frames != Frames::Chunked {
+        return b"";
     }
+    if length > 0 {
+        chunk_header(length, out);
+    }
+    match (length > 0, over) {
+        (true, true) => b"\r\n0\r\n\r\n",
+        (true, false) => b"\r\n",
+        (false, true) => LAST_CHUNK,
+        (false, false) => b"",
+    }
+}
+
+/// Sends a piece of the body with what stands around it, in one call.
+async fn framed<P: Protocol>(
+    run: &mut Run<'_, P>,
+    link: &Link,
+    out: &[u8],
+    pieces: &[Buf],
+    tail: &[u8],
+) -> Result<bool, Fault> {
+    let mut slices: Vec<&[u8]> = Vec::with_capacity(pieces.len() + 2);
+    slices.push(out);
+    slices.extend(pieces.iter().map(|it| &**it));
+    slices.push(tail);
+    slices.retain(|it| !it.is_empty());
+    if slices.is_empty() {
+        return Ok(true);
+    }
+    let length: usize = slices.iter().map(|it| it.len()).sum();
+    let done = part(run, link, link.conn.send_vectored_all(&slices)).await?;
+    if done {
+        run.attempts().last().bytes_sent += length as u64;
+    }
+    Ok(done)
 }
 
 type Piece = Result<Option<Buf>, BodyError>;

@@ -83,14 +83,25 @@ fn cookie(ex: &mut Exchange, name: &str, out: &mut Vec<u8>) -> bool {
     let Some(attempts) = ex.notes.get::<Attempts>() else { return false };
     let cookies = attempts.fields().filter(|(field, _)| field.eq_ignore_ascii_case(b"set-cookie"));
     for (_, value) in cookies {
-        let pair = value.split(|byte| *byte == b';').next().unwrap_or_default();
-        let Some(equals) = pair.iter().position(|byte| *byte == b'=') else { continue };
-        if pair[..equals].trim_ascii().eq_ignore_ascii_case(name.as_bytes()) {
-            out.extend_from_slice(pair[equals + 1..].trim_ascii());
-            return true;
+        let Some(rest) = value.get(name.len()..) else { continue };
+        if !value[..name.len()].eq_ignore_ascii_case(name.as_bytes()) {
+            continue;
         }
+        // Blanks around the `=` do not count; tabs do.
+        let Some(rest) = blanks_off(rest).strip_prefix(b"=") else { continue };
+        let rest = blanks_off(rest);
+        let end = rest.iter().position(|byte| *byte == b';').unwrap_or(rest.len());
+        out.extend_from_slice(&rest[..end]);
+        return true;
     }
     false
+}
+
+fn blanks_off(mut text: &[u8]) -> &[u8] {
+    while let [b' ', rest @ ..] = text {
+        text = rest;
+    }
+    text
 }
 
 fn is_named(field: &[u8], name: &str) -> bool {

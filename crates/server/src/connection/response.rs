@@ -145,7 +145,7 @@ fn head(on: &Settings, ex: &mut Exchange, reply: &Reply, framing: Framing, out: 
         }
     }
     let bodyless = reply.status < 200 || matches!(reply.status, 204 | 304);
-    if let Some(content_type) = fields.get(b"Content-Type").filter(|_| reply.status != 204) {
+    if let Some(content_type) = fields.get(b"Content-Type") {
         field(b"Content-Type", content_type, out);
     }
     if let Some(length) = reply.content_length().filter(|_| !bodyless) {
