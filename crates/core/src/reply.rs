@@ -220,6 +220,10 @@ pub trait Source {
     /// Called while the taker is blocked: a source that buffers reads ahead here. Registers its wakers.
     fn poll_ahead(&mut self, _: &mut Context<'_>) {}
 
+    /// From now on the whole may have so many bytes (0 is no limit), and two reads may be so far apart. Only for
+    /// sources that strangers fill.
+    fn limit(&mut self, _bytes_max: u64, _between: std::time::Duration) {}
+
     /// The bytes still to come, where that is known.
     fn len(&self) -> Option<u64> {
         None

@@ -11,8 +11,18 @@ use crate::reply::Reply;
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
+/// As nginx: a request inside a request inside a request … is caught at this depth.
+pub const SUBREQUESTS_DEPTH_MAX: u32 = 50;
+
+/// What came of a subrequest.
+pub struct Fetched {
+    /// Its answer, through the header filters; `None` where it was closed without one.
+    pub reply: Option<Reply>,
+    /// The subrequest itself: its variables (`$upstream_…`) can still be read.
+    pub ex: Exchange,
+}
+
 pub trait Subrequests {
-    /// Serves `uri` as a request of its own under the parent's connection, headers and variables. The
-    /// request has no body; the reply has passed the header and body filters of a subrequest.
-    fn fetch<'a>(&'a self, parent: &'a mut Exchange, uri: &'a [u8], args: &'a [u8]) -> BoxFuture<'a, Reply>;
+    /// Serves `uri` as a GET of its own under the parent's connection, fields and variables. Its body is empty.
+    fn fetch<'a>(&'a self, parent: &'a mut Exchange, uri: &[u8], args: &[u8]) -> BoxFuture<'a, Fetched>;
 }

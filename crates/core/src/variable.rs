@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use foregate_conf::{Error, Span};
+use foregate_conf::{Error, Span, Word};
 
 use crate::exchange::Exchange;
 
@@ -111,6 +111,40 @@ impl Variables {
     /// All names that the configuration makes, for suggestions.
     pub fn made(&self) -> impl Iterator<Item = &str> {
         self.slots.keys().map(String::as_str)
+    }
+}
+
+/// A variable that a directive writes: `set $name …`, `auth_request_set $name …`.
+#[derive(Clone, Copy)]
+pub enum Target {
+    Slot(u32),
+    /// A variable of the server's own that may be written, such as `$args`.
+    Provided(fn(&mut Exchange, &[u8])),
+}
+
+impl Target {
+    /// The variable of this name (written with its `$`), made if there is none.
+    ///
+    /// # Errors
+    /// No `$`, or a variable that the server provides and nobody may write.
+    pub fn of(name: &Word, variables: &mut Variables) -> Result<Self, Error> {
+        let bare = name.text.strip_prefix('$').filter(|it| !it.is_empty()).ok_or_else(|| {
+            Error::at(name.span, format!("invalid variable name \"{name}\""))
+                .advise(format!("a variable begins with a dollar sign: ${}", name.text))
+        })?;
+        if let Some(Found::Provided(variable)) = variables.find(bare)
+            && let Some(set) = variable.set
+        {
+            return Ok(Self::Provided(set));
+        }
+        variables.declare(bare, name.span).map(Self::Slot)
+    }
+
+    pub fn put(self, ex: &mut Exchange, value: Vec<u8>) {
+        match self {
+            Self::Slot(slot) => ex.set_slot(slot, Slot::Value(value.into())),
+            Self::Provided(set) => set(ex, &value),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod testing;
 registry::modules! {
     access,
     auth_basic,
+    auth_request,
     browser,
     charset,
     client,

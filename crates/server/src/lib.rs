@@ -14,6 +14,7 @@ pub mod process;
 mod read;
 mod route;
 mod special;
+mod subrequest;
 pub mod worker;
 
 pub use address::{Address, Endpoint};

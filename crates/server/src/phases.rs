@@ -7,11 +7,12 @@ use std::ops::ControlFlow::{Break, Continue};
 
 use foregate_core::{Exchange, Flow, Level, REDIRECTS_MAX, Reply, Stop, log};
 use foregate_modules::{
-    Settings, access, auth_basic, empty_gif, encoding, errors, files, gzip_static, limit_conn, limit_req,
-    proxy, realip, rewrite, satisfy, ssl, stub_status,
+    Settings, access, auth_basic, auth_request, empty_gif, encoding, errors, files, gzip_static, limit_conn,
+    limit_req, proxy, realip, rewrite, satisfy, ssl, stub_status,
 };
 
 use crate::cycle::Local;
+use crate::subrequest::Up;
 use crate::{filters, route, special};
 
 /// Where a round through the phases begins.
@@ -35,10 +36,23 @@ pub(crate) async fn serve(local: &Local, ex: &mut Exchange) -> Option<Reply> {
     conclude(local, ex, stop).await
 }
 
+/// As [`serve`], for a request that another one makes.
+pub(crate) async fn serve_inside(local: &Local, ex: &mut Exchange) -> Option<Reply> {
+    let stop = match phases(local, ex, Begin::ServerRewrite).await {
+        Continue(reply) => reply.into(),
+        Break(stop) => stop,
+    };
+    conclude(local, ex, stop).await
+}
+
 /// Follows error pages and redirects inside, until there is an answer.
 async fn conclude(local: &Local, ex: &mut Exchange, mut stop: Stop) -> Option<Reply> {
     loop {
         if let Stop::Reply(reply) = stop {
+            if reply.bare && special::has_no_answer(reply.status) {
+                ex.sent.status = reply.status;
+                return None;
+            }
             match error_page(local, ex, *reply) {
                 Ok(reply) => return Some(finish(local, ex, reply)),
                 Err(instead) => stop = instead,
@@ -48,7 +62,10 @@ async fn conclude(local: &Local, ex: &mut Exchange, mut stop: Stop) -> Option<Re
             Stop::Redirect { uri, args } => redirect(ex, uri, args),
             Stop::Named(name) => named(local, ex, &name),
             Stop::Reply(reply) => Err(*reply),
-            Stop::Close => return None,
+            Stop::Close => {
+                ex.sent.status = special::CLOSED;
+                return None;
+            }
         };
         let begin = match next {
             Ok(begin) => begin,
@@ -82,7 +99,7 @@ async fn phases(local: &Local, ex: &mut Exchange, begin: Begin) -> Flow<Reply> {
     route::limit_except(local, ex);
     let on = on(local, ex);
     preaccess_phase(on, ex).await?;
-    access_phase(on, ex).await?;
+    access_phase(local, on, ex).await?;
     precontent_phase(on, ex)?;
     content_phase(on, ex).await
 }
@@ -142,7 +159,7 @@ async fn preaccess_phase(on: &Settings, ex: &mut Exchange) -> Flow {
     Continue(())
 }
 
-async fn access_phase(on: &Settings, ex: &mut Exchange) -> Flow {
+async fn access_phase(local: &Local, on: &Settings, ex: &mut Exchange) -> Flow {
     // Subrequests were allowed with their parent.
     if ex.subrequest_depth > 0 {
         return Continue(());
@@ -154,6 +171,9 @@ async fn access_phase(on: &Settings, ex: &mut Exchange) -> Flow {
     }
     if let Some(on) = on.auth_basic.as_ref().filter(|_| verdict.open()) {
         verdict.hear(auth_basic::check(on, ex).await);
+    }
+    if let Some(on) = on.auth_request.as_ref().filter(|_| verdict.open()) {
+        verdict.hear(auth_request::check(on, ex, &Up(local)).await);
     }
     verdict.end(ex).await
 }

@@ -40,7 +40,11 @@ pub(crate) fn find_location(local: &Local, ex: &mut Exchange) -> Flow {
     if let Some(on) = &on.internal {
         internal::check(on, ex)?;
     }
-    let max = on.client.as_ref().map_or(0, |it| it.body_bytes_max);
+    let client = on.client.as_ref().expect("because the client module always resolves");
+    let max = client.body_bytes_max;
+    if let Some(source) = &mut ex.body.source {
+        source.limit(max, client.body_timeout);
+    }
     match ex.body.length {
         Some(length) if max > 0 && length > max && ex.body.exists() => {
             log!(ex, Level::Error, "client intended to send too large body: {length} bytes");

@@ -8,6 +8,14 @@ use foregate_wire::{Buf, status};
 pub(crate) const NAME: &str = "foregate";
 pub(crate) const NAME_AND_VERSION: &str = concat!("foregate/", env!("CARGO_PKG_VERSION"));
 
+/// nginx's code for a connection that is closed on purpose (`return 444`).
+pub(crate) const CLOSED: u16 = 444;
+
+/// Clients that took too long (408) or went away (499) get no answer, only a line in the log.
+pub(crate) fn has_no_answer(status: u16) -> bool {
+    matches!(status, 408 | 499)
+}
+
 /// After these the connection is not kept: what the client sends next may not be a request.
 pub(crate) fn breaks_keepalive(status: u16) -> bool {
     matches!(status, 400 | 413 | 414 | 494..=497 | 500 | 501)

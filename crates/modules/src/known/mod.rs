@@ -16,7 +16,7 @@ mod stream;
 mod third_party;
 mod upstreams;
 
-use foregate_conf::{Error, Node};
+use foregate_conf::{Error, Node, value};
 use foregate_core::Scope;
 
 /// Each sorted by name; no name stands in two of them.
@@ -41,7 +41,7 @@ pub struct Known {
     pub places: &'static str,
     /// Numbers of arguments, `block` behind those that a block follows: `1`, `1-2`, `1+`, `0 block; 1+`; or `any`.
     shape: &'static str,
-    /// Arguments that ask for what happens anyway; empty if there are none.
+    /// Arguments that ask for what happens anyway; empty if there are none, `*` if all do.
     harmless: &'static str,
     pub treatment: Treatment,
 }
@@ -83,6 +83,11 @@ impl Known {
         if self.is_harmless(node) {
             return Ok(None);
         }
+        if node.name.contains("_hash_")
+            && let Some(word) = node.args.first().filter(|it| value::number(it).is_none())
+        {
+            return Err(Error::at(word.span, "invalid number"));
+        }
         match self.treatment {
             Treatment::Ignored(why) => {
                 let what = format!("\"{}\" directive is ignored: {why}", node.name);
@@ -115,7 +120,7 @@ impl Known {
     }
 
     fn is_harmless(&self, node: &Node) -> bool {
-        !self.harmless.is_empty() && self.harmless.split(' ').eq(node.args.iter().map(|word| &**word))
+        self.harmless == "*" || !self.harmless.is_empty() && self.harmless.split(' ').eq(node.args.iter().map(|word| &**word))
     }
 }
 

@@ -4,7 +4,7 @@ mod condition;
 mod program;
 
 use foregate_conf::{Condition, Error, Node, Word};
-use foregate_core::{Args, Compile, Directive, Regex, Scope, Variables};
+use foregate_core::{Args, Compile, Directive, Regex, Scope, Variables, variable::Target};
 
 pub use program::run;
 use program::Op;
@@ -59,11 +59,7 @@ impl foregate_core::Module for Module {
 
     fn declare(node: &Node, variables: &mut Variables) -> Result<(), Error> {
         match (node.name.text.as_str(), &*node.args) {
-            ("set", [name, _]) => match name.text.strip_prefix('$') {
-                Some(bare) if settable(bare, variables) => Ok(()),
-                Some(bare) => variables.declare(bare, name.span).map(drop),
-                None => Ok(()),
-            },
+            ("set", [name, _]) => Target::of(name, variables).map(drop),
             ("rewrite", [pattern, ..]) => Regex::declare(&pattern.text, pattern, variables),
             _ => Ok(()),
         }
@@ -75,19 +71,10 @@ impl foregate_core::Module for Module {
     }
 }
 
-fn settable(name: &str, variables: &Variables) -> bool {
-    matches!(variables.find(name), Some(foregate_core::variable::Found::Provided(it)) if it.set.is_some())
-}
-
 fn own_block_only(_: &mut Options, _: &Options) {}
 
 fn set(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
-    let name = node.args[0].clone();
-    if name.text.len() < 2 || !name.text.starts_with('$') {
-        return Err(Error::at(name.span, format!("invalid variable name \"{name}\""))
-            .advise(format!("a variable begins with a dollar sign: ${}", name.text)));
-    }
-    o.lines.push(Line::Set { name, value: node.args[1].clone() });
+    o.lines.push(Line::Set { name: node.args[0].clone(), value: node.args[1].clone() });
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::ops::ControlFlow::{Break, Continue};
 use foregate_conf::{Error, Word};
 use foregate_core::{
     Compile, Exchange, Flow, Level, Regex, Reply, Stop, Template, log,
-    variable::{Found, Slot},
+    variable::Target,
 };
 use foregate_wire::{Buf, uri};
 
@@ -20,11 +20,6 @@ pub(super) enum Op {
     Return { status: u16, text: Option<Template> },
     Break,
     If { condition: Condition, ops: Box<[Op]>, place: Option<u32> },
-}
-
-pub(super) enum Target {
-    Slot(u32),
-    Provided(fn(&mut Exchange, &[u8])),
 }
 
 /// `rewrite PATTERN REPLACEMENT FLAG`.
@@ -62,10 +57,7 @@ fn steps(ops: &[Op], logs: bool, ex: &mut Exchange) -> Flow<Step> {
         let step = match op {
             Op::Set { target, value } => {
                 let value = value.fill_new(ex);
-                match target {
-                    Target::Slot(slot) => ex.set_slot(*slot, Slot::Value(value.into())),
-                    Target::Provided(set) => set(ex, &value),
-                }
+                target.put(ex, value);
                 Step::Next
             }
             Op::Rewrite(rewrite) => rewrite.run(logs, ex)?,
@@ -208,15 +200,7 @@ impl Op {
     pub(super) fn compile(line: &Line, cx: &mut Compile<'_>) -> Result<Self, Error> {
         match line {
             Line::Set { name, value } => {
-                let bare = &name.text[1..];
-                let target = match cx.variables.find(bare) {
-                    Some(Found::Provided(it)) if it.set.is_some() => it.set.map(Target::Provided),
-                    _ => None,
-                };
-                let target = match target {
-                    Some(target) => target,
-                    None => Target::Slot(cx.variables.declare(bare, name.span)?),
-                };
+                let target = Target::of(name, cx.variables)?;
                 Ok(Self::Set { target, value: cx.template(value)? })
             }
             Line::Rewrite { pattern, replacement, flag } => {

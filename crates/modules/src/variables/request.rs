@@ -60,7 +60,7 @@ pub(super) fn line(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
 
 pub(super) fn args(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
     out.extend_from_slice(&ex.args);
-    true
+    !ex.args.is_empty()
 }
 
 /// `set $args …`: what goes upstream is made anew from path and query string.

@@ -11,7 +11,7 @@ use foregate_wire::Buf;
 use foregate_wire::h1::{ChunkedDecoder, Step};
 
 /// What asks a client that waits for it to send the body (RFC 9110, 10.1.1).
-const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// The body as its reader and the connection share it: what nobody read, the connection discards.
 pub(super) struct BodyState {
@@ -69,6 +69,11 @@ impl BodyState {
     /// The client still waits for a 100 that it will not get: it must not be kept.
     pub(super) fn still_expects(&self) -> bool {
         matches!(self.expects, Expects::Owed(_))
+    }
+
+    /// Whether a 100 is owed; from now on it counts as sent.
+    pub(super) fn take_expectation(&mut self) -> bool {
+        matches!(std::mem::replace(&mut self.expects, Expects::Nothing), Expects::Owed(0))
     }
 
     pub(super) fn has_failed(&self) -> bool {
@@ -178,6 +183,11 @@ impl BodyState {
 pub(super) struct BodyReader(pub(super) Rc<RefCell<BodyState>>);
 
 impl Source for BodyReader {
+    fn limit(&mut self, bytes_max: u64, between: Duration) {
+        self.0.borrow_mut().set_bytes_max(bytes_max);
+        self.0.borrow_mut().set_timeout(between);
+    }
+
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Buf>, BodyError>> {
         self.0.borrow_mut().poll_next(cx)
     }

@@ -15,7 +15,7 @@ use foregate_net::{Addr, Conn, clock};
 use foregate_wire::h1::{RequestError, RequestHead, RequestRules, parse_request};
 use foregate_wire::{Buf, Fields};
 
-use super::body::{BodyReader, BodyState};
+use super::body::{self, BodyReader, BodyState};
 use super::response::{self, SendError};
 use super::{Counted, Doing, request};
 use crate::address::Address;
@@ -24,6 +24,9 @@ use crate::{phases, route};
 
 /// Empty lines before a request line that are passed over (RFC 9112, 2.2, asks for at least one).
 const DISCARD_BLOCKS_MAX: usize = 1024;
+
+/// A body that is too large is not asked for.
+const TOO_LARGE: u16 = 413;
 
 /// One client's connection.
 pub(super) struct Client {
@@ -172,7 +175,6 @@ impl Client {
         match reply {
             Some(reply) => self.answer(&local, ex, reply, body).await,
             None => {
-                ex.sent.status = 444;
                 self.log(&local, &mut ex);
                 Next::Close
             }
@@ -392,10 +394,13 @@ impl Client {
     ) -> Next {
         let on = local.cycle.settings(ex.location);
         let unread = body.as_ref().is_some_and(|it| !it.borrow().is_over());
-        if reply.close || unread && body.as_ref().is_some_and(|it| it.borrow().still_expects()) {
+        if reply.close {
             ex.keepalive = false;
         }
         ex.keepalive = self.may_stay(client_settings(on), &ex);
+        if reply.status != TOO_LARGE && ex.version >= Version::H11 && self.head.expect_continue {
+            self.ask_for_body(body.as_deref()).await;
+        }
         if matches!(reply.body, Body::Tunnel(_))
             && let Body::Tunnel(tunnel) = std::mem::take(&mut reply.body)
         {
@@ -415,6 +420,13 @@ impl Client {
                 Next::Close
             }
             Err(_) => Next::Close,
+        }
+    }
+
+    /// As in nginx, a body that will only be discarded, or is none, is asked for all the same.
+    async fn ask_for_body(&self, body: Option<&RefCell<BodyState>>) {
+        if body.is_none_or(|it| it.borrow_mut().take_expectation()) {
+            _ = self.conn.send_all(body::CONTINUE).await;
         }
     }
 

@@ -76,7 +76,7 @@ pub(super) fn fill(
     let target = head.uri.of(bytes);
     ex.target.extend_from_slice(target);
     if head.needs_normalising() || target.first() != Some(&b'/') {
-        let parts = normalise(target, merge_slashes, &mut ex.uri)?;
+        let parts = normalise(target, merge_slashes, &mut ex.uri).inspect_err(|_| ex.uri.clear())?;
         ex.args.extend_from_slice(&target[parts.args]);
         if head.empty_path {
             ex.target.insert(0, b'/');
