@@ -2,7 +2,9 @@
 
 use std::rc::Rc;
 
-use foregate_core::{BoxFuture, Exchange, Fetched, Method, REDIRECTS_MAX, SUBREQUESTS_DEPTH_MAX, Subrequests};
+use foregate_core::{
+    BoxFuture, Exchange, Fetched, Method, REDIRECTS_MAX, SUBREQUESTS_DEPTH_MAX, Subrequests,
+};
 
 use crate::cycle::Local;
 use crate::phases;

@@ -120,7 +120,8 @@ impl Known {
     }
 
     fn is_harmless(&self, node: &Node) -> bool {
-        self.harmless == "*" || !self.harmless.is_empty() && self.harmless.split(' ').eq(node.args.iter().map(|word| &**word))
+        self.harmless == "*"
+            || !self.harmless.is_empty() && self.harmless.split(' ').eq(node.args.iter().map(|word| &**word))
     }
 }
 
