@@ -20,6 +20,7 @@ pub mod hello;
 mod outgoing;
 mod pbes2;
 mod record;
+mod spki;
 mod stream;
 pub mod tickets;
 pub mod verify;

@@ -12,6 +12,7 @@ use foregate_net::{Conn, Stream, sys};
 use foregate_upstream::{Rules, Secure, TlsError};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::pki_types::ServerName;
+use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, version};
 
 use super::pass::Url;
@@ -200,8 +201,7 @@ fn config(o: &Options, span: Span, cx: &mut Compile<'_>) -> Result<ClientConfig,
     };
     let mut config = match &o.certificate {
         Some(cert) if !cert.is_empty() => {
-            let (chain, key) = own_certificate(o, cert, cx)?;
-            builder.with_client_auth_cert(chain, key).map_err(|error| failed("SSL_CTX_use_PrivateKey", cert, &error))?
+            builder.with_client_cert_resolver(Arc::new(own_certificate(o, cert, cx)?))
         }
         _ => builder.with_no_client_auth(),
     };
@@ -263,9 +263,7 @@ fn verifier(o: &Options, span: Span, cx: &Compile<'_>) -> Result<Arc<WebPkiServe
         .map_err(|error| failed("SSL_CTX_load_verify_locations", trusted, &error))
 }
 
-type Own = (Vec<rustls::pki_types::CertificateDer<'static>>, rustls::pki_types::PrivateKeyDer<'static>);
-
-fn own_certificate(o: &Options, cert: &Word, cx: &Compile<'_>) -> Result<Own, Error> {
+fn own_certificate(o: &Options, cert: &Word, cx: &Compile<'_>) -> Result<SingleCertAndKey, Error> {
     let Some(key) = &o.key else {
         let what = format!("no \"proxy_ssl_certificate_key\" is defined for certificate \"{cert}\"");
         return Err(Error::at(cert.span, what));
@@ -273,10 +271,8 @@ fn own_certificate(o: &Options, cert: &Word, cx: &Compile<'_>) -> Result<Own, Er
     if let Some(word) = [cert, key].into_iter().find(|word| word.contains('$')) {
         return Err(Error::at(word.span, "variables in \"proxy_ssl_certificate\" are not supported yet"));
     }
-    let chain = certs::chain(&read(cert, cx)?);
-    let chain = chain.map_err(|error| failed("SSL_CTX_use_certificate", cert, &error))?;
-    let loaded = certs::key(&read(key, cx)?).map_err(|error| failed("PEM_read_bio_PrivateKey", key, &error))?;
-    Ok((chain, loaded))
+    let certified = certs::certified(&read(cert, cx)?, &read(key, cx)?);
+    certified.map(SingleCertAndKey::from).map_err(|error| failed("SSL_CTX_use_PrivateKey", cert, &error))
 }
 
 fn read(word: &Word, cx: &Compile<'_>) -> Result<Vec<u8>, Error> {

@@ -9,7 +9,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use super::pbes2::{self, Closed};
-use super::provider;
+use super::{provider, spki};
 
 const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY-----";
 
@@ -115,13 +115,13 @@ pub fn certified_with(
         .key_provider
         .load_private_key(key)
         .map_err(|error| CertError::Invalid(error.to_string()))?;
-    let certified = CertifiedKey::new(chain, key);
-    match certified.keys_match() {
-        // "Unknown" is for kinds of keys that cannot be compared.
-        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
-        Err(rustls::Error::InconsistentKeys(_)) => Err(CertError::Mismatch),
-        Err(error) => Err(CertError::Invalid(error.to_string())),
+    // Kinds of keys that cannot be compared are believed.
+    let in_cert =
+        spki::of_certificate(&chain[0]).ok_or_else(|| CertError::Invalid("bad certificate".into()))?;
+    if key.public_key().is_some_and(|it| it.as_ref() != in_cert.info) {
+        return Err(CertError::Mismatch);
     }
+    Ok(CertifiedKey::new(chain, key))
 }
 
 fn invalid(error: PemError) -> CertError {

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 
-use super::provider;
+use super::{provider, spki};
 
 /// Takes any server for what it says it is, as nginx does without `proxy_ssl_verify`. That the server holds the
 /// key of its certificate is checked all the same.
@@ -34,7 +33,7 @@ impl ServerCertVerifier for AnyServer {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, signed, &provider().signature_verification_algorithms)
+        verify_signature(message, cert, signed)
     }
 
     fn verify_tls13_signature(
@@ -43,12 +42,23 @@ impl ServerCertVerifier for AnyServer {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, signed, &provider().signature_verification_algorithms)
+        verify_signature(message, cert, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         provider().signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// The peer holds the key of its certificate, whatever else the certificate says.
+fn verify_signature(
+    message: &[u8],
+    cert: &CertificateDer<'_>,
+    signed: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, Error> {
+    let key = spki::of_certificate(cert).ok_or(rustls::CertificateError::BadEncoding)?;
+    key.verify(message, signed, &provider().signature_verification_algorithms)?;
+    Ok(HandshakeSignatureValid::assertion())
 }
 
 /// Asks clients for a certificate, but lets in those without one and those whose chain does not hold: as in nginx it
