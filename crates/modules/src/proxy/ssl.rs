@@ -271,7 +271,11 @@ fn own_certificate(o: &Options, cert: &Word, cx: &Compile<'_>) -> Result<SingleC
     if let Some(word) = [cert, key].into_iter().find(|word| word.contains('$')) {
         return Err(Error::at(word.span, "variables in \"proxy_ssl_certificate\" are not supported yet"));
     }
-    let certified = certs::certified(&read(cert, cx)?, &read(key, cx)?);
+    let passwords: Vec<Vec<u8>> = match &o.password_file {
+        Some(word) => read(word, cx)?.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect(),
+        None => Vec::new(),
+    };
+    let certified = certs::certified_with(&read(cert, cx)?, &read(key, cx)?, &passwords);
     certified.map(SingleCertAndKey::from).map_err(|error| failed("SSL_CTX_use_PrivateKey", cert, &error))
 }
 
