@@ -172,6 +172,8 @@ pub struct Sent {
     /// 0 until the head went out.
     pub status: u16,
     pub fields: Fields,
+    /// Fields behind the body, in the order sent.
+    pub trailers: Fields,
     /// Bytes of the head.
     pub head_bytes: u64,
     /// Bytes of the body as the client sees them on the wire, without chunk framing.

@@ -33,6 +33,7 @@ impl Body {
             input: Buf::default(),
             out: Vec::new(),
             ended: false,
+            failed: None,
         }))
     }
 }
@@ -44,16 +45,19 @@ struct Transformed<T> {
     input: Buf,
     out: Vec<u8>,
     ended: bool,
+    /// Told once everything before it has gone out.
+    failed: Option<BodyError>,
 }
 
-impl<T: Transform> Source for Transformed<T> {
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Buf>, BodyError>> {
+impl<T: Transform> Transformed<T> {
+    /// Feeds what comes until there is enough for a turn, or nothing more.
+    fn fill(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, BodyError> {
         let mut fed = 0;
-        while !self.ended && self.out.len() < CHUNK_BYTES {
+        while self.out.len() < CHUNK_BYTES {
             if !self.input.is_empty() {
                 if fed >= TURN_BYTES_MAX && self.out.is_empty() {
                     cx.waker().wake_by_ref();
-                    return Poll::Pending;
+                    return Ok(Poll::Pending);
                 }
                 let n = self.input.len().min(FEED_BYTES);
                 let piece = self.input.split_to(n);
@@ -62,14 +66,33 @@ impl<T: Transform> Source for Transformed<T> {
                 continue;
             }
             match self.inner.poll_next(cx) {
-                Poll::Ready(Ok(Some(bytes))) => self.input = bytes,
-                Poll::Ready(Ok(None)) => {
-                    self.ended = true;
-                    self.transform.end(&mut self.out)?;
-                }
-                Poll::Ready(Err(why)) => return Poll::Ready(Err(why)),
-                Poll::Pending if self.out.is_empty() => return Poll::Pending,
+                Poll::Ready(next) => match next? {
+                    Some(bytes) => self.input = bytes,
+                    None => {
+                        self.ended = true;
+                        self.transform.end(&mut self.out)?;
+                        break;
+                    }
+                },
+                Poll::Pending if self.out.is_empty() => return Ok(Poll::Pending),
                 Poll::Pending => break,
+            }
+        }
+        Ok(Poll::Ready(()))
+    }
+}
+
+impl<T: Transform> Source for Transformed<T> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Buf>, BodyError>> {
+        if let Some(why) = self.failed.take() {
+            return Poll::Ready(Err(why));
+        }
+        if !self.ended {
+            match self.fill(cx) {
+                Ok(Poll::Ready(())) => (),
+                Ok(Poll::Pending) => return Poll::Pending,
+                Err(why) if self.out.is_empty() => return Poll::Ready(Err(why)),
+                Err(why) => self.failed = Some(why),
             }
         }
         let out = std::mem::take(&mut self.out);

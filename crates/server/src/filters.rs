@@ -51,6 +51,9 @@ pub(crate) fn header_filters(on: &Settings, ex: &mut Exchange, reply: &mut Reply
         range::filter(ranges, ex, reply);
         page_if_bare(on, ex, reply);
     }
+    if let Some(on) = &on.headers {
+        headers::make_room(on, ex, reply);
+    }
 }
 
 /// A filter may turn an answer into an error (412, 416), which has a page.

@@ -53,11 +53,11 @@ pub fn filter(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
     let (content_type, said) = split(value);
     let (content_type, said) = (content_type.to_vec(), said.map(<[u8]>::to_vec));
     let fits = if said.is_some() { on.override_ } else { on.types.fit(&reply.fields) };
-    let charset = if fits { on.charset.fill_new(ex) } else { Vec::new() };
+    let charset = if fits { ex.seeing(reply, |ex| on.charset.fill_new(ex)) } else { Vec::new() };
     if charset.is_empty() {
         return;
     }
-    let source = said.or_else(|| on.source.as_ref().map(|it| it.fill_new(ex)));
+    let source = said.or_else(|| on.source.as_ref().map(|it| ex.seeing(reply, |ex| it.fill_new(ex))));
     let Some(source) = source.filter(|it| !it.eq_ignore_ascii_case(&charset)) else {
         return say(&content_type, &charset, reply);
     };

@@ -25,6 +25,8 @@ pub(super) struct Gzipped {
     /// The compressor holds back bytes that the client could already have.
     held: bool,
     state: State,
+    /// Told once what came before it has gone out.
+    failed: Option<BodyError>,
     read_bytes: u64,
     written_bytes: u64,
     ratio: Ratio,
@@ -48,6 +50,7 @@ impl Gzipped {
             filled: 0,
             held: false,
             state: State::Open,
+            failed: None,
             read_bytes: 0,
             written_bytes: 0,
             ratio,
@@ -93,6 +96,9 @@ impl Gzipped {
 
 impl Source for Gzipped {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Buf>, BodyError>> {
+        if let Some(why) = self.failed {
+            return Poll::Ready(Err(why));
+        }
         let turn_end = self.read_bytes + TURN_BYTES_MAX as u64;
         while self.state == State::Open {
             if !self.input.is_empty() {
@@ -110,7 +116,11 @@ impl Source for Gzipped {
             match self.inner.poll_next(cx) {
                 Poll::Ready(Ok(Some(bytes))) => self.input = bytes,
                 Poll::Ready(Ok(None)) => self.state = State::Closing,
-                Poll::Ready(Err(why)) => return Poll::Ready(Err(why)),
+                Poll::Ready(Err(why)) => {
+                    self.failed = Some(why);
+                    self.compress(FlushCompress::Sync)?;
+                    return if self.filled > 0 { self.hand_out() } else { Poll::Ready(Err(why)) };
+                }
                 // What came so far goes out: it may be all that comes for a while (event streams).
                 Poll::Pending if self.held => {
                     self.compress(FlushCompress::Sync)?;

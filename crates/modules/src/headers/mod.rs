@@ -11,6 +11,7 @@ use foregate_net::clock;
 use foregate_wire::date;
 
 use expires::Expires;
+pub use trailers::{make_room, trailers};
 
 pub struct Module;
 
@@ -74,9 +75,6 @@ pub fn filter(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
         value.clear();
         ex.seeing(reply, |ex| added.value.fill(ex, &mut value));
         added.apply(&value, reply);
-    }
-    if on.trailers.iter().any(|it| safe || it.always) {
-        trailers::attach(on.trailers.iter().filter(|it| safe || it.always), ex, reply);
     }
 }
 

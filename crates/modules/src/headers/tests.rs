@@ -1,6 +1,6 @@
 //! Fields of answers under configurations.
 
-use foregate_core::{Reply, next};
+use foregate_core::Reply;
 use foregate_wire::{Buf, Fields, date};
 
 use crate::testing::{Site, error};
@@ -106,21 +106,22 @@ fn expires_may_start_from_last_modified() {
 
 #[test]
 fn trailers_follow_the_body() {
-    let conf = "add_trailer X-T $arg_x; add_trailer X-Empty '';";
-    foregate_net::runtime::run(async move {
-        let mut source = filtered(conf, GET, reply_with(&[])).body.into_source();
-        assert_eq!(source.len(), None);
-        assert_eq!(next(&mut *source).await.unwrap().as_deref(), Some(&b"body"[..]));
-        assert_eq!(next(&mut *source).await, Ok(None));
-        assert_eq!(text(&source.trailers().unwrap()), "X-T: 1");
-        assert!(source.trailers().is_none());
-    })
-    .unwrap();
-    let http10 = filtered(conf, "GET / HTTP/1.0\nHost: h", reply_with(&[]));
-    assert_eq!(http10.body.len(), Some(4));
-    let head = filtered(conf, "HEAD / HTTP/1.1\nHost: h", reply_with(&[]));
-    assert_eq!(head.content_length(), Some(4));
-    assert_eq!(filtered(conf, "GET / HTTP/2.0\nHost: h", reply_with(&[])).body.len(), Some(4));
+    let conf = "add_trailer X-T $arg_x; add_trailer X-Empty ''; add_trailer X-Sent $sent_trailer_x_t always;";
+    let check = |request: &str, status: u16| {
+        let site = Site::new(conf);
+        let on = site.settings().headers.as_ref().unwrap();
+        let mut ex = site.exchange(request);
+        let mut reply = Reply { status, ..reply_with(&[]) };
+        super::make_room(on, &ex, &mut reply);
+        ex.sent.status = status;
+        super::trailers(&mut ex);
+        (reply.content_length(), text(&ex.sent.trailers))
+    };
+    assert_eq!(check(GET, 200), (None, "X-T: 1; X-Sent: 1".into()));
+    assert_eq!(check("GET / HTTP/1.0\nHost: h", 200).0, Some(4));
+    assert_eq!(check("HEAD / HTTP/1.1\nHost: h", 200).0, Some(4));
+    assert_eq!(check("GET / HTTP/2.0\nHost: h", 200).0, Some(4));
+    assert_eq!(check(GET, 404), (None, String::new()));
 }
 
 #[test]

@@ -5,60 +5,47 @@ use std::task::{Context, Poll};
 use foregate_core::{Body, BodyError, Exchange, Reply, Source, Version};
 use foregate_wire::{Buf, Fields};
 
-use super::Added;
+use super::{Settings, is_safe};
 
-/// Puts the fields behind the body. Their values are those known when the answer begins.
-pub(super) fn attach<'a>(added: impl Iterator<Item = &'a Added>, ex: &mut Exchange, reply: &mut Reply) {
+/// The last of the filters: HTTP/1.1 has trailers only behind chunks, so the body's length must go.
+pub fn make_room(on: &Settings, ex: &Exchange, reply: &mut Reply) {
     let no_body = ex.header_only || reply.status < 200 || matches!(reply.status, 204 | 304);
-    if no_body || ex.version < Version::H11 || matches!(reply.body, Body::Tunnel(_)) {
+    let wanted = || on.trailers.iter().any(|it| is_safe(reply.status) || it.always);
+    if no_body || ex.version != Version::H11 || matches!(reply.body, Body::Tunnel(_)) || !wanted() {
         return;
     }
-    let mut fields = Fields::new();
+    reply.length = None;
+    reply.body = Body::Source(Box::new(Unmeasured(std::mem::take(&mut reply.body).into_source())));
+}
+
+/// Appends the configured trailers to those of the exchange. Called behind the body, when every value is known.
+pub fn trailers(ex: &mut Exchange) {
+    let cycle = ex.cycle.clone();
+    let Some(on) = &crate::settings(&*cycle, ex.location).headers else { return };
+    let safe = is_safe(ex.sent.status);
     let mut value = Vec::new();
-    for added in added {
+    for added in on.trailers.iter().filter(|it| safe || it.always) {
         value.clear();
-        ex.seeing(reply, |ex| added.value.fill(ex, &mut value));
+        added.value.fill(ex, &mut value);
         if !value.is_empty() {
-            fields.push(&added.name, &value);
+            ex.sent.trailers.push(&added.name, &value);
         }
     }
-    // HTTP/1.1 has trailers only behind chunks, so the length must go.
-    let framed = ex.version > Version::H11;
-    if !framed {
-        reply.length = None;
-    }
-    let source = std::mem::take(&mut reply.body).into_source();
-    reply.body = Body::Source(Box::new(Trailing { source, fields: Some(fields), framed }));
 }
 
-struct Trailing {
-    source: Box<dyn Source>,
-    fields: Option<Fields>,
-    /// The protocol marks ends by itself, so that the length may be told.
-    framed: bool,
-}
+/// A source that does not tell its length.
+struct Unmeasured(Box<dyn Source>);
 
-impl Source for Trailing {
+impl Source for Unmeasured {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Buf>, BodyError>> {
-        self.source.poll_next(cx)
+        self.0.poll_next(cx)
     }
 
     fn poll_ahead(&mut self, cx: &mut Context<'_>) {
-        self.source.poll_ahead(cx);
-    }
-
-    fn len(&self) -> Option<u64> {
-        if self.framed { self.source.len() } else { None }
+        self.0.poll_ahead(cx);
     }
 
     fn trailers(&mut self) -> Option<Fields> {
-        let own = self.fields.take();
-        match (self.source.trailers(), own) {
-            (Some(mut fields), Some(own)) => {
-                fields.extend(own.iter());
-                Some(fields)
-            }
-            (inner, own) => inner.or(own),
-        }
+        self.0.trailers()
     }
 }

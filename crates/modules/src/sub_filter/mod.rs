@@ -41,9 +41,9 @@ pub fn filter(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
     }
     let mut pairs = Vec::with_capacity(on.pairs.len());
     for (find, replace) in &on.pairs {
-        let find = find.fill_new(ex).to_ascii_lowercase();
+        let find = ex.seeing(reply, |ex| find.fill_new(ex)).to_ascii_lowercase();
         if !find.is_empty() {
-            pairs.push(Pair { find, replace: replace.fill_new(ex), used: false });
+            pairs.push(Pair { find, replace: ex.seeing(reply, |ex| replace.fill_new(ex)), used: false });
         }
     }
     if pairs.is_empty() {

@@ -16,9 +16,9 @@ pub(super) fn sent_http(ex: &mut Exchange, name: &str, out: &mut Vec<u8>) -> boo
     push_named(&ex.sent.fields, name, out)
 }
 
-/// Trailers of the answer are not kept.
-pub(super) fn sent_trailer(_: &mut Exchange, _: &str, _: &mut Vec<u8>) -> bool {
-    false
+/// Known behind the body.
+pub(super) fn sent_trailer(ex: &mut Exchange, name: &str, out: &mut Vec<u8>) -> bool {
+    push_named(&ex.sent.trailers, name, out)
 }
 
 /// All fields of this name, joined.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use foregate_core::{
     Body, BodyError, Exchange, FileSlice, Level, Method, Part, Reply, Source, Version, log, time,
 };
-use foregate_modules::{Settings, client};
+use foregate_modules::{Settings, client, headers};
 use foregate_net::{Conn, clock};
 use foregate_wire::h1::{LAST_CHUNK, chunk_header};
 use foregate_wire::{Buf, Fields, status};
@@ -80,7 +80,7 @@ async fn send_body(
 ) -> Result<(), SendError> {
     match body {
         Body::Empty | Body::Tunnel(_) => {
-            end(framing, None, &mut out);
+            end(framing, &Fields::default(), &mut out);
             sender.all(&out).await
         }
         Body::Bytes(bytes) if framing != Framing::Chunked => {
@@ -248,20 +248,19 @@ fn decimal(mut n: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&digits[at..]);
 }
 
-fn end(framing: Framing, trailers: Option<Fields>, out: &mut Vec<u8>) {
+fn end(framing: Framing, trailers: &Fields, out: &mut Vec<u8>) {
     if framing != Framing::Chunked {
         return;
     }
-    match trailers {
-        None => out.extend_from_slice(LAST_CHUNK),
-        Some(trailers) => {
-            out.extend_from_slice(b"0\r\n");
-            for (name, value) in trailers.iter() {
-                field(name, value, out);
-            }
-            out.extend_from_slice(b"\r\n");
-        }
+    if trailers.is_empty() {
+        out.extend_from_slice(LAST_CHUNK);
+        return;
     }
+    out.extend_from_slice(b"0\r\n");
+    for (name, value) in trailers.iter() {
+        field(name, value, out);
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// The head of an interim response.
@@ -372,7 +371,11 @@ impl Sender<'_> {
                     self.chunk(&mut out, &bytes, framing, &mut *source).await?;
                 }
                 Ok(None) => {
-                    end(framing, source.trailers(), &mut out);
+                    if framing == Framing::Chunked {
+                        ex.sent.trailers = source.trailers().unwrap_or_default();
+                        headers::trailers(ex);
+                    }
+                    end(framing, &ex.sent.trailers, &mut out);
                     self.all(&out).await?;
                     return check_length(ex, framing);
                 }
@@ -380,6 +383,8 @@ impl Sender<'_> {
                     if error == BodyError::File {
                         log!(ex, Level::Alert, "reading a body from its file failed while sending to client");
                     }
+                    // What came before the failure is the client's, the head at the least.
+                    self.all(&out).await?;
                     return Err(SendError::Body);
                 }
             }
