@@ -70,10 +70,10 @@ pub fn filter(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
         return;
     };
     say(&content_type, &charset, reply);
-    let length = reply.content_length();
-    reply.body_changes();
     if recode.keeps_length() {
-        reply.length = length;
+        reply.length = reply.content_length();
+    } else {
+        reply.body_changes();
     }
     if !ex.header_only {
         reply.body = std::mem::take(&mut reply.body).transformed(recode.start());
