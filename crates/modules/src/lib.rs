@@ -11,6 +11,7 @@ mod testing;
 
 registry::modules! {
     access,
+    addition,
     auth_basic,
     auth_request,
     browser,

@@ -5,15 +5,17 @@
 
 use foregate_core::{Exchange, KeptFields, Reply};
 use foregate_modules::{
-    Settings, charset, encoding, gunzip, gzip, headers, mime, not_modified, range, redirects, sub_filter,
-    userid,
+    Settings, addition, charset, encoding, gunzip, gzip, headers, mime, not_modified, range, redirects,
+    sub_filter, userid,
 };
 use foregate_wire::Fields;
 
+use crate::cycle::Local;
 use crate::special::{self, Challenge};
+use crate::subrequest::Up;
 
 /// Header filters; those that change the body put themselves around it.
-pub(crate) fn header_filters(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
+pub(crate) async fn header_filters(local: &Local, on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
     own_fields(on, ex, reply);
     if let Some(judge) = &on.not_modified {
         not_modified::filter(judge, ex, reply);
@@ -31,6 +33,9 @@ pub(crate) fn header_filters(on: &Settings, ex: &mut Exchange, reply: &mut Reply
         if !encoding::accepts_gzip(on.encoding.as_ref(), ex, reply) {
             gunzip::filter(gunzip, ex, reply);
         }
+    }
+    if let Some(add) = on.addition.as_ref().filter(|it| addition::fits(it, ex, reply)) {
+        addition::filter(add, ex, reply, &Up(local)).await;
     }
     if let Some(on) = &on.sub_filter {
         sub_filter::filter(on, ex, reply);

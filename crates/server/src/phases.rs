@@ -54,7 +54,7 @@ async fn conclude(local: &Local, ex: &mut Exchange, mut stop: Stop) -> Option<Re
                 return None;
             }
             match error_page(local, ex, *reply) {
-                Ok(reply) => return Some(finish(local, ex, reply)),
+                Ok(reply) => return Some(finish(local, ex, reply).await),
                 Err(instead) => stop = instead,
             }
         }
@@ -69,7 +69,7 @@ async fn conclude(local: &Local, ex: &mut Exchange, mut stop: Stop) -> Option<Re
         };
         let begin = match next {
             Ok(begin) => begin,
-            Err(reply) => return Some(finish(local, ex, reply)),
+            Err(reply) => return Some(finish(local, ex, reply).await),
         };
         stop = match phases(local, ex, begin).await {
             Continue(reply) => reply.into(),
@@ -241,7 +241,7 @@ fn error_page(local: &Local, ex: &mut Exchange, reply: Reply) -> Result<Reply, S
 }
 
 /// The last steps of every answer: its page, its type, the header filters.
-fn finish(local: &Local, ex: &mut Exchange, mut reply: Reply) -> Reply {
+async fn finish(local: &Local, ex: &mut Exchange, mut reply: Reply) -> Reply {
     let on = on(local, ex);
     if let Some(status) = ex.status_override.take() {
         reply.status = status;
@@ -250,7 +250,7 @@ fn finish(local: &Local, ex: &mut Exchange, mut reply: Reply) -> Reply {
     if reply.bare {
         special::fill(on, ex, &mut reply);
     }
-    filters::header_filters(on, ex, &mut reply);
+    filters::header_filters(local, on, ex, &mut reply).await;
     reply
 }
 
