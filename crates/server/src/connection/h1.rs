@@ -393,7 +393,6 @@ impl Client {
         body: Option<Rc<RefCell<BodyState>>>,
     ) -> Next {
         let on = local.cycle.settings(ex.location);
-        let unread = body.as_ref().is_some_and(|it| !it.borrow().is_over());
         if reply.close {
             ex.keepalive = false;
         }

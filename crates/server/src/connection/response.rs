@@ -189,7 +189,7 @@ fn status_line(reply: &Reply, out: &mut Vec<u8>) {
             out.push(b' ');
             out.extend_from_slice(reason.as_bytes());
         }
-        (None, None) => (),
+        (None, None) => out.push(b' '),
     }
     out.extend_from_slice(b"\r\n");
 }
