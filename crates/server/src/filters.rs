@@ -11,7 +11,7 @@ use foregate_modules::{
 use foregate_wire::Fields;
 
 use crate::cycle::Local;
-use crate::special::{self, Challenge};
+use crate::special::{self, Kept};
 use crate::subrequest::Up;
 
 /// Header filters; those that change the body put themselves around it.
@@ -83,10 +83,12 @@ fn own_fields(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
     if let Some(KeptFields(kept)) = ex.notes.take() {
         keep_fields(&kept, reply);
     }
-    if let Some(Challenge(challenges)) = ex.notes.take() {
-        reply.fields.remove(b"WWW-Authenticate");
-        for challenge in &challenges {
-            reply.fields.push(b"WWW-Authenticate", challenge);
+    if let Some(Kept(kept)) = ex.notes.take() {
+        for (name, _) in &kept {
+            reply.fields.remove(name.as_bytes());
+        }
+        for (name, value) in &kept {
+            reply.fields.push(name.as_bytes(), value);
         }
     }
     // What `add_header` says of it later stays.

@@ -231,7 +231,7 @@ fn error_page(local: &Local, ex: &mut Exchange, reply: Reply) -> Result<Reply, S
     if let Some(pages) = &on.errors
         && let Some(stop) = errors::page(pages, ex, &reply)
     {
-        special::keep_challenge(ex, &reply);
+        special::keep_fields(ex, &reply);
         return Err(stop);
     }
     if reply.bare {

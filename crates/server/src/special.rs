@@ -21,16 +21,19 @@ pub(crate) fn breaks_keepalive(status: u16) -> bool {
     matches!(status, 400 | 413 | 414 | 494..=497 | 500 | 501)
 }
 
-/// An error page taken for a 401 still asks for credentials.
-pub(crate) fn keep_challenge(ex: &mut Exchange, reply: &Reply) {
-    let challenges: Vec<_> = reply.fields.get_all(b"WWW-Authenticate").map(<[u8]>::to_vec).collect();
-    if !challenges.is_empty() {
-        ex.notes.put(Challenge(challenges));
+/// A page in the place of a 401 still asks for credentials, one in the place of a redirect still redirects.
+pub(crate) fn keep_fields(ex: &mut Exchange, reply: &Reply) {
+    let mut kept = Vec::new();
+    for name in ["WWW-Authenticate", "Location"] {
+        kept.extend(reply.fields.get_all(name.as_bytes()).map(|value| (name, value.to_vec())));
+    }
+    if !kept.is_empty() {
+        ex.notes.put(Kept(kept));
     }
 }
 
-/// A `WWW-Authenticate` that goes with the page.
-pub(crate) struct Challenge(pub(crate) Vec<Vec<u8>>);
+/// Fields that go with the page, by name.
+pub(crate) struct Kept(pub(crate) Vec<(&'static str, Vec<u8>)>);
 
 /// Writes the page of a bare status.
 pub(crate) fn fill(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {

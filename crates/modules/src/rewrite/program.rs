@@ -63,6 +63,7 @@ fn steps(ops: &[Op], logs: bool, ex: &mut Exchange) -> Flow<Step> {
             Op::Rewrite(rewrite) => rewrite.run(logs, ex)?,
             Op::Return { status, text } => return Break(answer(*status, text.as_ref(), ex)),
             Op::Break => {
+                ex.location_holds &= !ex.uri_changed;
                 ex.uri_changed = false;
                 Step::Leave
             }

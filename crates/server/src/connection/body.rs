@@ -80,6 +80,19 @@ impl BodyState {
         self.failed.is_some()
     }
 
+    /// Discards what is there of a body that nobody reads; whether that shows it to be none.
+    pub(super) fn is_broken_already(&mut self) -> bool {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        while !self.rest.is_empty() && !self.is_over() && !self.still_expects() {
+            match self.poll_next(&mut cx) {
+                Poll::Ready(Ok(Some(_))) => (),
+                Poll::Ready(Err(BodyError::ClientBroken)) => return true,
+                _ => return false,
+            }
+        }
+        false
+    }
+
     /// What was read behind the body: the beginning of the next request.
     pub(super) fn take_rest(&mut self) -> Buf {
         std::mem::take(&mut self.rest)

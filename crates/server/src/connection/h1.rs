@@ -400,6 +400,13 @@ impl Client {
         if reply.status != TOO_LARGE && ex.version >= Version::H11 && self.head.expect_continue {
             self.ask_for_body(body.as_deref()).await;
         }
+        if let Some(body) = &body
+            && reply.status < 400
+            && body.borrow_mut().is_broken_already()
+        {
+            log!(ex, Level::Info, "client sent invalid chunked body");
+            return Box::pin(self.answer_bad(local, ex, 400)).await;
+        }
         if matches!(reply.body, Body::Tunnel(_))
             && let Body::Tunnel(tunnel) = std::mem::take(&mut reply.body)
         {
