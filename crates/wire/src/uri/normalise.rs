@@ -42,6 +42,8 @@ pub fn normalise(raw: &[u8], merge_slashes: bool, out: &mut Vec<u8>) -> Result<P
                 at -= 1;
                 break;
             }
+            // No head that was parsed has one; whoever comes here by another way is stopped as well.
+            0 => return Err(InvalidUri),
             b'%' => {
                 byte = decode(raw.get(at..at + 2))?;
                 at += 2;
