@@ -83,7 +83,7 @@ fn mistakes_are_named_in_nginx_s_words() {
         ("server { location / { limit_req zone=z; } }", "zero size shared memory zone \"z\""),
         ("server { access_log logs/x nope; }", "unknown log format \"nope\" in"),
         ("log_format a; ", "invalid number of arguments in \"log_format\" directive in"),
-        ("map $a $b { a 1; a 2; }", "conflicting parameter \"a\" in"),
+        ("map $uri $b { a 1; a 2; }", "conflicting parameter \"a\" in"),
         ("include none.conf;", "open() \"{dir}/none.conf\" failed (2: No such file or directory) in"),
         ("server {", "unexpected end of file, expecting \"}\" in"),
         ("} }", "unexpected \"}\" in"),

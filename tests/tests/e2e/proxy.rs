@@ -1,6 +1,6 @@
 //! `proxy_pass`: what the backend is asked.
 
-use foregate_testkit::{Backend, Setup, both, check_on, since};
+use foregate_testkit::{Backend, Setup, Subject, both, check_on, since};
 
 fn echoed(inside: &str) -> (Setup, Backend) {
     let app = Backend::echo();
@@ -170,8 +170,16 @@ fn names_unknown_at_load_time_need_a_resolver() {
         let setup = Setup::http(
             "server { listen 127.0.0.1:{port:0}; location / { proxy_pass http://no.such.host.invalid; } }",
         );
-        let refused = setup.try_start(subject).err().unwrap_or_default();
-        assert!(refused.contains("host not found in upstream \"no.such.host.invalid\" in"), "{refused}");
+        let unknown = "host not found in upstream \"no.such.host.invalid\" in";
+        if subject == Subject::Foregate {
+            // One name that does not resolve is no reason to keep all the others from being served.
+            let (right, printed) = setup.test(subject);
+            assert!(right && printed.contains(unknown), "{printed}");
+            check_on(&setup.start(subject), &[("GET /", "502")]);
+        } else {
+            let refused = setup.try_start(subject).err().unwrap_or_default();
+            assert!(refused.contains(unknown), "{refused}");
+        }
         let server = Setup::http(
             "server { listen 127.0.0.1:{port:0}; location / { set $h no.such.host.invalid; proxy_pass http://$h; } }",
         )

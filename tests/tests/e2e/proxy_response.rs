@@ -112,7 +112,7 @@ fn headers_of_the_backend_pass_but_for_its_own_business() {
             &[
                 (
                     "GET /headers",
-                    "200 | X-Own: 1 | X-Own: 2 | Set-Cookie: a=1 | Set-Cookie: b=2 | Server~ nginx | !X-Pad | X-Accel-Foo: x \
+                    "200 | X-Own: 1 | X-Own: 2 | Set-Cookie: a=1 | Set-Cookie: b=2 | Server~ {product} | !X-Pad | X-Accel-Foo: x \
                      | Content-Type: text/x | ETag: \"e\" | Last-Modified: Thu, 01 Jan 1970 00:00:00 GMT | X-Hop: h \
                      | !Keep-Alive | Connection: close",
                 ),
