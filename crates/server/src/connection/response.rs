@@ -265,7 +265,8 @@ fn end(framing: Framing, trailers: &Fields, out: &mut Vec<u8>) {
 
 /// The head of an interim response.
 pub(super) fn interim(status: u16, fields: &Fields, out: &mut Vec<u8>) {
-    let reply = Reply { status, ..Reply::default() };
+    let reason = (status == 103).then(|| Buf::from_static(b"Early Hints"));
+    let reply = Reply { status, reason, ..Reply::default() };
     status_line(&reply, out);
     for (name, value) in fields.iter() {
         field(name, value, out);
