@@ -12,6 +12,7 @@ use foregate_net::Addr;
 use crate::address::Address;
 use crate::hash;
 use crate::peer::Peer;
+use crate::resolvers::Resolvers;
 
 /// How the next peer is found.
 #[derive(Clone, Default)]
@@ -68,6 +69,38 @@ pub struct Server {
     pub fail_timeout_s: u64,
     pub down: bool,
     pub backup: bool,
+    /// `resolve`: asked of name servers while serving, and not of the system's resolver at all.
+    pub resolve: Option<Resolve>,
+}
+
+#[derive(Clone)]
+pub struct Resolve {
+    pub resolver: Arc<Resolvers>,
+    /// `service=`: what SRV records are asked for.
+    pub service: Option<String>,
+}
+
+/// One address of a server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    pub addr: Addr,
+    /// What a SRV record says; unset, the server's own line holds.
+    pub service: Option<Target>,
+}
+
+/// A target of a service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    pub name: Arc<str>,
+    pub weight: u32,
+    /// Others have a better priority.
+    pub backup: bool,
+}
+
+impl From<Addr> for Found {
+    fn from(addr: Addr) -> Self {
+        Self { addr, service: None }
+    }
 }
 
 #[derive(Clone)]
@@ -96,21 +129,45 @@ impl Server {
             fail_timeout_s: 10,
             down: false,
             backup: false,
+            resolve: None,
         }
     }
 
-    /// Its addresses now. Blocks while the system's resolver works.
-    pub(crate) fn look_up(&self) -> Vec<Addr> {
+    /// Its addresses by the system's resolver. Blocks.
+    pub(crate) fn look_up(&self) -> Vec<Found> {
         match &self.place {
-            Where::At(addr) => vec![addr.clone()],
+            Where::At(addr) => vec![addr.clone().into()],
+            Where::Named { .. } if self.resolve.is_some() => Vec::new(),
             Where::Named { host, port } => {
                 let found = (host.as_str(), *port).to_socket_addrs();
-                found.map(|it| it.map(Addr::Ip).collect()).unwrap_or_default()
+                found.map(|it| it.map(|it| Addr::Ip(it).into()).collect()).unwrap_or_default()
             }
         }
     }
 
-    pub(crate) fn is_named(&self) -> bool {
+    fn host(&self) -> Option<&str> {
+        match &self.place {
+            Where::Named { host, .. } => Some(host),
+            Where::At(_) => None,
+        }
+    }
+
+    /// An address that another configuration's line of the same name had; the port is this line's own.
+    fn adopt(&self, mut found: Found) -> Found {
+        if let (Where::Named { port, .. }, None, Addr::Ip(addr)) =
+            (&self.place, &found.service, &mut found.addr)
+        {
+            addr.set_port(*port);
+        }
+        found
+    }
+
+    fn service(&self) -> Option<&str> {
+        self.resolve.as_ref()?.service.as_deref()
+    }
+
+    /// It has a name and no address of its own.
+    pub fn is_named(&self) -> bool {
         matches!(self.place, Where::Named { .. })
     }
 }
@@ -129,6 +186,8 @@ pub struct Group {
     pub(crate) servers: Vec<Server>,
     /// Position of this group's things among a thread's own; a reload keeps it.
     pub(crate) id: usize,
+    /// What each server's last look-up found.
+    found: Mutex<Vec<Vec<Found>>>,
     peers: RwLock<Arc<Peers>>,
     /// Rises whenever `peers` is replaced. Unique over all groups, so that an id may be handed on.
     generation: AtomicU64,
@@ -148,7 +207,10 @@ impl Group {
         keepalive: Option<Keepalive>,
         previous: Option<&Group>,
     ) -> Self {
-        let found: Vec<_> = servers.iter().map(Server::look_up).collect();
+        let mut found: Vec<_> = servers.iter().map(Server::look_up).collect();
+        if let Some(previous) = previous {
+            previous.hand_on(&servers, &mut found);
+        }
         let old = previous.map(Group::peers);
         let peers = Peers::build(&servers, &found, &balance, old.as_deref());
         let id = previous.map_or_else(|| NEXT_ID.fetch_add(1, Ordering::Relaxed), |it| it.id);
@@ -161,6 +223,7 @@ impl Group {
             keepalive,
             servers,
             id,
+            found: Mutex::new(found),
             peers: RwLock::new(Arc::new(peers)),
             generation: AtomicU64::new(NEXT_GENERATION.fetch_add(1, Ordering::Relaxed)),
             refreshed: AtomicBool::new(false),
@@ -179,7 +242,8 @@ impl Group {
     pub fn unresolved(&self) -> Vec<&str> {
         let peers = self.peers();
         let known = |server: &Server| peers.all().any(|peer| Arc::ptr_eq(&peer.server, &server.written));
-        let missing = self.servers.iter().filter(|it| it.is_named() && !known(it));
+        let at_load = |it: &&Server| it.is_named() && it.resolve.is_none();
+        let missing = self.servers.iter().filter(at_load).filter(|it| !known(it));
         missing.map(|it| &*it.written).collect()
     }
 
@@ -195,20 +259,27 @@ impl Group {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Takes over what a look-up found, one list for each server; an empty one leaves a server as it was.
-    pub(crate) fn update(&self, mut found: Vec<Vec<Addr>>) {
+    /// After a reload: names that are only asked for while serving keep their addresses until the next answer.
+    fn hand_on(&self, servers: &[Server], found: &mut [Vec<Found>]) {
+        let mine = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        for (server, found) in servers.iter().zip(found).filter(|(server, _)| server.resolve.is_some()) {
+            let same = |it: &Server| it.host() == server.host() && it.service() == server.service();
+            let Some(at) = self.servers.iter().position(same) else { continue };
+            found.extend(mine[at].iter().cloned().map(|old| server.adopt(old)));
+        }
+    }
+
+    /// Takes over what a look-up found for one server.
+    pub(crate) fn update(&self, server: usize, found: Vec<Found>) {
+        let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if all[server] == found {
+            return;
+        }
+        all[server] = found;
         let old = self.peers();
-        for (server, found) in self.servers.iter().zip(&mut found) {
-            if found.is_empty() {
-                let mine = old.all().filter(|it| Arc::ptr_eq(&it.server, &server.written));
-                found.extend(mine.map(|it| it.addr.clone()));
-            }
-        }
-        let new = Peers::build(&self.servers, &found, &self.balance, Some(&old));
-        if !new.is_same(&old) {
-            *self.peers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-            self.generation.store(NEXT_GENERATION.fetch_add(1, Ordering::Relaxed), Ordering::Release);
-        }
+        let new = Peers::build(&self.servers, &all, &self.balance, Some(&old));
+        *self.peers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        self.generation.store(NEXT_GENERATION.fetch_add(1, Ordering::Relaxed), Ordering::Release);
     }
 }
 
@@ -267,21 +338,23 @@ pub(crate) struct Weight {
 }
 
 impl Peers {
-    fn build(servers: &[Server], found: &[Vec<Addr>], balance: &Balance, old: Option<&Self>) -> Self {
+    fn build(servers: &[Server], found: &[Vec<Found>], balance: &Balance, old: Option<&Self>) -> Self {
         let consistent = matches!(balance, Balance::Hash { consistent: true, .. });
+        let all =
+            || servers.iter().zip(found).flat_map(|(server, found)| found.iter().map(move |it| (server, it)));
+        let is_backup =
+            |server: &Server, it: &Found| it.service.as_ref().map_or(server.backup, |it| it.backup);
         let tier = |backup: bool| {
-            let mine = servers.iter().zip(found).filter(|(server, _)| server.backup == backup);
-            let peers = mine.flat_map(|(server, found)| {
-                found.iter().map(move |addr| {
-                    let new = Peer::new(addr.clone(), server);
-                    let known = old.and_then(|old| old.all().find(|it| it.is_same(&new)).cloned());
-                    known.unwrap_or_else(|| Arc::new(new))
-                })
+            let mine = all().filter(|(server, it)| is_backup(server, it) == backup);
+            let peers = mine.map(|(server, it)| {
+                let new = Peer::new(it, server);
+                let known = old.and_then(|old| old.all().find(|it| it.is_same(&new)).cloned());
+                known.unwrap_or_else(|| Arc::new(new))
             });
             Tier::new(peers.collect(), consistent)
         };
         let mut tiers = vec![tier(false)];
-        if servers.iter().any(|it| it.backup) {
+        if all().any(|(server, it)| is_backup(server, it)) {
             tiers.push(tier(true));
         }
         let by_load = matches!(balance, Balance::LeastConn | Balance::Random { two: true });
@@ -292,17 +365,12 @@ impl Peers {
     /// One address, or those of a name, that a request named.
     pub(crate) fn once(address: &Address, addrs: Vec<Addr>) -> Self {
         let server = Server::new(address, &address.host);
-        let peers = addrs.into_iter().map(|addr| Arc::new(Peer::new(addr, &server))).collect();
+        let peers = addrs.into_iter().map(|addr| Arc::new(Peer::new(&addr.into(), &server))).collect();
         Self { tiers: vec![Tier::new(peers, false)], counted: false }
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Peer>> {
         self.tiers.iter().flat_map(|it| &it.peers)
-    }
-
-    fn is_same(&self, other: &Self) -> bool {
-        self.all().count() == other.all().count()
-            && self.all().zip(other.all()).all(|(a, b)| Arc::ptr_eq(a, b))
     }
 
     /// One peer and no backup: it is never taken out and needs no turn.

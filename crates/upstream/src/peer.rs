@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use foregate_net::Addr;
 
+use crate::group::{Found, Server};
+
 /// A peer and its health, which all threads share. Times are seconds since the epoch, as nginx counts them.
 pub struct Peer {
     pub addr: Addr,
@@ -28,13 +30,13 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub fn new(addr: Addr, server: &super::Server) -> Self {
-        let name = addr.to_string().into();
+    pub fn new(found: &Found, server: &Server) -> Self {
+        let service = found.service.as_ref();
         Self {
-            addr,
-            name,
-            server: server.written.clone(),
-            weight: server.weight,
+            addr: found.addr.clone(),
+            name: found.addr.to_string().into(),
+            server: service.map_or_else(|| server.written.clone(), |it| it.name.clone()),
+            weight: service.filter(|_| server.weight == 1).map_or(server.weight, |it| it.weight),
             max_conns: server.max_conns,
             max_fails: server.max_fails,
             fail_timeout_s: server.fail_timeout_s,

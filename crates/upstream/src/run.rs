@@ -1,5 +1,6 @@
 //! One exchange with an upstream: peers are asked in turn until one answers, and its answer becomes ours.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -83,13 +84,14 @@ pub async fn run<P: Protocol>(
     ex: &mut Exchange,
 ) -> Flow<Reply> {
     if let Some(group) = &route.view.group {
-        names::keep_fresh(group);
+        names::keep_fresh(group, ex.cycle.error_log(ex.location));
     }
     if rules.pass_request_body && ex.body.source.is_some() {
         match rules.request_buffering {
             false => ex.read_body_at_hand(),
             true => {
-                if let Err(error) = ex.read_body().await {
+                // Boxed, as are all parts of a request that are rare: every exchange holds the others' room.
+                if let Err(error) = Box::pin(ex.read_body()).await {
                     return Flow::Break(body_failed(error));
                 }
             }
@@ -231,7 +233,8 @@ impl<P: Protocol> Run<'_, P> {
         if self.route.view.is_empty()
             && let Some(group) = self.route.view.group.clone()
         {
-            names::first(&group).await;
+            // Boxed, as it is rare and its future large.
+            Box::pin(names::first(&group)).await;
             self.route.view = View::of(&group);
             self.pick = Pick::new(self.route.view.clone(), self.ex, self.rules.next_tries);
         }
@@ -242,7 +245,8 @@ impl<P: Protocol> Run<'_, P> {
         }
         let view = self.route.view.clone();
         self.attempts().last().peer = Some(Asked::Group(view.clone()));
-        match view.is_empty() {
+        let nameless = view.is_empty() && view.group.as_ref().is_none_or(|it| !it.unresolved().is_empty());
+        match nameless {
             true => self.report(Level::Error, format_args!("host not found in upstream \"{}\"", view.name)),
             false => {
                 self.report(Level::Error, format_args!("no live upstreams while connecting to upstream"))
@@ -270,6 +274,11 @@ impl<P: Protocol> Run<'_, P> {
             self.note_connected();
             return Ok((link, lane));
         }
+        Ok((Box::pin(self.connect_new(bind)).await?, lane))
+    }
+
+    async fn connect_new(&mut self, bind: Option<(SocketAddr, bool)>) -> Result<Box<Link>, Fault> {
+        let Some(peer) = self.pick.peer().cloned() else { return Err(Fault::Next(Conditions::NO_LIVE)) };
         let work = connect::connect(&peer.addr, self.rules, bind);
         let client = (!self.rules.ignore_client_abort).then(|| self.ex.client.clone());
         let deadline = clock::Deadline::new();
@@ -297,7 +306,7 @@ impl<P: Protocol> Run<'_, P> {
         self.note_connected();
         let mut link = Link::new(conn);
         link.requests = 1;
-        Ok((link, lane))
+        Ok(link)
     }
 
     fn note_connected(&mut self) {

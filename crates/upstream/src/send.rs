@@ -26,10 +26,10 @@ pub(crate) async fn send<P: Protocol>(run: &mut Run<'_, P>, link: &Link) -> Resu
         return head(run, link).await;
     }
     if run.streams() {
-        return stream(run, link, frames).await;
+        return Box::pin(stream(run, link, frames)).await;
     }
     if let Some(file) = run.ex.body.file.clone() {
-        return Ok(head(run, link).await? && from_file(run, link, file).await?);
+        return Ok(head(run, link).await? && Box::pin(from_file(run, link, file)).await?);
     }
     match run.ex.body.memory.clone() {
         Some(body) if body.len() > INLINE_BODY_BYTES_MAX => {

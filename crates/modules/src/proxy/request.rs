@@ -16,7 +16,7 @@ pub(super) async fn run(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
     let evaluated;
     let (url, view) = match &on.pass {
         Pass::To { group, url } => (url, View::of(group)),
-        Pass::By(template) => match pass::evaluate(template, ex).await {
+        Pass::By(template) => match Box::pin(pass::evaluate(template, ex)).await {
             Ok((url, view)) => {
                 evaluated = url;
                 (&*evaluated, view)
@@ -27,7 +27,7 @@ pub(super) async fn run(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
     // A body of unknown length can only be passed on as it comes to a peer that understands chunks.
     let needs_length = on.body.is_some() || (on.is_http_10 && ex.body.length.is_none());
     if needs_length && ex.body.source.is_some()
-        && let Err(error) = ex.read_body().await
+        && let Err(error) = Box::pin(ex.read_body()).await
     {
         return Flow::Break(Stop::status(error.status()));
     }

@@ -52,3 +52,15 @@ fn a_port_beside_an_upstreams_name_is_refused() {
     let conf = "upstream u { server 127.0.0.1:1; } server { location / { proxy_pass http://u:80; } }";
     assert_eq!(error(conf), "upstream \"u\" may not have port 80");
 }
+
+#[test]
+fn the_future_of_a_request_stays_small() {
+    let site = Site::new("server { location / { proxy_pass http://127.0.0.1:1; } }");
+    let mut ex = site.exchange("GET / HTTP/1.1\nHost: a");
+    let on = site.settings().proxy.as_ref().expect("because it passes on");
+    let bytes = std::mem::size_of_val(&super::run(on, &mut ex));
+    assert!(bytes <= FUTURE_BYTES_MAX, "{bytes}");
+}
+
+/// Every exchange holds one such future while it waits.
+const FUTURE_BYTES_MAX: usize = 2304;

@@ -1,10 +1,11 @@
 //! `resolver`, `resolver_timeout`: who is asked for names that are known per request only.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use foregate_conf::{Error, Node, Word, value};
+use foregate_conf::{Error, Node, Word};
 use foregate_core::{Args, Compile, Directive, Scope, duplicate};
-use foregate_upstream::Resolvers;
+use foregate_upstream::{CommonResolver, Resolvers};
 
 pub struct Module;
 
@@ -21,8 +22,6 @@ pub struct Settings {
 
 /// nginx's default for `resolver_timeout`.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// The port of name servers (RFC 1035).
-const PORT: u16 = 53;
 
 impl foregate_core::Module for Module {
     type Options = Options;
@@ -32,6 +31,15 @@ impl foregate_core::Module for Module {
         Directive::own("resolver", Scope::ANY_HTTP, Args::AtLeast(1), resolver, inherit),
         Directive::time("resolver_timeout", Scope::ANY_HTTP, |o| &mut o.timeout),
     ];
+
+    /// Groups of upstreams, which are made right after this, may want it.
+    fn prepare(options: &Options, cx: &mut Compile<'_>) -> Result<(), Error> {
+        if let Some(words) = &options.resolver {
+            let resolver = read(words, options.timeout.unwrap_or(TIMEOUT))?;
+            cx.shared.get_or_default::<CommonResolver>().0 = Some(Arc::new(resolver));
+        }
+        Ok(())
+    }
 
     fn resolve(options: Options, _: &mut Compile<'_>) -> Result<Option<Settings>, Error> {
         let Some(words) = &options.resolver else { return Ok(None) };
@@ -55,40 +63,7 @@ fn inherit(o: &mut Options, outer: &Options) {
 }
 
 fn read(words: &[Word], timeout: Duration) -> Result<Resolvers, Error> {
-    let mut resolvers = Resolvers::new(timeout);
-    for word in words {
-        let invalid = || Error::at(word.span, format!("invalid parameter: {word}"));
-        match word.split_once('=') {
-            Some(("valid", time)) => {
-                let time = value::time_s(time).ok_or_else(invalid)?;
-                resolvers.spec.valid = Some(Duration::from_secs(time));
-            }
-            Some(("ipv4", flag)) => resolvers.spec.ipv4 = on_off(flag).ok_or_else(invalid)?,
-            Some(("ipv6", flag)) => resolvers.spec.ipv6 = on_off(flag).ok_or_else(invalid)?,
-            Some(("status_zone", _)) => {}
-            _ => {
-                resolvers.add(word, PORT).map_err(|why| {
-                    Error::at(word.span, format!("{why} in resolver \"{word}\""))
-                })?;
-            }
-        }
-    }
-    if !resolvers.spec.ipv4 && !resolvers.spec.ipv6 {
-        let span = words[0].span;
-        return Err(Error::at(span, "\"ipv4\" and \"ipv6\" cannot both be \"off\""));
-    }
-    if resolvers.spec.servers.is_empty() {
-        return Err(Error::at(words[0].span, "no name servers defined"));
-    }
-    Ok(resolvers)
-}
-
-fn on_off(text: &str) -> Option<bool> {
-    match text {
-        "on" => Some(true),
-        "off" => Some(false),
-        _ => None,
-    }
+    Resolvers::read(words, timeout)
 }
 
 #[cfg(test)]

@@ -5,11 +5,14 @@ mod server;
 mod tests;
 mod variables;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use foregate_conf::{Error, Node, Word, value};
 use foregate_core::{Args, Compile, Directive, Prefix, Scope, Variable, duplicate};
-use foregate_upstream::{Balance, Group, Groups, Keepalive, Server};
+use foregate_upstream::{Balance, CommonResolver, Group, Groups, Keepalive, Resolvers, Server};
+
+use server::ServerDraft;
 
 use crate::known;
 
@@ -19,14 +22,14 @@ pub struct Module;
 #[derive(Clone, Default)]
 pub struct Options {
     groups: Vec<Draft>,
-    servers: Vec<Server>,
+    servers: Vec<ServerDraft>,
     balance: Option<BalanceDraft>,
     keepalive: Option<(u64, bool)>,
     keepalive_requests: Option<u64>,
     keepalive_time: Option<Duration>,
     keepalive_timeout: Option<Duration>,
     zone: Option<Word>,
-    resolver: Option<Word>,
+    resolver: Option<Vec<Word>>,
     resolver_timeout: Option<Duration>,
     warnings: Vec<Error>,
 }
@@ -47,6 +50,8 @@ enum BalanceDraft {
 }
 
 const U: Scope = Scope::UPSTREAM;
+/// nginx's default for `resolver_timeout`.
+const RESOLVER_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl foregate_core::Module for Module {
     type Options = Options;
@@ -115,8 +120,26 @@ fn build(draft: &Draft, cx: &mut Compile<'_>) -> Result<Group, Error> {
         timeout: inside.keepalive_timeout.unwrap_or(usual.timeout),
     });
     let name = &draft.name.text;
+    let servers = servers(draft, cx)?;
     let previous = cx.previous.and_then(|it| it.get::<Groups>()).and_then(|it| it.explicit(name));
-    Ok(Group::new(name, inside.servers.clone(), balance, keepalive, previous.map(|it| &**it)))
+    Ok(Group::new(name, servers, balance, keepalive, previous.map(|it| &**it)))
+}
+
+/// The servers, those with `resolve` with the name servers that they are asked of.
+fn servers(draft: &Draft, cx: &mut Compile<'_>) -> Result<Vec<Server>, Error> {
+    let inside = &draft.inside;
+    if inside.servers.iter().all(|it| it.resolve.is_none()) {
+        return Ok(inside.servers.iter().map(|it| it.server.clone()).collect());
+    }
+    let timeout = inside.resolver_timeout.unwrap_or(RESOLVER_TIMEOUT);
+    let resolver = match &inside.resolver {
+        Some(words) => Arc::new(Resolvers::read(words, timeout)?),
+        None => cx.shared.get_or_default::<CommonResolver>().0.clone().ok_or_else(|| {
+            let what = format!("no resolver defined to resolve names at run time in upstream \"{}\"", draft.name);
+            Error::at(draft.name.span, what).advise("say in the http block who is to be asked: resolver 127.0.0.53;")
+        })?,
+    };
+    Ok(inside.servers.iter().map(|it| it.with(&resolver)).collect())
 }
 
 fn upstream(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
@@ -132,7 +155,7 @@ fn upstream(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
         return Err(Error::at(node.span, "no servers are inside upstream")
             .advise("write at least one: server 127.0.0.1:8080;"));
     }
-    if inside.servers.iter().all(|it| it.backup) {
+    if inside.servers.iter().all(|it| it.server.backup) {
         return Err(Error::at(node.span, format!("no servers in upstream \"{name}\"")));
     }
     o.groups.push(Draft { name, inside: Box::new(inside) });
@@ -238,14 +261,12 @@ fn zone(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
     Ok(())
 }
 
-/// Names in groups are looked up by the system's resolver, again and again: this one need not be asked.
 fn resolver(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
     if o.resolver.is_some() {
         return Err(duplicate(node));
     }
-    o.resolver = Some(node.args[0].clone());
-    let what = "\"resolver\" in an upstream is not used: names are looked up by the system's resolver";
-    o.warnings.push(Error::at(node.span, what).warn());
+    Resolvers::read(&node.args, RESOLVER_TIMEOUT)?;
+    o.resolver = Some(node.args.clone());
     Ok(())
 }
 

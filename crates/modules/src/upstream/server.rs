@@ -1,23 +1,59 @@
 //! `server ADDRESS [parameters]` inside of an `upstream` block.
 
+use std::sync::Arc;
+
 use foregate_conf::{Error, Node, Word, value};
 use foregate_core::Scope;
-use foregate_upstream::{Address, Server};
+use foregate_upstream::{Address, Resolve, Resolvers, Server};
 
 use super::{Options, invalid};
 
 /// The port of a server that names none.
 const PORT: u16 = 80;
 
+/// A `server` line before it is known who resolves its name.
+#[derive(Clone)]
+pub(super) struct ServerDraft {
+    pub(super) server: Server,
+    /// `resolve`, and what `service=` says.
+    pub(super) resolve: Option<Option<String>>,
+}
+
+impl ServerDraft {
+    pub(super) fn with(&self, resolver: &Arc<Resolvers>) -> Server {
+        let mut server = self.server.clone();
+        if server.is_named() {
+            let resolve = self.resolve.clone();
+            server.resolve = resolve.map(|service| Resolve { resolver: resolver.clone(), service });
+        }
+        server
+    }
+}
+
 pub(super) fn read(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
     let written = &node.args[0];
     let address = Address::parse(written, PORT, false)
         .map_err(|why| Error::at(written.span, format!("{why} in upstream \"{written}\"")))?;
     let mut server = Server::new(&address, written);
+    let (mut resolves, mut service) = (false, None);
     for word in &node.args[1..] {
-        parameter(&mut server, word, o.forbids_backup())?;
+        match word.split_once('=') {
+            None if *word == "resolve" => resolves = true,
+            Some(("service", "")) => return Err(Error::at(word.span, "service is empty")),
+            Some(("service", name)) => service = Some(name.to_owned()),
+            _ => parameter(&mut server, word, o.forbids_backup())?,
+        }
     }
-    o.servers.push(server);
+    if service.is_some() {
+        let fail = |what: &str| Err(Error::at(written.span, format!("service upstream \"{written}\" {what}")));
+        match () {
+            () if !resolves => return fail("requires \"resolve\" parameter"),
+            () if !address.no_port => return fail("may not have port"),
+            () if address.fixed.is_some() => return fail("requires domain name"),
+            () => (),
+        }
+    }
+    o.servers.push(ServerDraft { server, resolve: resolves.then_some(service) });
     Ok(())
 }
 
@@ -48,9 +84,7 @@ fn parameter(server: &mut Server, word: &Word, forbids_backup: bool) -> Result<(
         }
         ("backup", None) => server.backup = true,
         ("down", None) => server.down = true,
-        // Names are looked up again anyway.
-        ("resolve", None) => {}
-        ("service" | "route" | "slow_start", Some(_)) | ("drain", None) => {
+        ("route" | "slow_start", Some(_)) | ("drain", None) => {
             let what = format!("parameter \"{word}\" is not supported yet");
             return Err(Error::at(word.span, what));
         }

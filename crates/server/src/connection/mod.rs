@@ -45,6 +45,7 @@ static NUMBER: AtomicU64 = AtomicU64::new(1);
 
 impl Thread {
     pub fn new(cycle: Arc<Cycle>) -> Rc<Self> {
+        look_after(&cycle);
         Rc::new(Self {
             local: RefCell::new(Local::new(cycle)),
             listeners: RefCell::default(),
@@ -139,6 +140,15 @@ impl Thread {
 
     fn not_idle(&self, number: u64) {
         self.idle.borrow_mut().remove(&number);
+    }
+}
+
+/// Names of upstreams are kept up to date by the first thread that comes here.
+fn look_after(cycle: &Cycle) {
+    if runtime::is_running()
+        && let Some(groups) = cycle.shared.get::<foregate_upstream::Groups>()
+    {
+        foregate_upstream::keep_all_fresh(groups, &cycle.main.error_log);
     }
 }
 
