@@ -88,7 +88,7 @@ impl Backend {
         let listener = TcpListener::bind(address).unwrap_or_else(|e| panic!("{address}: {e}"));
         let address = listener.local_addr().expect("because it is bound");
         let shared = Shared::new(script, false);
-        serve(&shared, move || listener.accept().map(|(s, _)| Box::new(s) as Box<dyn Pipe>));
+        serve(&shared, move || accept(&listener));
         Backend { address: Address::Tcp(address), shared }
     }
 
@@ -97,7 +97,7 @@ impl Backend {
         let listener = TcpListener::bind("127.0.0.1:0").expect("because some port is free");
         let address = listener.local_addr().expect("because it is bound");
         let shared = Shared::new(script, true);
-        serve(&shared, move || listener.accept().map(|(s, _)| Box::new(s) as Box<dyn Pipe>));
+        serve(&shared, move || accept(&listener));
         Backend { address: Address::Tcp(address), shared }
     }
 
@@ -211,6 +211,13 @@ fn serve(shared: &Arc<Shared>, accept: impl Fn() -> std::io::Result<Box<dyn Pipe
             std::thread::spawn(move || converse(&shared, pipe, nth));
         }
     });
+}
+
+/// Head and body go out in two writes: without this the second one waits for the first's acknowledgement, 40 ms.
+fn accept(listener: &TcpListener) -> std::io::Result<Box<dyn Pipe>> {
+    let (stream, _) = listener.accept()?;
+    stream.set_nodelay(true)?;
+    Ok(Box::new(stream))
 }
 
 /// Answers the requests of one connection, then closes it for good.

@@ -18,8 +18,10 @@
 mod backend;
 mod certificate;
 mod client;
+mod load;
 mod message;
 mod ports;
+pub mod process;
 mod reply;
 mod request;
 mod server;
@@ -31,6 +33,7 @@ mod tls;
 pub use backend::Backend;
 pub use certificate::{Authority, Certificate};
 pub use client::{Client, TIMEOUT, get, http};
+pub use load::{Load, Outcome};
 pub use message::{Response, Seen};
 pub use ports::{Port, free_port};
 pub use reply::{Reply, Step};

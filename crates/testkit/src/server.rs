@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::client::{Client, TIMEOUT};
 use crate::message::Response;
+use crate::process::workers_of;
 use crate::request::Written;
 use crate::setup::{Place, Setup, path_text};
 use crate::subject::Subject;
@@ -139,6 +140,12 @@ impl Server {
     /// The master's process id.
     pub fn pid(&self) -> i32 {
         i32::try_from(self.child.id()).expect("because process ids are small")
+    }
+
+    /// The process id of the first worker that serves; waits until there is one.
+    pub fn worker(&self) -> i32 {
+        self.eventually(|server| !workers_of(server.pid()).is_empty());
+        workers_of(self.pid()).first().copied().expect("because there was one just now")
     }
 
     /// Sends the master a signal.

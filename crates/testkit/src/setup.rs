@@ -91,6 +91,12 @@ impl Setup {
         self.set(name, backend.address())
     }
 
+    /// Lets the frame allow this many connections of one worker instead of 256.
+    pub fn worker_connections(mut self, n: usize) -> Setup {
+        self.conf = self.conf.replace("worker_connections 256;", &format!("worker_connections {n};"));
+        self
+    }
+
     pub(crate) fn text(&self) -> &str {
         &self.conf
     }
