@@ -99,8 +99,9 @@ impl Exchange {
             return Ok(());
         }
         let max = if in_file { 0 } else { limits.memory_max };
-        let first = self.body.memory.take().unwrap_or_default();
-        let (mut bytes, mut all) = (first.to_vec(), false);
+        // A copy, so that no block is held while the rest is waited for.
+        let mut bytes = self.body.memory.take().unwrap_or_default().to_vec();
+        let mut all = false;
         if bytes.len() <= max {
             let (more, whole) = self.body.collect(max - bytes.len()).await?;
             bytes.extend_from_slice(&more);

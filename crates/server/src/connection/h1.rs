@@ -75,19 +75,20 @@ impl Client {
         Self { counted, conn, facts, listener, rest, head: RequestHead::new(), plain_on_tls }
     }
 
-    /// The life of the connection. What waits between requests is small: the exchange is boxed while it lasts.
-    pub(super) async fn run(mut self) {
+    /// The life of the connection. What waits for a request, or for the rest of its head, is small: the exchange is
+    /// boxed while it lasts.
+    pub(super) async fn run(&mut self) {
         let mut wait = self.first_wait();
         loop {
             if self.rest.is_empty() && !self.wait_for_request(wait).await {
                 return;
             }
-            let next = Box::pin(self.exchange()).await;
+            let next = self.exchange().await;
             self.head = RequestHead::new();
             match next {
                 Next::Keep(timeout) => wait = timeout,
                 Next::Close => return,
-                Next::Linger { total, between } => return self.linger(total, between).await,
+                Next::Linger { total, between } => return Box::pin(self.linger(total, between)).await,
             }
         }
     }
@@ -141,11 +142,16 @@ impl Client {
         let head = self.read_head(on).await;
         drop(reading);
         let _writing = Doing::now(Count::Writing);
-        let head = match head {
-            Ok(head) => head,
-            Err(HeadError::Gone) => return Next::Close,
-            Err(error) => return self.refuse(&local, address, error).await,
-        };
+        match head {
+            Ok(head) => Box::pin(self.serve(&local, address, head, pipelined)).await,
+            Err(HeadError::Gone) => Next::Close,
+            Err(error) => Box::pin(self.refuse(&local, address, error)).await,
+        }
+    }
+
+    /// Serves a request whose head has been read.
+    async fn serve(&mut self, local: &Rc<Local>, address: &Address, head: Buf, pipelined: bool) -> Next {
+        let on = super::client_settings(local, address.default_server);
         stats::add(Count::Requests);
         self.facts.requests.set(self.facts.requests.get() + 1);
         let gate = Rc::new(Gate { conn: self.conn.clone() });
@@ -155,27 +161,27 @@ impl Client {
             ex.notes.put(Pipelined);
         }
         let filled = request::fill(&mut ex, &head, &self.head, on.merge_slashes);
-        route::find_server(&local, address, &mut ex);
+        route::find_server(local, address, &mut ex);
         drop(head);
         if filled.is_err() {
             log!(ex, Level::Info, "client sent invalid request");
             ex.uri.clear();
-            return self.answer_bad(&local, ex, 400).await;
+            return Box::pin(self.answer_bad(local, ex, 400)).await;
         }
         ex.keepalive = self.head.keeps_alive();
-        let body = self.take_body(&local, &mut ex);
+        let body = self.take_body(local, &mut ex);
         self.log_dropped(&ex);
         let reply = match self.refusal(&ex) {
             Some(status) => {
                 ex.keepalive = false;
-                phases::answer(&local, &mut ex, status).await
+                phases::answer(local, &mut ex, status).await
             }
-            None => phases::serve(&local, &mut ex).await,
+            None => phases::serve(local, &mut ex).await,
         };
         match reply {
-            Some(reply) => self.answer(&local, ex, reply, body).await,
+            Some(reply) => self.answer(local, ex, reply, body).await,
             None => {
-                self.log(&local, &mut ex);
+                self.log(local, &mut ex);
                 Next::Close
             }
         }
@@ -265,6 +271,7 @@ impl Client {
             };
         }
         gathered.extend_from_slice(bytes);
+        *bytes = Buf::default();
         let parsed = parse_request(gathered, rules, &mut self.head);
         match parsed {
             Ok(Some(n)) => {
@@ -410,7 +417,7 @@ impl Client {
         if matches!(reply.body, Body::Tunnel(_))
             && let Body::Tunnel(tunnel) = std::mem::take(&mut reply.body)
         {
-            return self.tunnel(local, ex, reply, tunnel, body).await;
+            return Box::pin(self.tunnel(local, ex, reply, tunnel, body)).await;
         }
         let sent = response::send(&self.conn, on, &mut ex, reply).await;
         if let Err(error) = &sent {

@@ -224,10 +224,16 @@ async fn accept(thread: Rc<Thread>, listener: Listener, addr: Addr) {
 }
 
 async fn serve(counted: Counted, stream: Stream, addr: Addr) {
+    // Boxed, as all that is rare or short: a connection holds what its longest state needs for as long as it lives.
+    let Some(mut client) = Box::pin(greet(counted, stream, addr)).await else { return };
+    client.run().await;
+}
+
+async fn greet(counted: Counted, stream: Stream, addr: Addr) -> Option<Box<h1::Client>> {
     let local = counted.thread.local();
-    let Some(endpoint) = local.cycle.endpoints.iter().find(|it| it.addr == addr) else { return };
+    let endpoint = local.cycle.endpoints.iter().find(|it| it.addr == addr)?;
     let address = endpoint.address(stream.local_addr());
-    let Some(arrival) = arrival::arrive(&local, address, stream, counted.number).await else { return };
+    let arrival = arrival::arrive(&local, address, stream, counted.number).await?;
     drop(local);
     let facts = Rc::new(Connection {
         number: counted.number,
@@ -239,7 +245,8 @@ async fn serve(counted: Counted, stream: Stream, addr: Addr) {
         started: clock::now(),
     });
     let conn = Rc::new(arrival.conn);
-    h1::Client::new(counted, conn, facts, addr, arrival.rest, arrival.plain_on_tls).run().await;
+    let client = h1::Client::new(counted, conn, facts, addr, arrival.rest, arrival.plain_on_tls);
+    Some(Box::new(client))
 }
 
 /// How clients are to be treated on a server's own level.
