@@ -16,6 +16,7 @@ use foregate_wire::h1::{RequestError, RequestHead, RequestRules, parse_request};
 use foregate_wire::{Buf, Fields};
 
 use super::body::{self, BodyReader, BodyState};
+use super::request::Spare;
 use super::response::{self, SendError};
 use super::{Counted, Doing, request};
 use crate::address::Address;
@@ -36,7 +37,8 @@ pub(super) struct Client {
     listener: Addr,
     /// Read and not yet used: the beginning of the next request.
     rest: Buf,
-    head: RequestHead,
+    /// Taken from the thread's store while an exchange lasts.
+    head: Option<Box<RequestHead>>,
     /// Plain HTTP where TLS was to be spoken: every request is answered with 497.
     plain_on_tls: bool,
 }
@@ -72,7 +74,7 @@ impl Client {
         rest: Buf,
         plain_on_tls: bool,
     ) -> Self {
-        Self { counted, conn, facts, listener, rest, head: RequestHead::new(), plain_on_tls }
+        Self { counted, conn, facts, listener, rest, head: None, plain_on_tls }
     }
 
     /// The life of the connection. What waits for a request, or for the rest of its head, is small: the exchange is
@@ -84,13 +86,18 @@ impl Client {
                 return;
             }
             let next = self.exchange().await;
-            self.head = RequestHead::new();
+            self.counted.thread.give_head(self.head.take());
             match next {
                 Next::Keep(timeout) => wait = timeout,
                 Next::Close => return,
                 Next::Linger { total, between } => return Box::pin(self.linger(total, between)).await,
             }
         }
+    }
+
+    /// What the head says, once one is being read.
+    fn head(&self) -> &RequestHead {
+        self.head.as_deref().expect("because an exchange begins with taking one")
     }
 
     fn first_wait(&self) -> Duration {
@@ -137,6 +144,7 @@ impl Client {
         let local = self.counted.thread.local();
         let Some(address) = self.address(&local.cycle) else { return Next::Close };
         let on = super::client_settings(&local, address.default_server);
+        self.head = Some(self.counted.thread.take_head());
         let reading = Doing::now(Count::Reading);
         let pipelined = !self.rest.is_empty() && self.facts.requests.get() > 0;
         let head = self.read_head(on).await;
@@ -155,20 +163,21 @@ impl Client {
         stats::add(Count::Requests);
         self.facts.requests.set(self.facts.requests.get() + 1);
         let gate = Rc::new(Gate { conn: self.conn.clone() });
-        let mut ex = request::blank(local.clone(), self.facts.clone(), gate);
+        let mut ex =
+            request::blank(self.counted.thread.take_spare(), local.clone(), self.facts.clone(), gate);
         ex.head_bytes = head.len() as u64;
         if pipelined {
             ex.notes.put(Pipelined);
         }
-        let filled = request::fill(&mut ex, &head, &self.head, on.merge_slashes);
+        let filled = request::fill(&mut ex, &head, self.head(), on.merge_slashes);
         route::find_server(local, address, &mut ex);
         drop(head);
         if filled.is_err() {
             log!(ex, Level::Info, "client sent invalid request");
             ex.uri.clear();
-            return Box::pin(self.answer_bad(local, ex, 400)).await;
+            return Box::pin(self.answer_bad(local, &mut ex, 400)).await;
         }
-        ex.keepalive = self.head.keeps_alive();
+        ex.keepalive = self.head().keeps_alive();
         let body = self.take_body(local, &mut ex);
         self.log_dropped(&ex);
         let reply = match self.refusal(&ex) {
@@ -179,7 +188,11 @@ impl Client {
             None => phases::serve(local, &mut ex).await,
         };
         match reply {
-            Some(reply) => self.answer(local, ex, reply, body).await,
+            Some(reply) => {
+                let next = self.answer(local, &mut ex, reply, body).await;
+                self.counted.thread.give_spare(Spare::of(ex));
+                next
+            }
             None => {
                 self.log(local, &mut ex);
                 Next::Close
@@ -204,7 +217,7 @@ impl Client {
     }
 
     fn log_dropped(&self, ex: &Exchange) {
-        for _ in &self.head.dropped {
+        for _ in &self.head().dropped {
             log!(ex, Level::Info, "client sent invalid header line");
         }
     }
@@ -256,7 +269,7 @@ impl Client {
         bytes: &mut Buf,
     ) -> Result<Option<Buf>, HeadError> {
         if gathered.is_empty() {
-            return match parse_request(bytes, rules, &mut self.head) {
+            return match parse_request(bytes, rules, head_of(&mut self.head)) {
                 Ok(Some(n)) => {
                     let head = bytes.split_to(n);
                     self.check_size(on, &head)?;
@@ -272,7 +285,7 @@ impl Client {
         }
         gathered.extend_from_slice(bytes);
         *bytes = Buf::default();
-        let parsed = parse_request(gathered, rules, &mut self.head);
+        let parsed = parse_request(gathered, rules, head_of(&mut self.head));
         match parsed {
             Ok(Some(n)) => {
                 self.check_size(on, &gathered[..n])?;
@@ -319,16 +332,17 @@ impl Client {
     /// A head that is none: answered with a page of the default server, then closed.
     async fn refuse(&mut self, local: &Rc<Local>, address: &Address, error: HeadError) -> Next {
         let gate = Rc::new(Gate { conn: self.conn.clone() });
-        let mut ex = request::blank(local.clone(), self.facts.clone(), gate);
+        let mut ex =
+            request::blank(self.counted.thread.take_spare(), local.clone(), self.facts.clone(), gate);
         self.facts.requests.set(self.facts.requests.get() + 1);
         ex.server = address.default_server;
         ex.location = local.cycle.server(ex.server).place;
         ex.keepalive = false;
         let bytes = std::mem::take(&mut self.rest);
-        ex.version = self.head.version;
-        ex.method = self.head.method;
-        ex.method_name = self.head.method_name.of(&bytes).to_vec();
-        ex.line = self.head.line.of(&bytes).to_vec();
+        ex.version = self.head().version;
+        ex.method = self.head().method;
+        ex.method_name = self.head().method_name.of(&bytes).to_vec();
+        ex.line = self.head().line.of(&bytes).to_vec();
         let status = match error {
             HeadError::Gone => return Next::Close,
             HeadError::Broken(status) => {
@@ -353,12 +367,12 @@ impl Client {
         if ex.version == Version::H09 {
             ex.version = Version::H10;
         }
-        self.answer_bad(local, ex, status).await
+        self.answer_bad(local, &mut ex, status).await
     }
 
-    async fn answer_bad(&mut self, local: &Rc<Local>, mut ex: Exchange, status: u16) -> Next {
+    async fn answer_bad(&mut self, local: &Rc<Local>, ex: &mut Exchange, status: u16) -> Next {
         ex.keepalive = false;
-        match phases::answer(local, &mut ex, status).await {
+        match phases::answer(local, ex, status).await {
             Some(reply) => self.answer(local, ex, reply, None).await,
             None => Next::Close,
         }
@@ -375,14 +389,14 @@ impl Client {
     }
 
     fn take_body(&mut self, local: &Local, ex: &mut Exchange) -> Option<Rc<RefCell<BodyState>>> {
-        if !self.head.has_body() {
-            ex.body.length = self.head.content_length;
+        if !self.head().has_body() {
+            ex.body.length = self.head().content_length;
             return None;
         }
         let on = client_settings(local.cycle.settings(ex.location));
-        let length = self.head.content_length.filter(|_| !self.head.chunked);
+        let length = self.head().content_length.filter(|_| !self.head().chunked);
         let rest = std::mem::take(&mut self.rest);
-        let expects = self.head.expect_continue && ex.version >= Version::H11;
+        let expects = self.head().expect_continue && ex.version >= Version::H11;
         let conn = self.conn.clone();
         let body = BodyState::new(conn, length, rest, expects, on.body_timeout, on.body_bytes_max);
         let body = Rc::new(RefCell::new(body));
@@ -395,7 +409,7 @@ impl Client {
     async fn answer(
         &mut self,
         local: &Rc<Local>,
-        mut ex: Exchange,
+        ex: &mut Exchange,
         mut reply: Reply,
         body: Option<Rc<RefCell<BodyState>>>,
     ) -> Next {
@@ -403,8 +417,8 @@ impl Client {
         if reply.close {
             ex.keepalive = false;
         }
-        ex.keepalive = self.may_stay(client_settings(on), &ex);
-        if reply.status != TOO_LARGE && ex.version >= Version::H11 && self.head.expect_continue {
+        ex.keepalive = self.may_stay(client_settings(on), ex);
+        if reply.status != TOO_LARGE && ex.version >= Version::H11 && self.head().expect_continue {
             self.ask_for_body(body.as_deref()).await;
         }
         if let Some(body) = &body
@@ -419,13 +433,12 @@ impl Client {
         {
             return Box::pin(self.tunnel(local, ex, reply, tunnel, body)).await;
         }
-        let sent = response::send(&self.conn, on, &mut ex, reply).await;
+        let sent = response::send(&self.conn, on, ex, reply).await;
         if let Err(error) = &sent {
-            log_send_error(&ex, error);
+            log_send_error(ex, error);
         }
         let keepalive = ex.keepalive;
-        self.log(local, &mut ex);
-        drop(ex);
+        self.log(local, ex);
         match sent {
             Ok(()) => self.after(on, keepalive, body).await,
             Err(SendError::Slow) if client_settings(on).reset_timedout => {
@@ -508,7 +521,7 @@ impl Client {
     async fn tunnel(
         &mut self,
         local: &Rc<Local>,
-        mut ex: Exchange,
+        ex: &mut Exchange,
         reply: Reply,
         tunnel: Box<dyn foregate_core::Tunnel>,
         body: Option<Rc<RefCell<BodyState>>>,
@@ -518,13 +531,13 @@ impl Client {
         if let Some(body) = body {
             early = body.borrow_mut().take_rest();
         }
-        if response::send(&self.conn, on, &mut ex, reply).await.is_ok() {
+        if response::send(&self.conn, on, ex, reply).await.is_ok() {
             let carried = tunnel.run(self.conn.clone(), early).await;
             ex.sent.body_bytes = carried.to_client_bytes;
             ex.sent.bytes += carried.to_client_bytes;
             ex.head_bytes += carried.from_client_bytes;
         }
-        self.log(local, &mut ex);
+        self.log(local, ex);
         Next::Close
     }
 
@@ -546,6 +559,10 @@ fn log_send_error(ex: &Exchange, error: &SendError) {
 
 fn client_settings(on: &Settings) -> &client::Settings {
     on.client.as_ref().expect("because the client module always resolves")
+}
+
+fn head_of(head: &mut Option<Box<RequestHead>>) -> &mut RequestHead {
+    head.as_deref_mut().expect("because an exchange begins with taking one")
 }
 
 /// The client's side of an exchange, for the modules.

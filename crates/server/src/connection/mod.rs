@@ -20,11 +20,16 @@ use foregate_core::stats::{self, Count};
 use foregate_core::{Connection, Level};
 use foregate_modules::client;
 use foregate_net::{Addr, Listener, Stream, clock, runtime};
+use foregate_wire::h1::RequestHead;
 
 use crate::cycle::{Cycle, Local};
+use request::Spare;
 
 /// After accept failed for want of descriptors or memory, the listener rests this long, as nginx's does.
 const ACCEPT_REST: Duration = Duration::from_millis(500);
+
+/// Heads that a thread keeps for its next exchanges.
+const HEADS_KEPT_MAX: usize = 64;
 
 /// One worker thread: its listeners, its connections and the cycle that new exchanges begin under.
 pub struct Thread {
@@ -36,6 +41,9 @@ pub struct Thread {
     tasks: RefCell<BTreeMap<u64, runtime::Task>>,
     /// Woken when draining begins: the tasks of idle connections, by number.
     idle: RefCell<HashMap<u64, Waker>>,
+    /// Heads that no exchange needs now; their memory is used again.
+    heads: RefCell<Vec<Box<RequestHead>>>,
+    spares: RefCell<Vec<Spare>>,
     /// Woken when the last connection ends.
     emptied: RefCell<Option<Waker>>,
 }
@@ -53,6 +61,8 @@ impl Thread {
             connections: Cell::new(0),
             tasks: RefCell::default(),
             idle: RefCell::default(),
+            heads: RefCell::default(),
+            spares: RefCell::default(),
             emptied: RefCell::default(),
         })
     }
@@ -127,6 +137,31 @@ impl Thread {
 
     fn local(&self) -> Rc<Local> {
         self.local.borrow().clone()
+    }
+
+    fn take_head(&self) -> Box<RequestHead> {
+        self.heads.borrow_mut().pop().unwrap_or_default()
+    }
+
+    fn give_head(&self, head: Option<Box<RequestHead>>) {
+        let mut heads = self.heads.borrow_mut();
+        if let Some(mut head) = head
+            && heads.len() < HEADS_KEPT_MAX
+        {
+            head.clear();
+            heads.push(head);
+        }
+    }
+
+    fn take_spare(&self) -> Spare {
+        self.spares.borrow_mut().pop().unwrap_or_default()
+    }
+
+    fn give_spare(&self, spare: Spare) {
+        let mut spares = self.spares.borrow_mut();
+        if spares.len() < HEADS_KEPT_MAX {
+            spares.push(spare);
+        }
     }
 
     /// Ready once draining has begun; only for connections that are idle.

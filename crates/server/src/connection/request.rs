@@ -2,7 +2,10 @@
 
 use std::rc::Rc;
 
-use foregate_core::{Client, Connection, Exchange, Notes, REDIRECTS_MAX, RequestBody, Sent, Version};
+use foregate_core::variable::Slot;
+use foregate_core::{
+    Captures, Client, Connection, Exchange, Notes, REDIRECTS_MAX, RequestBody, Sent, Version,
+};
 use foregate_net::clock;
 use foregate_wire::h1::RequestHead;
 use foregate_wire::uri::{InvalidUri, normalise};
@@ -10,27 +13,78 @@ use foregate_wire::{Fields, Method};
 
 use crate::cycle::Local;
 
+/// Memory of a buffer that is kept for the next exchange, bytes; what a stranger has blown up is given back.
+const KEPT_BYTES_MAX: usize = 8 << 10;
+
+/// The buffers of an exchange that has ended, for one that begins.
+#[derive(Default)]
+pub(super) struct Spare {
+    method_name: Vec<u8>,
+    line: Vec<u8>,
+    target: Vec<u8>,
+    host: Vec<u8>,
+    uri: Vec<u8>,
+    args: Vec<u8>,
+    fields: Fields,
+    captures: Captures,
+    slots: Vec<Slot>,
+    notes: Notes,
+}
+
+impl Spare {
+    /// What is worth keeping of an exchange.
+    pub(super) fn of(ex: Exchange) -> Self {
+        let emptied = |mut buffer: Vec<u8>| {
+            buffer.clear();
+            buffer.shrink_to(KEPT_BYTES_MAX);
+            buffer
+        };
+        let Exchange { mut fields, mut captures, mut slots, mut notes, .. } = ex;
+        fields.clear();
+        captures.clear();
+        slots.clear();
+        notes.clear();
+        Self {
+            method_name: emptied(ex.method_name),
+            line: emptied(ex.line),
+            target: emptied(ex.target),
+            host: emptied(ex.host),
+            uri: emptied(ex.uri),
+            args: emptied(ex.args),
+            fields: if ex.head_bytes <= KEPT_BYTES_MAX as u64 { fields } else { Fields::new() },
+            captures,
+            slots,
+            notes,
+        }
+    }
+}
+
 /// An exchange of which nothing is known yet but its connection.
-pub(super) fn blank(local: Rc<Local>, conn: Rc<Connection>, client: Rc<dyn Client>) -> Exchange {
+pub(super) fn blank(
+    spare: Spare,
+    local: Rc<Local>,
+    conn: Rc<Connection>,
+    client: Rc<dyn Client>,
+) -> Exchange {
     Exchange {
-        remote: conn.proxied.as_ref().map_or(&conn.peer, |_| &conn.peer).clone(),
+        remote: conn.peer.clone(),
         conn,
         client,
         cycle: local,
         server: 0,
         location: 0,
         method: Method::Other,
-        method_name: Vec::new(),
-        line: Vec::new(),
-        target: Vec::new(),
+        method_name: spare.method_name,
+        line: spare.line,
+        target: spare.target,
         version: Version::H09,
-        fields: Fields::new(),
-        host: Vec::new(),
+        fields: spare.fields,
+        host: spare.host,
         host_port: None,
         head_bytes: 0,
         body: RequestBody::default(),
-        uri: Vec::new(),
-        args: Vec::new(),
+        uri: spare.uri,
+        args: spare.args,
         matched_prefix: 0,
         target_holds: true,
         uri_changed: false,
@@ -47,10 +101,10 @@ pub(super) fn blank(local: Rc<Local>, conn: Rc<Connection>, client: Rc<dyn Clien
         limit_rate_after: None,
         keepalive: true,
         sent: Sent::default(),
-        captures: Default::default(),
-        slots: Vec::new(),
+        captures: spare.captures,
+        slots: spare.slots,
         variable_depth: 0,
-        notes: Notes::default(),
+        notes: spare.notes,
     }
 }
 
