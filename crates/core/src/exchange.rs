@@ -4,6 +4,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::io::Write as _;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::LazyLock;
@@ -13,6 +14,7 @@ use std::time::Instant;
 use foregate_net::{Addr, tls::Facts};
 use foregate_wire::{Fields, Method, h1::Version};
 
+use crate::digits::push_number;
 use crate::error_log::{ErrorLog, Level};
 use crate::module::Shared;
 use crate::notes::Notes;
@@ -158,6 +160,27 @@ impl Exchange {
 /// An address without its port, as `$remote_addr` shows it; `unix:` for Unix sockets.
 pub fn addr_text(addr: &Addr) -> String {
     addr.ip().map_or_else(|| "unix:".to_owned(), |it| it.ip().to_canonical().to_string())
+}
+
+/// Appends an address as variables show it: without the port; `unix:` and the path for Unix sockets.
+pub fn push_addr(addr: &Addr, out: &mut Vec<u8>) {
+    match addr {
+        Addr::Ip(addr) => match addr.ip() {
+            std::net::IpAddr::V4(ip) => {
+                for (n, octet) in ip.octets().into_iter().enumerate() {
+                    if n > 0 {
+                        out.push(b'.');
+                    }
+                    push_number(octet.into(), out);
+                }
+            }
+            std::net::IpAddr::V6(ip) => _ = write!(out, "{ip}"),
+        },
+        Addr::Unix(path) => {
+            out.extend_from_slice(b"unix:");
+            out.extend_from_slice(path.as_os_str().as_encoded_bytes());
+        }
+    }
 }
 
 /// The upstream that is being spoken to, for the error log: `http://127.0.0.1:3000/path`.

@@ -37,7 +37,7 @@ pub use directive::{Args, Block, Directive, Read, check, duplicate};
 pub use error_log::{ErrorLog, Level};
 pub use exchange::{
     BODY_MEMORY_BYTES, Client, Connection, Exchange, Household, Pipelined, Proxied, REDIRECTS_MAX, Sent,
-    UpstreamFact, addr_text, gone,
+    UpstreamFact, addr_text, gone, push_addr,
 };
 pub use flow::{Flow, Stop, stop};
 pub use foregate_wire::{Method, h1::Version};

@@ -1,8 +1,23 @@
 //! Header fields in order, kept in one piece of memory; names compare without regard to case.
 
+use std::cell::RefCell;
+
 use crate::span::FieldSpan;
 
+/// Lists of one thread whose memory waits for the next message: one request and one answer for each of a busy
+/// thread's exchanges need two.
+const SPARE_MAX: usize = 64;
+/// Memory beyond this is given back: a list of that size is an exception.
+const SPARE_BYTES_MAX: usize = 16 * 1024;
+
+type Spare = Vec<(Vec<u8>, Vec<Item>)>;
+
+thread_local! {
+    static SPARE: RefCell<Spare> = const { RefCell::new(Vec::new()) };
+}
+
 /// An ordered list of header fields. Case and order are kept as pushed; a removed field's bytes stay until `clear`.
+/// Its memory comes from and returns to the thread, so that a message costs no allocation.
 #[derive(Clone, Default)]
 pub struct Fields {
     data: Vec<u8>,
@@ -95,6 +110,7 @@ impl Fields {
     pub fn load(&mut self, bytes: &[u8], spans: &[FieldSpan]) {
         self.clear();
         let (Some(first), Some(last)) = (spans.first(), spans.last()) else { return };
+        self.take_memory();
         let (base, end) = (first.name.start, last.value.end.max(last.name.end));
         self.data.extend_from_slice(&bytes[base as usize..end as usize]);
         self.items.extend(spans.iter().map(|span| Item {
@@ -106,7 +122,20 @@ impl Fields {
         }));
     }
 
+    /// Takes spare memory of the thread, where this list has none yet.
+    #[inline]
+    fn take_memory(&mut self) {
+        if self.data.capacity() == 0
+            && let Ok(Some((data, items))) = SPARE.try_with(|spare| spare.borrow_mut().pop())
+        {
+            (self.data, self.items) = (data, items);
+        }
+    }
+
     fn append(&mut self, bytes: &[u8]) -> u32 {
+        if self.items.is_empty() {
+            self.take_memory();
+        }
         let at = self.data.len();
         assert!(
             at + bytes.len() <= u32::MAX as usize,
@@ -140,6 +169,23 @@ impl Fields {
     #[inline]
     fn value(&self, item: &Item) -> &[u8] {
         item.value_in(&self.data)
+    }
+}
+
+impl Drop for Fields {
+    fn drop(&mut self) {
+        if self.data.capacity() == 0 || self.data.capacity() > SPARE_BYTES_MAX {
+            return;
+        }
+        let (mut data, mut items) = (std::mem::take(&mut self.data), std::mem::take(&mut self.items));
+        data.clear();
+        items.clear();
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < SPARE_MAX {
+                spare.push((data, items));
+            }
+        });
     }
 }
 

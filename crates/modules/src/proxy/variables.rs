@@ -1,6 +1,6 @@
 //! `$proxy_host`, `$proxy_port`, `$proxy_add_x_forwarded_for`.
 
-use foregate_core::{Exchange, Variable, addr_text, push_number};
+use foregate_core::{Exchange, Variable, push_addr, push_number};
 
 use super::pass::Url;
 use super::request::url_of;
@@ -38,6 +38,6 @@ fn forwarded_for(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
         out.extend_from_slice(value);
         out.extend_from_slice(b", ");
     }
-    out.extend_from_slice(addr_text(&ex.remote).as_bytes());
+    push_addr(&ex.remote, out);
     true
 }

@@ -1,10 +1,7 @@
 //! Who asked, and over which connection.
 
-use std::io::Write;
-use std::os::unix::ffi::OsStrExt;
 
-use foregate_core::{Exchange, Level, Pipelined, Proxied, log, push_number, push_seconds};
-use foregate_net::Addr;
+use foregate_core::{Exchange, Level, Pipelined, Proxied, log, push_addr, push_number, push_seconds};
 use foregate_wire::proxy_protocol::TlvName;
 
 pub(super) fn remote_addr(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
@@ -108,29 +105,6 @@ pub(super) fn proxied_tlv(ex: &mut Exchange, name: &str, out: &mut Vec<u8>) -> b
             log!(ex, Level::Error, "broken PROXY protocol TLV");
             false
         }
-    }
-}
-
-/// Without the port; `unix:` and the path for Unix sockets.
-fn push_addr(addr: &Addr, out: &mut Vec<u8>) {
-    match addr {
-        Addr::Ip(addr) => match addr.ip() {
-            std::net::IpAddr::V4(ip) => push_v4(ip.octets(), out),
-            std::net::IpAddr::V6(ip) => _ = write!(out, "{ip}"),
-        },
-        Addr::Unix(path) => {
-            out.extend_from_slice(b"unix:");
-            out.extend_from_slice(path.as_os_str().as_bytes());
-        }
-    }
-}
-
-fn push_v4(octets: [u8; 4], out: &mut Vec<u8>) {
-    for (n, octet) in octets.into_iter().enumerate() {
-        if n > 0 {
-            out.push(b'.');
-        }
-        push_number(octet.into(), out);
     }
 }
 
