@@ -3,7 +3,7 @@
 //! The order is nginx's: conditions are judged before fields are added, compression sees the final body, ranges are
 //! cut last.
 
-use foregate_core::{Exchange, KeptFields, Reply};
+use foregate_core::{CharsetOverride, Exchange, KeptFields, Reply};
 use foregate_modules::{
     Settings, addition, charset, encoding, gunzip, gzip, headers, mime, not_modified, range, redirects,
     sub_filter, userid,
@@ -90,6 +90,14 @@ fn own_fields(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
         for (name, value) in &kept {
             reply.fields.push(name.as_bytes(), value);
         }
+    }
+    if let Some(CharsetOverride(charset)) = ex.notes.take()
+        && let Some(content_type) = reply.fields.get(b"Content-Type")
+        && !reply.fields.contains(b"Content-Encoding")
+    {
+        let bare = content_type.split(|b| *b == b';').next().unwrap_or_default();
+        let value = [bare, b"; charset=", &charset[..]].concat();
+        reply.fields.set(b"Content-Type", &value);
     }
     // What `add_header` says of it later stays.
     if reply.status == 204 {
