@@ -217,6 +217,8 @@ fn descriptors_for_more_clients_than_the_shell_allows() {
             "server { listen 127.0.0.1:{port:0}; location / { return 200 x; } }",
         );
         let server = setup.start(subject);
+        // The port is open before the worker is ready: an answer says that it is.
+        server.get("/");
         let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.worker())).unwrap_or_default();
         let open = limits.lines().find(|line| line.starts_with("Max open files")).unwrap_or_default();
         let soft = open.split_whitespace().nth(3);
