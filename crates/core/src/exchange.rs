@@ -217,8 +217,8 @@ pub struct Connection {
     pub peer: Addr,
     pub local: Addr,
     /// What a PROXY protocol header said, where `listen` asks for one.
-    pub proxied: Option<Proxied>,
-    pub tls: Option<Facts>,
+    pub proxied: Option<Box<Proxied>>,
+    pub tls: Option<Box<Facts>>,
     /// Requests so far on this connection, this one included.
     pub requests: Cell<u64>,
     pub started: Instant,

@@ -17,6 +17,8 @@ use crate::resilience::is_full;
 
 /// Below this nobody complains, whatever it was before.
 const FAST: Duration = Duration::from_millis(10);
+/// The same on a machine that runs all other tests meanwhile.
+const FAST_AMONG_TESTS: Duration = Duration::from_millis(100);
 const PATHS: [&str; 2] = ["/app/", "/file.txt"];
 const CLIENTS: usize = 4;
 
@@ -65,7 +67,8 @@ fn others_do_not_notice_idle_and_slow_clients() {
             during.times.len(),
             full.saturating_sub(empty) * 1024 / n_idle,
         );
-        let bound = FAST.max(before.quantile(0.99) * 2);
+        let fast = if is_full() { FAST } else { FAST_AMONG_TESTS };
+        let bound = fast.max(before.quantile(0.99) * 2);
         assert!(during.quantile(0.99) <= bound, "p99 {:?}, bound {bound:?}", during.quantile(0.99));
     });
 }
@@ -145,4 +148,16 @@ fn trickle(mut streams: Vec<TcpStream>, stop: &AtomicBool) -> usize {
         std::thread::sleep(Duration::from_millis(10));
     }
     failed
+}
+
+/// As nginx does: the connections that have been idle for longest go, those that come are served.
+#[test]
+fn idle_connections_make_room_for_new_ones() {
+    both(|subject| {
+        let app = Backend::named("x");
+        let server = site(&app, 64).allow_log("are not enough").start(subject);
+        let kept: Vec<TcpStream> = (0..300).map(|_| idle_connection(&server)).collect();
+        assert_eq!(server.get("/file.txt").body.len(), 2_000);
+        drop(kept);
+    });
 }

@@ -191,11 +191,11 @@ mod tests {
         let mut ex = site.exchange("GET /");
         let mut conn = foregate_core::testing::connection();
         let addr = |text: &str| Addr::Ip(text.parse().unwrap());
-        conn.proxied = Some(Proxied {
+        conn.proxied = Some(Box::new(Proxied {
             source: addr("192.0.2.1:1234"),
             destination: addr("192.0.2.2:80"),
             tlvs: Vec::new(),
-        });
+        }));
         ex.conn = conn.into();
         apply(site.settings().realip.as_ref().unwrap(), &mut ex);
         assert_eq!(ex.remote, addr("192.0.2.1:1234"));

@@ -95,11 +95,11 @@ fn args_and_limit_rate_can_be_set() {
 fn a_proxys_header_speaks() {
     let mut conn = foregate_core::testing::connection();
     let ssl = b"\x20\0\x14\x01\0\0\0\x02\x21\0\x07TLSv1.3\x22\0\x02me";
-    conn.proxied = Some(Proxied {
+    conn.proxied = Some(Box::new(Proxied {
         source: Addr::Ip("192.0.2.1:1234".parse().unwrap()),
         destination: Addr::Ip("[2001:db8::1]:443".parse().unwrap()),
         tlvs: [&b"\x02\0\x0bexample.org"[..], ssl, b"\xee\0\x03own"].concat(),
-    });
+    }));
     let mut ex = House::default().exchange("GET /");
     ex.conn = conn.into();
     for (name, expected) in [

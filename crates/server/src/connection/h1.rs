@@ -115,7 +115,7 @@ impl Client {
         let deadline = Deadline::new();
         deadline.arm(limit);
         let mut readable = pin!(self.conn.readable());
-        let number = self.counted.number;
+        let place = self.counted.place;
         let came = poll_fn(|cx| {
             if let Poll::Ready(done) = readable.as_mut().poll(cx) {
                 return Poll::Ready(done.is_ok());
@@ -123,13 +123,10 @@ impl Client {
             if deadline.poll_expired(cx).is_ready() {
                 return Poll::Ready(false);
             }
-            match first {
-                true => Poll::Pending,
-                false => self.counted.thread.poll_draining(number, cx).map(|()| false),
-            }
+            self.counted.thread.poll_unwanted(place, first, cx).map(|()| false)
         });
         let came = came.await;
-        self.counted.thread.not_idle(number);
+        self.counted.thread.not_idle(place);
         came
     }
 

@@ -3,6 +3,7 @@
 mod arrival;
 mod body;
 mod h1;
+mod idle;
 mod request;
 mod response;
 
@@ -14,7 +15,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use foregate_core::stats::{self, Count};
 use foregate_core::{Connection, Level};
@@ -31,6 +32,12 @@ const ACCEPT_REST: Duration = Duration::from_millis(500);
 /// Heads that a thread keeps for its next exchanges.
 const HEADS_KEPT_MAX: usize = 64;
 
+/// When fewer than one in this many of `worker_connections` are left, idle ones are closed; nginx's sixteenth.
+const SPARE_SHARE: usize = 16;
+
+/// That connections are closed for want of others is said this often at most.
+const SAID_EVERY: Duration = Duration::from_secs(1);
+
 /// One worker thread: its listeners, its connections and the cycle that new exchanges begin under.
 pub struct Thread {
     local: RefCell<Rc<Local>>,
@@ -39,11 +46,13 @@ pub struct Thread {
     connections: Cell<usize>,
     /// The tasks of all connections, by number: what a timeout ends.
     tasks: RefCell<BTreeMap<u64, runtime::Task>>,
-    /// Woken when draining begins: the tasks of idle connections, by number.
-    idle: RefCell<HashMap<u64, Waker>>,
     /// Heads that no exchange needs now; their memory is used again.
     heads: RefCell<Vec<Box<RequestHead>>>,
     spares: RefCell<Vec<Spare>>,
+    /// The connections that wait for a request: woken when draining begins, closed when others need their place.
+    idle: RefCell<idle::Idle>,
+    /// When connections were last closed for that; it is said once a second.
+    made_room: Cell<Option<Instant>>,
     /// Woken when the last connection ends.
     emptied: RefCell<Option<Waker>>,
 }
@@ -63,6 +72,7 @@ impl Thread {
             idle: RefCell::default(),
             heads: RefCell::default(),
             spares: RefCell::default(),
+            made_room: Cell::new(None),
             emptied: RefCell::default(),
         })
     }
@@ -117,9 +127,7 @@ impl Thread {
             task.abort();
         }
         self.draining.set(true);
-        for (_, waker) in self.idle.borrow_mut().drain() {
-            waker.wake();
-        }
+        self.idle.borrow().wake_all();
     }
 
     /// Ready once no connection is left.
@@ -164,17 +172,45 @@ impl Thread {
         }
     }
 
-    /// Ready once draining has begun; only for connections that are idle.
-    fn poll_draining(&self, number: u64, cx: &mut Context<'_>) -> Poll<()> {
-        if self.draining.get() {
+    /// Ready once an idle connection is to close: another needs its place, or all are to end. Clients that have not
+    /// asked for anything yet may still do so then.
+    fn poll_unwanted(&self, place: u32, first: bool, cx: &mut Context<'_>) -> Poll<()> {
+        if !first && self.draining.get() || !self.idle.borrow_mut().wait(place, cx.waker()) {
             return Poll::Ready(());
         }
-        self.idle.borrow_mut().insert(number, cx.waker().clone());
         Poll::Pending
     }
 
-    fn not_idle(&self, number: u64) {
-        self.idle.borrow_mut().remove(&number);
+    fn not_idle(&self, place: u32) {
+        self.idle.borrow_mut().leave(place);
+    }
+
+    fn connections_max(&self) -> usize {
+        self.local.borrow().cycle.main.process.connections
+    }
+
+    /// Tells some idle connections to close when nearly all that are allowed are open, as nginx does.
+    async fn make_room(&self) {
+        let max = self.connections_max();
+        if self.connections.get() < max - max / SPARE_SHARE {
+            return;
+        }
+        self.tell_some_to_close(max);
+        // Where not one more fits, those that are to close do so first.
+        if self.connections.get() >= max {
+            runtime::yield_now().await;
+        }
+    }
+
+    fn tell_some_to_close(&self, max: usize) {
+        let now = clock::now();
+        let said = self.made_room.get().is_some_and(|at| now.duration_since(at) < SAID_EVERY);
+        let log = &self.local.borrow().cycle.main.error_log;
+        if self.idle.borrow_mut().make_room() && !said {
+            self.made_room.set(Some(now));
+            let text = format!("{max} worker_connections are not enough, reusing connections");
+            log.write(Level::Warn, &text);
+        }
     }
 }
 
@@ -191,6 +227,8 @@ fn look_after(cycle: &Cycle) {
 struct Counted {
     thread: Rc<Thread>,
     number: u64,
+    /// Its place among the idle connections.
+    place: u32,
 }
 
 impl Counted {
@@ -198,14 +236,15 @@ impl Counted {
         thread.connections.set(thread.connections.get() + 1);
         stats::add(Count::Handled);
         stats::add(Count::Active);
-        Self { thread: thread.clone(), number: NUMBER.fetch_add(1, Relaxed) }
+        let place = thread.idle.borrow_mut().add();
+        Self { thread: thread.clone(), number: NUMBER.fetch_add(1, Relaxed), place }
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
         stats::sub(Count::Active);
-        self.thread.not_idle(self.number);
+        self.thread.idle.borrow_mut().remove(self.place);
         self.thread.tasks.borrow_mut().remove(&self.number);
         self.thread.connections.set(self.thread.connections.get() - 1);
         if self.thread.connections.get() == 0
@@ -237,11 +276,11 @@ async fn accept(thread: Rc<Thread>, listener: Listener, addr: Addr) {
         match listener.accept().await {
             Ok((stream, _)) => {
                 stats::add(Count::Accepted);
-                let max = thread.local().cycle.main.process.connections;
+                thread.make_room().await;
+                let max = thread.connections_max();
                 if thread.connections.get() >= max {
-                    let log = thread.local();
                     let text = format!("{max} worker_connections are not enough");
-                    log.cycle.main.error_log.write(Level::Alert, &text);
+                    thread.local().cycle.main.error_log.write(Level::Alert, &text);
                     continue;
                 }
                 let counted = Counted::new(&thread);
@@ -274,8 +313,8 @@ async fn greet(counted: Counted, stream: Stream, addr: Addr) -> Option<Box<h1::C
         number: counted.number,
         peer: arrival.conn.peer_addr().clone(),
         local: arrival.conn.local_addr().clone(),
-        proxied: arrival.proxied,
-        tls: arrival.conn.tls().cloned(),
+        proxied: arrival.proxied.map(Box::new),
+        tls: arrival.conn.tls().cloned().map(Box::new),
         requests: Cell::new(0),
         started: clock::now(),
     });

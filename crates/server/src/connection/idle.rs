@@ -1,0 +1,164 @@
+//! The connections of one thread that wait for a request, the one that waits for longest first.
+
+use std::task::Waker;
+
+/// No entry.
+const NONE: u32 = u32::MAX;
+
+/// At most this many connections are closed at once to make room for others, as nginx's.
+const MADE_ROOM_MAX: usize = 32;
+
+/// At least one in this many of those that wait is.
+const MADE_ROOM_SHARE: usize = 8;
+
+/// A list without an allocation per change: a connection keeps one place in it for as long as it lives.
+#[derive(Default)]
+pub(super) struct Idle {
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    ends: Option<Ends>,
+    len: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Ends {
+    first: u32,
+    last: u32,
+}
+
+struct Entry {
+    prev: u32,
+    next: u32,
+    /// Who is to be woken; `None` while the connection does not wait.
+    waker: Option<Waker>,
+    /// Its place is wanted: it is to close.
+    unwanted: bool,
+}
+
+impl Idle {
+    /// A place for a new connection.
+    pub(super) fn add(&mut self) -> u32 {
+        if let Some(at) = self.free.pop() {
+            return at;
+        }
+        self.entries.push(Entry { prev: NONE, next: NONE, waker: None, unwanted: false });
+        u32::try_from(self.entries.len() - 1).expect("because there are fewer descriptors")
+    }
+
+    /// The connection is gone.
+    pub(super) fn remove(&mut self, at: u32) {
+        self.leave(at);
+        self.entries[at as usize].unwanted = false;
+        self.free.push(at);
+    }
+
+    /// The connection waits from now on, or still does. `false`: it is to close instead.
+    pub(super) fn wait(&mut self, at: u32, waker: &Waker) -> bool {
+        let entry = &mut self.entries[at as usize];
+        if entry.unwanted {
+            return false;
+        }
+        let waits = entry.waker.is_some();
+        if !entry.waker.as_ref().is_some_and(|it| it.will_wake(waker)) {
+            entry.waker = Some(waker.clone());
+        }
+        if !waits {
+            self.append(at);
+        }
+        true
+    }
+
+    fn append(&mut self, at: u32) {
+        self.len += 1;
+        let last = self.ends.map_or(NONE, |ends| ends.last);
+        (self.entries[at as usize].prev, self.entries[at as usize].next) = (last, NONE);
+        match &mut self.ends {
+            Some(ends) => {
+                self.entries[last as usize].next = at;
+                ends.last = at;
+            }
+            None => self.ends = Some(Ends { first: at, last: at }),
+        }
+    }
+
+    /// The connection does not wait any more.
+    pub(super) fn leave(&mut self, at: u32) {
+        let entry = &mut self.entries[at as usize];
+        if entry.waker.take().is_none() {
+            return;
+        }
+        self.len -= 1;
+        let (prev, next) = (entry.prev, entry.next);
+        if prev != NONE {
+            self.entries[prev as usize].next = next;
+        }
+        if next != NONE {
+            self.entries[next as usize].prev = prev;
+        }
+        let Some(ends) = &mut self.ends else { return };
+        match (prev, next) {
+            (NONE, NONE) => self.ends = None,
+            (NONE, _) => ends.first = next,
+            (_, NONE) => ends.last = prev,
+            _ => {}
+        }
+    }
+
+    /// Tells some of those that wait for longest to close; whether there were any.
+    pub(super) fn make_room(&mut self) -> bool {
+        let n = (self.len / MADE_ROOM_SHARE).clamp(1, MADE_ROOM_MAX);
+        let mut found = false;
+        for _ in 0..n {
+            let Some(Ends { first, .. }) = self.ends else { break };
+            let waker = self.entries[first as usize].waker.clone();
+            self.leave(first);
+            self.entries[first as usize].unwanted = true;
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+            found = true;
+        }
+        found
+    }
+
+    /// Wakes all that wait: draining has begun.
+    pub(super) fn wake_all(&self) {
+        self.entries.iter().filter_map(|entry| entry.waker.as_ref()).for_each(Waker::wake_by_ref);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(idle: &Idle) -> Vec<u32> {
+        let mut at = idle.ends.map_or(NONE, |ends| ends.first);
+        let mut all = Vec::new();
+        while at != NONE {
+            all.push(at);
+            at = idle.entries[at as usize].next;
+        }
+        assert_eq!(all.len(), idle.len);
+        all
+    }
+
+    #[test]
+    fn who_waits_for_longest_goes_first() {
+        let mut idle = Idle::default();
+        let waker = Waker::noop();
+        let places: Vec<u32> = (0..20).map(|_| idle.add()).collect();
+        places.iter().for_each(|&at| assert!(idle.wait(at, waker)));
+        idle.leave(0);
+        assert!(idle.wait(0, waker));
+        idle.leave(7);
+        idle.remove(19);
+        assert_eq!(waiting(&idle)[..3], [1, 2, 3]);
+        assert_eq!(waiting(&idle)[17..], [0]);
+        assert!(idle.make_room());
+        assert_eq!(waiting(&idle)[..2], [3, 4]);
+        assert!(!idle.wait(1, waker) && idle.wait(7, waker));
+        assert_eq!(idle.add(), 19);
+        (0..20).for_each(|at| idle.remove(at));
+        assert!(waiting(&idle).is_empty() && !idle.make_room());
+    }
+}
