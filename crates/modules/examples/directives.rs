@@ -8,8 +8,12 @@ use foregate_modules::known::{self, Treatment};
 
 fn main() {
     println!("# Directives\n");
-    println!("Written by `cargo xtask docs` from the modules' own tables. The meaning of each is nginx's: see its");
-    println!("documentation. `server`, `location`, `if`, `limit_except`, `listen`, `server_name`, `include`, `http`");
+    println!(
+        "Written by `cargo xtask docs` from the modules' own tables. The meaning of each is nginx's: see its"
+    );
+    println!(
+        "documentation. `server`, `location`, `if`, `limit_except`, `listen`, `server_name`, `include`, `http`"
+    );
     println!("and `events` are read by the server itself.\n");
     println!("## Implemented\n\n| module | directive | where |\n|---|---|---|");
     let mut ours: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
