@@ -1,7 +1,7 @@
 //! One request and all that is known about it while it lives.
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io::Write as _;
@@ -222,6 +222,8 @@ pub struct Connection {
     /// Requests so far on this connection, this one included.
     pub requests: Cell<u64>,
     pub started: Instant,
+    /// What modules remember about the connection.
+    pub notes: RefCell<Notes>,
 }
 
 /// The facts of a PROXY protocol header.

@@ -1,7 +1,7 @@
 //! An exchange without a server, for the tests of modules: from a request's text, under settings of the test's choice.
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, ready};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -171,6 +171,7 @@ pub fn connection() -> Connection {
         tls: None,
         requests: Cell::new(1),
         started: Instant::now(),
+        notes: RefCell::default(),
     }
 }
 

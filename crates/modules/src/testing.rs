@@ -63,6 +63,11 @@ pub(crate) fn error(conf: &str) -> String {
     build(conf, &[], Strings::default()).err().map_or_else(String::new, |why| why.what)
 }
 
+/// A site over these files, or why there is none.
+pub(crate) fn try_with(conf: &str, files: Strings) -> Result<Site, Error> {
+    build(conf, &[], files)
+}
+
 fn build(conf: &str, templates: &[&str], mut files: Strings) -> Result<Site, Error> {
     files.insert("/etc/nginx/nginx.conf", conf);
     let path = Path::new("/etc/nginx/nginx.conf");

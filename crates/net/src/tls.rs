@@ -20,10 +20,11 @@ pub mod hello;
 mod outgoing;
 mod pbes2;
 mod record;
-mod spki;
+pub mod sessions;
 mod stream;
 pub mod tickets;
 pub mod verify;
+pub mod x509;
 
 pub use hello::ClientHello;
 pub use stream::TlsStream;
@@ -86,11 +87,14 @@ pub struct Facts {
     pub alpn: Box<[u8]>,
     /// An earlier session was taken up again.
     pub resumed: bool,
+    /// The session's number as the server's greeting has it (server side only).
+    pub session_id: Box<[u8]>,
     /// The peer's certificates, DER, its own first; empty when it showed none.
     pub peer_certs: Vec<Box<[u8]>>,
     /// Cipher suites and groups the client offered, by their numbers (server side only).
     pub offered_ciphers: Box<[u16]>,
     pub offered_curves: Box<[u16]>,
+    pub offered_schemes: Box<[u16]>,
 }
 
 /// Why there is no encrypted stream.
@@ -195,6 +199,8 @@ pub async fn accept_with(
         server_name: hello.server_name,
         offered_ciphers: hello.ciphers.into(),
         offered_curves: hello.curves.into(),
+        offered_schemes: hello.signature_schemes.into(),
+        session_id: exchange.session_id().into(),
         ..handshake::facts(&side)
     };
     let parts = exchange.finish(side)?;

@@ -274,8 +274,7 @@ fn clients_show_certificates_that_are_checked_afterwards() {
         .unwrap()
         .signed_by(&own_key, &authority)
         .unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(authority.der().clone()).unwrap();
+    let roots = [authority.der().clone()];
 
     let mut config = server_config(&certs, BOTH);
     config = ServerConfig::builder_with_provider(tls::provider().clone())
@@ -293,10 +292,9 @@ fn clients_show_certificates_that_are_checked_afterwards() {
             tls::certs::key(own_key.serialize_pem().as_bytes()).unwrap(),
         )
         .unwrap();
-    let good = tls::verify::ClientChain::new(roots, Vec::new()).unwrap();
-    let mut others = RootCertStore::empty();
-    others.add(tls::certs::chain(certs[0].cert.as_bytes()).unwrap().remove(0)).unwrap();
-    let bad = tls::verify::ClientChain::new(others, Vec::new()).unwrap();
+    let good = tls::verify::ClientChain::new(&roots, Vec::new(), 1);
+    let others = tls::certs::chain(certs[0].cert.as_bytes()).unwrap();
+    let bad = tls::verify::ClientChain::new(&others, Vec::new(), 1);
     run(async move {
         let listener = listener();
         let addr = listener.addr().clone();
@@ -307,10 +305,8 @@ fn clients_show_certificates_that_are_checked_afterwards() {
         let (stream, _) = listener.accept().await.unwrap();
         let stream = tls::accept(stream, |_| Some(Server::new(config))).await.unwrap();
         assert_eq!(good.check(&stream.facts().peer_certs), Ok(()));
-        assert_eq!(
-            bad.check(&stream.facts().peer_certs),
-            Err("unable to verify the first certificate".to_string())
-        );
+        let why = bad.check(&stream.facts().peer_certs).unwrap_err();
+        assert_eq!((why.code, why.text), (21, "unable to verify the first certificate"));
     })
     .unwrap();
 }

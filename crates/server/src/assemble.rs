@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use foregate_conf::{Error, Files, Modifier, Node, Word};
 use foregate_core::{Compile, ErrorLog, Level, LogFile, Regex, Shared, Variables};
-use foregate_modules::{Settings, family, variable};
+use foregate_modules::{Settings, family, ssl, variable};
 
 use crate::address;
 use crate::cycle::{Cycle, Main, Place, Server, Setup, folder};
@@ -73,6 +73,7 @@ fn resolve(setup: &Setup, mut draft: Draft, cx: &mut Compile<'_>) -> Result<Comp
     let servers: Vec<_> = listens.zip(names.iter().cloned()).collect();
     let endpoints = address::gather(&servers, &mut cx.warnings)?;
     let (places, tables) = places(setup, draft.places, &draft.servers, cx)?;
+    warn_of_protocols(&servers, cx);
     check_certificates(&endpoints, &servers, &draft.servers, &places)?;
     let servers = draft.servers.iter().zip(tables).map(|(server, locations)| Server {
         name: server.names.first().map_or_else(String::new, first_name),
@@ -132,26 +133,51 @@ fn names(server: &ServerDraft, hostname: &str, cx: &mut Compile<'_>) -> Result<V
     Ok(names)
 }
 
-/// The first server of an address that takes TLS connections needs a certificate, or must refuse on purpose.
+/// The first server of an address that takes TLS connections needs a certificate; where it refuses connections on
+/// purpose, the others need one or must refuse as well.
 fn check_certificates(
     endpoints: &[address::Endpoint],
     listens: &[(Vec<Listen>, Vec<Name>)],
     servers: &[ServerDraft],
     places: &[Place],
 ) -> Result<(), Error> {
-    let addresses = endpoints.iter().flat_map(|it| it.specific.iter().map(|(_, it)| it).chain([&it.default]));
-    for address in addresses.filter(|it| it.ssl) {
-        let server = address.default_server as usize;
-        if places[servers[server].place as usize].settings.ssl.is_some() {
-            continue;
-        }
+    let ssl = |server: usize| places[servers[server].place as usize].settings.ssl.as_ref();
+    let has_certificate = |server: usize| ssl(server).is_some_and(|it| it.server.is_some());
+    let rejects = |server: usize| ssl(server).is_some_and(|it| it.reject);
+    let missing = |server: usize| {
         let what = "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive";
-        let span = listens[server].0.iter().find(|it| it.ssl).map_or(servers[server].node.span, |it| it.span);
-        return Err(
-            Error::at(span, what).advise("add ssl_certificate and ssl_certificate_key to this server")
-        );
+        Err(Error::at(servers[server].node.span, what)
+            .advise("add ssl_certificate and ssl_certificate_key to this server"))
+    };
+    for endpoint in endpoints {
+        let specific = endpoint.specific.iter().map(|(addr, address)| (addr, address));
+        for (addr, address) in specific.chain([(&endpoint.addr, &endpoint.default)]) {
+            let default = address.default_server as usize;
+            if !address.ssl || has_certificate(default) {
+                continue;
+            }
+            if !rejects(default) {
+                return missing(default);
+            }
+            let here = |server: usize| listens[server].0.iter().any(|it| !it.quic && it.addr == *addr);
+            let lacks = |server: &usize| here(*server) && !has_certificate(*server) && !rejects(*server);
+            if let Some(server) = (0..servers.len()).find(lacks) {
+                return missing(server);
+            }
+        }
     }
     Ok(())
+}
+
+/// Says so once where `listen` asks for a protocol that is not spoken.
+fn warn_of_protocols(listens: &[(Vec<Listen>, Vec<Name>)], cx: &mut Compile<'_>) {
+    let all = || listens.iter().flat_map(|(listens, _)| listens);
+    if let Some(listen) = all().find(|it| it.http2) {
+        ssl::http2_is_missing(listen.span, cx);
+    }
+    if let Some(listen) = all().find(|it| it.quic) {
+        ssl::http3_is_missing(listen.span, cx);
+    }
 }
 
 /// `$server_name`: the first name, without the dot of `.example.com`, with `$hostname` filled in.

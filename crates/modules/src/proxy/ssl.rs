@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use foregate_conf::{Error, Node, Span, Word};
 use foregate_core::{Compile, Exchange, Scope, Template, duplicate};
+use foregate_net::tls::x509::Failure;
 use foregate_net::tls::{self, HandshakeError, certs, ciphers, verify};
 use foregate_net::{Conn, Stream, sys};
 use foregate_upstream::{Rules, Secure, TlsError};
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::sign::SingleCertAndKey;
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, version};
+use rustls::{ClientConfig, SupportedProtocolVersion, version};
 
 use super::pass::Url;
 use super::read::invalid;
@@ -167,13 +168,11 @@ impl Handshake<'_> {
             return TlsError(format!("SSL_do_handshake() failed (SSL: {rustls})"));
         };
         let why = match cert {
-            Cert::NotValidForName | Cert::NotValidForNameContext { .. } => return self.mismatch(),
-            Cert::Expired | Cert::ExpiredContext { .. } => "10:certificate has expired",
-            Cert::NotValidYet | Cert::NotValidYetContext { .. } => "9:certificate is not yet valid",
-            Cert::Revoked => "23:certificate revoked",
-            Cert::UnknownIssuer => "20:unable to get local issuer certificate",
-            other => return TlsError(format!("upstream SSL certificate verify error: ({other})")),
+            Cert::NotValidForName => return self.mismatch(),
+            Cert::Other(why) => why.0.downcast_ref::<Failure>(),
+            _ => None,
         };
+        let why = why.map_or_else(|| cert.to_string(), |it| format!("{}:{it}", it.code));
         TlsError(format!("upstream SSL certificate verify error: ({why})"))
     }
 }
@@ -197,7 +196,7 @@ fn config(o: &Options, span: Span, cx: &mut Compile<'_>) -> Result<ClientConfig,
         .map_err(|error| Error::at(span, format!("proxy_ssl_protocols: {error}")))?;
     let builder = match o.verify.unwrap_or(false) {
         false => builder.dangerous().with_custom_certificate_verifier(Arc::new(verify::AnyServer)),
-        true => builder.with_webpki_verifier(verifier(o, span, cx)?),
+        true => builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier(o, span, cx)?)),
     };
     let mut config = match &o.certificate {
         Some(cert) if !cert.is_empty() => {
@@ -242,25 +241,18 @@ fn versions(o: &Options) -> Vec<&'static SupportedProtocolVersion> {
     versions
 }
 
-fn verifier(o: &Options, span: Span, cx: &Compile<'_>) -> Result<Arc<WebPkiServerVerifier>, Error> {
+fn verifier(o: &Options, span: Span, cx: &Compile<'_>) -> Result<verify::ServerChain, Error> {
     let Some(trusted) = o.trusted.as_ref().filter(|it| !it.is_empty()) else {
         return Err(Error::at(span, "no proxy_ssl_trusted_certificate for proxy_ssl_verify"));
     };
-    let mut roots = RootCertStore::empty();
-    let authorities = certs::chain(&read(trusted, cx)?);
-    for authority in authorities.map_err(|error| failed("SSL_CTX_load_verify_locations", trusted, &error))? {
-        // One that cannot be used as an authority leads no chain anywhere.
-        _ = roots.add(authority);
-    }
-    let crls = match o.crl.as_ref().filter(|it| !it.is_empty()) {
+    let authorities = certs::chain(&read(trusted, cx)?)
+        .map_err(|error| failed("SSL_CTX_load_verify_locations", trusted, &error))?;
+    let revoked = match o.crl.as_ref().filter(|it| !it.is_empty()) {
         Some(crl) => certs::revocation_lists(&read(crl, cx)?)
             .map_err(|error| failed("X509_LOOKUP_load_file", crl, &error))?,
         None => Vec::new(),
     };
-    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), tls::provider().clone())
-        .with_crls(crls)
-        .build()
-        .map_err(|error| failed("SSL_CTX_load_verify_locations", trusted, &error))
+    Ok(verify::ServerChain::new(&authorities, revoked, o.verify_depth.unwrap_or(1) as usize))
 }
 
 fn own_certificate(o: &Options, cert: &Word, cx: &Compile<'_>) -> Result<SingleCertAndKey, Error> {

@@ -1,15 +1,28 @@
 //! `ssl_*`: certificates and how TLS is spoken to clients.
 
 mod build;
+mod certificates;
+mod commands;
+mod names;
+mod peer;
+mod read;
+mod sessions;
+#[cfg(test)]
+mod tests;
 mod variables;
+mod warnings;
 
+use std::ops::ControlFlow::{Break, Continue};
 use std::sync::Arc;
 use std::time::Duration;
 
-use foregate_conf::{Error, Node, Word};
-use foregate_core::{Args, Compile, Directive, Exchange, Flow, Level, Prefix, Scope, Stop, Variable, log};
-use foregate_net::tls::{self, verify::ClientChain};
-use std::ops::ControlFlow::{Break, Continue};
+use foregate_conf::{Error, Span, Word};
+use foregate_core::{Args, Compile, Directive, Exchange, Flow, Level, Scope, Stop, Variable, log};
+use foregate_net::tls::verify::ClientChain;
+use foregate_net::tls::x509::Failure;
+use foregate_net::tls::{self, Facts};
+
+pub use warnings::{http2_is_missing, http3_is_missing};
 
 pub struct Module;
 
@@ -22,7 +35,8 @@ pub struct Options {
     ciphers: Option<Word>,
     prefer_server: Option<bool>,
     curves: Option<Word>,
-    session_cache: Option<Vec<Word>>,
+    commands: Option<Vec<(Word, Word)>>,
+    session_cache: Option<read::Cache>,
     session_timeout: Option<Duration>,
     tickets: Option<bool>,
     ticket_keys: Option<Vec<Word>>,
@@ -40,7 +54,13 @@ pub struct Options {
     stapling_file: Option<Word>,
     stapling_responder: Option<Word>,
     compression: Option<bool>,
-    http2: Option<bool>,
+    http2: Option<(bool, Span)>,
+    http2_streams: Option<u64>,
+    http3: Option<bool>,
+    http3_hq: Option<bool>,
+    http3_streams: Option<u64>,
+    quic_retry: Option<bool>,
+    quic_host_key: Option<Word>,
 }
 
 /// What connections of a server are to have; shared by all its locations.
@@ -48,12 +68,12 @@ pub struct Settings(Arc<Tls>);
 
 /// A server's way of speaking TLS.
 pub struct Tls {
-    /// `None`: there is no certificate.
+    /// `None`: there is no certificate; the default server's is shown, if it has one.
     pub server: Option<tls::Server>,
     /// `ssl_reject_handshake`.
     pub reject: bool,
     verify: Verify,
-    chain: Option<ClientChain>,
+    chain: ClientChain,
 }
 
 impl std::ops::Deref for Settings {
@@ -81,17 +101,19 @@ impl foregate_core::Module for Module {
     type Settings = Settings;
 
     const DIRECTIVES: &'static [Directive<Options>] = &[
-        Directive::own("ssl_certificate", S, Args::Exactly(1), certificate, certificates_inherit),
-        Directive::own("ssl_certificate_key", S, Args::Exactly(1), key, keys_inherit),
+        Directive::own("ssl_certificate", S, Args::Exactly(1), read::certificate, read::certificates_inherit),
+        Directive::own("ssl_certificate_key", S, Args::Exactly(1), read::key, read::keys_inherit),
+        Directive::own("ssl_certificate_cache", S, Args::Between(1, 3), read::certificate_cache, read::nothing),
         Directive::text("ssl_password_file", S, |o| &mut o.passwords),
-        Directive::words("ssl_protocols", S, |o| &mut o.protocols),
+        Directive::own("ssl_protocols", S, Args::AtLeast(1), read::protocols, read::protocols_inherit),
         Directive::text("ssl_ciphers", S, |o| &mut o.ciphers),
         Directive::flag("ssl_prefer_server_ciphers", S, |o| &mut o.prefer_server),
         Directive::text("ssl_ecdh_curve", S, |o| &mut o.curves),
-        Directive::words("ssl_session_cache", S, |o| &mut o.session_cache),
+        Directive::own("ssl_conf_command", S, Args::Exactly(2), read::command, read::commands_inherit),
+        Directive::own("ssl_session_cache", S, Args::Between(1, 2), read::session_cache, read::cache_inherit),
         Directive::seconds("ssl_session_timeout", S, |o| &mut o.session_timeout),
         Directive::flag("ssl_session_tickets", S, |o| &mut o.tickets),
-        Directive::own("ssl_session_ticket_key", S, Args::Exactly(1), ticket_key, ticket_keys_inherit),
+        Directive::own("ssl_session_ticket_key", S, Args::Exactly(1), read::ticket_key, read::ticket_keys_inherit),
         Directive::choice("ssl_verify_client", S, VERIFY, |o| &mut o.verify_client),
         Directive::number("ssl_verify_depth", S, |o| &mut o.verify_depth),
         Directive::text("ssl_client_certificate", S, |o| &mut o.client_certificate),
@@ -106,22 +128,26 @@ impl foregate_core::Module for Module {
         Directive::text("ssl_stapling_file", S, |o| &mut o.stapling_file),
         Directive::text("ssl_stapling_responder", S, |o| &mut o.stapling_responder),
         Directive::flag("ssl_certificate_compression", S, |o| &mut o.compression),
-        Directive::flag("http2", S, |o| &mut o.http2),
+        Directive::own("http2", S, Args::Exactly(1), read::http2, read::http2_inherit),
+        Directive::number("http2_max_concurrent_streams", S, |o| &mut o.http2_streams),
+        Directive::flag("http3", S, |o| &mut o.http3),
+        Directive::flag("http3_hq", S, |o| &mut o.http3_hq),
+        Directive::number("http3_max_concurrent_streams", S, |o| &mut o.http3_streams),
+        Directive::flag("quic_retry", S, |o| &mut o.quic_retry),
+        Directive::text("quic_host_key", S, |o| &mut o.quic_host_key),
     ];
 
     const VARIABLES: &'static [Variable] = variables::ALL;
-    const PREFIXES: &'static [Prefix] = &[];
-
-    fn prepare(options: &Options, cx: &mut Compile<'_>) -> Result<(), Error> {
-        build::warn_of_what_is_missing(options, cx);
-        Ok(())
-    }
 
     fn resolve(options: Options, cx: &mut Compile<'_>) -> Result<Option<Settings>, Error> {
-        if options.certificates.is_none() && options.reject != Some(true) {
-            return Ok(None);
+        warnings::about_protocols(&options, cx);
+        let is_needed = options.certificates.is_some()
+            || options.reject == Some(true)
+            || options.verify_client.is_some_and(|it| it > 0);
+        match is_needed {
+            true => build::shared(&options, cx).map(|tls| Some(Settings(tls))),
+            false => Ok(None),
         }
-        build::shared(&options, cx).map(|tls| Some(Settings(tls)))
     }
 }
 
@@ -131,58 +157,42 @@ pub fn check(on: &Settings, ex: &Exchange) -> Flow {
     if on.verify == Verify::Off {
         return Continue(());
     }
-    if facts.peer_certs.is_empty() {
-        if on.verify == Verify::On {
+    match verdict(on, ex, facts) {
+        None if on.verify == Verify::On => {
             log!(ex, Level::Info, "client sent no required SSL certificate while reading client request headers");
-            return Break(Stop::status(496));
+            Break(Stop::status(496))
         }
-        return Continue(());
+        Some(Err(why)) if on.verify != Verify::OptionalNoCa || !why.is_lack_of_trust() => {
+            let (code, tail) = (why.code, "while reading client request headers");
+            log!(ex, Level::Info, "client SSL certificate verify error: ({code}:{why}) {tail}");
+            Break(Stop::status(495))
+        }
+        _ => Continue(()),
     }
-    if let Err(why) = on.verdict(&facts.peer_certs)
-        && on.verify != Verify::OptionalNoCa
-    {
-        let tail = "while reading client request headers";
-        log!(ex, Level::Info, "client SSL certificate verify error: ({why}) {tail}");
-        return Break(Stop::status(495));
-    }
-    Continue(())
 }
 
 impl Tls {
-    fn verdict(&self, chain: &[Box<[u8]>]) -> Result<(), String> {
-        self.chain.as_ref().map_or_else(|| Err("no authorities are known".to_owned()), |it| it.check(chain))
+    /// Whether it matters by which server a connection's handshake was answered.
+    pub fn verifies_clients(&self) -> bool {
+        self.verify != Verify::Off
     }
 }
 
-fn certificate(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
-    o.certificates.get_or_insert_default().push(node.args[0].clone());
-    Ok(())
-}
+/// What was found about a connection's client, and for which settings.
+struct Judged(Arc<Tls>, Result<(), Failure>);
 
-fn certificates_inherit(o: &mut Options, outer: &Options) {
-    if o.certificates.is_none() {
-        o.certificates.clone_from(&outer.certificates);
+/// Whether the chain of the client holds; judged once for each connection. `None`: it sent no certificate.
+fn verdict(on: &Settings, ex: &Exchange, facts: &Facts) -> Option<Result<(), Failure>> {
+    if facts.peer_certs.is_empty() || on.verify == Verify::Off {
+        return None;
     }
-}
-
-fn key(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
-    o.keys.get_or_insert_default().push(node.args[0].clone());
-    Ok(())
-}
-
-fn keys_inherit(o: &mut Options, outer: &Options) {
-    if o.keys.is_none() {
-        o.keys.clone_from(&outer.keys);
+    let mut notes = ex.conn.notes.borrow_mut();
+    if let Some(Judged(tls, found)) = notes.get::<Judged>()
+        && Arc::ptr_eq(tls, &on.0)
+    {
+        return Some(*found);
     }
-}
-
-fn ticket_key(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
-    o.ticket_keys.get_or_insert_default().push(node.args[0].clone());
-    Ok(())
-}
-
-fn ticket_keys_inherit(o: &mut Options, outer: &Options) {
-    if o.ticket_keys.is_none() {
-        o.ticket_keys.clone_from(&outer.ticket_keys);
-    }
+    let found = on.chain.check(&facts.peer_certs);
+    notes.put(Judged(on.0.clone(), found));
+    Some(found)
 }

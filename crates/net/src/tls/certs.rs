@@ -9,7 +9,8 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use super::pbes2::{self, Closed};
-use super::{provider, spki};
+use super::provider;
+use super::x509::{Certificate, RevocationList, der};
 
 const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY-----";
 
@@ -47,16 +48,34 @@ impl fmt::Display for CertError {
 
 impl std::error::Error for CertError {}
 
-/// Every certificate of a PEM file, in order.
+/// Every certificate of a PEM file, in order; each can be read.
 pub fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertError> {
-    let certs: Result<Vec<_>, PemError> = CertificateDer::pem_slice_iter(pem).collect();
+    // OpenSSL's own kinds: what it says of trust stands behind the certificate.
+    let plain = String::from_utf8_lossy(pem)
+        .replace("TRUSTED CERTIFICATE-----", "CERTIFICATE-----")
+        .replace("X509 CERTIFICATE-----", "CERTIFICATE-----");
+    let certs: Result<Vec<_>, PemError> = CertificateDer::pem_slice_iter(plain.as_bytes()).collect();
     let certs = certs.map_err(invalid)?;
-    if certs.is_empty() { Err(CertError::NoCertificate) } else { Ok(certs) }
+    if certs.is_empty() {
+        return Err(CertError::NoCertificate);
+    }
+    let alone = |it: CertificateDer<'_>| der::element(&mut &*it).map(|it| it.whole.to_vec());
+    let certs = certs.into_iter().map(|it| alone(it).filter(|it| Certificate::parse(it).is_some()));
+    let certs: Option<Vec<_>> = certs.map(|it| it.map(CertificateDer::from)).collect();
+    certs.ok_or_else(|| CertError::Invalid("wrong tag or malformed certificate".to_string()))
 }
 
 /// Every revocation list of a PEM file (nginx: ssl_crl).
-pub fn revocation_lists(pem: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, CertError> {
-    CertificateRevocationListDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(invalid)
+pub fn revocation_lists(pem: &[u8]) -> Result<Vec<RevocationList>, CertError> {
+    let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(pem).collect();
+    let lists: Option<Vec<_>> = lists.map_err(invalid)?.iter().map(|it| RevocationList::parse(it)).collect();
+    match lists {
+        Some(lists) if lists.is_empty() => {
+            Err(CertError::Invalid("no start line: Expecting: X509 CRL".to_string()))
+        }
+        Some(lists) => Ok(lists),
+        None => Err(CertError::Invalid("wrong tag or malformed CRL".to_string())),
+    }
 }
 
 /// The first private key of a PEM file: PKCS#8, PKCS#1 or SEC1, not encrypted.
@@ -115,13 +134,13 @@ pub fn certified_with(
         .key_provider
         .load_private_key(key)
         .map_err(|error| CertError::Invalid(error.to_string()))?;
-    // Kinds of keys that cannot be compared are believed.
-    let in_cert =
-        spki::of_certificate(&chain[0]).ok_or_else(|| CertError::Invalid("bad certificate".into()))?;
-    if key.public_key().is_some_and(|it| it.as_ref() != in_cert.info) {
-        return Err(CertError::Mismatch);
+    // Some kinds of keys do not tell.
+    let public = key.public_key();
+    let own = chain.first().and_then(|it| Certificate::parse(it)).map(|it| it.public_key_info);
+    match (&public, own) {
+        (Some(public), Some(own)) if public.as_ref() != own => Err(CertError::Mismatch),
+        _ => Ok(CertifiedKey::new(chain, key)),
     }
-    Ok(CertifiedKey::new(chain, key))
 }
 
 fn invalid(error: PemError) -> CertError {

@@ -14,6 +14,10 @@ use crate::stream::Stream;
 
 /// Bytes received from the peer during one handshake: certificate chains are the largest part.
 const INCOMING_BYTES_MAX: usize = 256 * 1024;
+/// In a ServerHello's record: behind the heads of record and message (5 and 4), the version (2) and the random (32).
+const SESSION_ID_AT: usize = 5 + 4 + 2 + 32;
+/// As far as the session's number goes.
+const GREETING_BYTES: usize = SESSION_ID_AT + 1 + 32;
 /// Bytes of one receive.
 const STEP_BYTES: usize = 8 * 1024;
 
@@ -66,6 +70,8 @@ pub(super) struct Exchange<'s> {
     /// Data of the peer that came with its last handshake message.
     plain: Vec<u8>,
     n_received: usize,
+    /// What was sent first: as server, our greeting.
+    greeting: Vec<u8>,
 }
 
 /// What rustls wants next.
@@ -77,7 +83,14 @@ enum Next {
 
 impl<'s> Exchange<'s> {
     pub(super) fn new(stream: &'s Stream, incoming: Vec<u8>) -> Exchange<'s> {
-        Exchange { stream, incoming, outgoing: Vec::new(), plain: Vec::new(), n_received: 0 }
+        Exchange {
+            stream,
+            incoming,
+            outgoing: Vec::new(),
+            plain: Vec::new(),
+            n_received: 0,
+            greeting: Vec::new(),
+        }
     }
 
     /// What the peer has sent and nobody has processed.
@@ -179,6 +192,7 @@ impl<'s> Exchange<'s> {
 
     async fn send(&mut self) -> io::Result<()> {
         let outgoing = std::mem::take(&mut self.outgoing);
+        self.note_greeting(&outgoing);
         self.stream.send_all(&outgoing).await
     }
 
@@ -186,6 +200,22 @@ impl<'s> Exchange<'s> {
     pub(super) fn refuse(&mut self, alert: u8) {
         self.outgoing.extend_from_slice(&[super::record::ALERT, 3, 3, 0, 2, 2, alert]);
         self.try_send();
+    }
+
+    /// Keeps what `session_id` looks at.
+    fn note_greeting(&mut self, outgoing: &[u8]) {
+        if self.greeting.is_empty() {
+            self.greeting = outgoing[..outgoing.len().min(GREETING_BYTES)].to_vec();
+        }
+    }
+
+    /// legacy_session_id of a ServerHello (RFC 8446 section 4.1.3) that has been sent.
+    pub(super) fn session_id(&self) -> &[u8] {
+        let greeting = if self.greeting.is_empty() { &self.outgoing } else { &self.greeting };
+        match greeting.get(SESSION_ID_AT..) {
+            Some([len, rest @ ..]) => rest.get(..usize::from(*len)).unwrap_or_default(),
+            _ => &[],
+        }
     }
 
     fn try_send(&mut self) {
@@ -255,5 +285,7 @@ pub(super) fn facts(common: &CommonState) -> Facts {
         peer_certs: certs.iter().map(|cert| cert.as_ref().into()).collect(),
         offered_ciphers: Box::default(),
         offered_curves: Box::default(),
+        offered_schemes: Box::default(),
+        session_id: Box::default(),
     }
 }

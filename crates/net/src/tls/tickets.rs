@@ -1,7 +1,10 @@
-//! Session tickets under keys that the configuration gives (nginx: ssl_session_ticket_key), the same on all threads
-//! and on all machines that share the files.
+//! Session tickets under keys of the configuration (nginx: ssl_session_ticket_key), the same on all threads and on all
+//! machines that share the files, or under random keys that are changed from time to time.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::digest;
@@ -11,32 +14,119 @@ use rustls::server::ProducesTickets;
 const KEY_FILE_BYTES: [usize; 2] = [48, 80];
 /// The start of a ticket says under which key it is; so does the start of a key file.
 const NAME_BYTES: usize = 16;
+/// Before the session in a ticket: when it was made, seconds since 1970.
+const TIME_BYTES: usize = 8;
 /// nginx's ssl_session_timeout.
 pub const LIFETIME_S_DEFAULT: u32 = 300;
+/// Random keys are changed after this time, or after the longest life of a ticket if that is more.
+const ROTATION_S_MIN: u64 = 3600;
 
-/// Keys by which tickets are sealed and opened. The first seals; all open.
+/// Keys by which tickets are sealed and opened, for servers that take each other's tickets.
+#[derive(Clone)]
 pub struct TicketKeys {
-    keys: Vec<TicketKey>,
+    keys: Keys,
     lifetime_s: u32,
+    /// Goes into every seal: tickets of another context do not open.
+    context: Vec<u8>,
 }
 
+#[derive(Clone)]
+enum Keys {
+    /// The first seals; all open.
+    Given(Arc<[TicketKey]>),
+    Random(Arc<Rotation>),
+}
+
+/// A random key, and the one before it.
+struct Rotation {
+    keys: RwLock<Pair>,
+    /// The longest life of a ticket under these keys.
+    lifetime_s: AtomicU64,
+}
+
+struct Pair {
+    now: TicketKey,
+    before: Option<TicketKey>,
+    since_s: u64,
+}
+
+#[derive(Clone)]
 struct TicketKey {
     name: [u8; NAME_BYTES],
-    key: LessSafeKey,
+    key: Arc<LessSafeKey>,
 }
 
 impl TicketKeys {
     /// From the contents of key files, each of 48 or 80 bytes; `None` when one has another size, or there is none.
     pub fn new(files: &[Vec<u8>], lifetime_s: u32) -> Option<TicketKeys> {
         let keys = files.iter().map(|file| TicketKey::new(file)).collect::<Option<Vec<_>>>()?;
-        (!keys.is_empty()).then_some(TicketKeys { keys, lifetime_s })
+        let keys = (!keys.is_empty()).then(|| Keys::Given(keys.into()))?;
+        Some(TicketKeys { keys, lifetime_s, context: Vec::new() })
     }
 
-    /// From a random key of this process.
+    /// From random keys of this process.
     pub fn random(lifetime_s: u32) -> Option<TicketKeys> {
-        let mut file = vec![0; KEY_FILE_BYTES[1]];
-        aws_lc_rs::rand::fill(&mut file).ok()?;
-        TicketKeys::new(&[file], lifetime_s)
+        let pair = Pair { now: TicketKey::random()?, before: None, since_s: now_s() };
+        let rotation =
+            Rotation { keys: RwLock::new(pair), lifetime_s: AtomicU64::new(u64::from(lifetime_s)) };
+        Some(TicketKeys { keys: Keys::Random(Arc::new(rotation)), lifetime_s, context: Vec::new() })
+    }
+
+    /// The same keys for servers of one context, which alone take each other's tickets.
+    pub fn for_context(&self, context: &[u8], lifetime_s: u32) -> TicketKeys {
+        if let Keys::Random(rotation) = &self.keys {
+            rotation.lifetime_s.fetch_max(u64::from(lifetime_s), Relaxed);
+        }
+        TicketKeys { keys: self.keys.clone(), lifetime_s, context: context.to_vec() }
+    }
+
+    fn aad(&self, name: &[u8]) -> Aad<Vec<u8>> {
+        Aad::from([name, &self.context].concat())
+    }
+}
+
+impl Keys {
+    fn sealing(&self) -> Option<TicketKey> {
+        match self {
+            Keys::Given(keys) => keys.first().cloned(),
+            Keys::Random(rotation) => rotation.current(now_s()),
+        }
+    }
+
+    fn opening(&self, name: &[u8]) -> Option<TicketKey> {
+        match self {
+            Keys::Given(keys) => keys.iter().find(|key| key.name == name).cloned(),
+            Keys::Random(rotation) => {
+                rotation.current(now_s())?;
+                let keys = rotation.keys.read().ok()?;
+                [Some(&keys.now), keys.before.as_ref()]
+                    .into_iter()
+                    .flatten()
+                    .find(|it| it.name == name)
+                    .cloned()
+            }
+        }
+    }
+}
+
+impl Rotation {
+    /// The key that seals now, a new one where the old one has had its time.
+    fn current(&self, now_s: u64) -> Option<TicketKey> {
+        let period_s = self.lifetime_s.load(Relaxed).max(ROTATION_S_MIN);
+        {
+            let keys = self.keys.read().ok()?;
+            if now_s < keys.since_s.saturating_add(period_s) {
+                return Some(keys.now.clone());
+            }
+        }
+        let mut keys = self.keys.write().ok()?;
+        let age_s = now_s.saturating_sub(keys.since_s);
+        if age_s >= period_s {
+            let old = std::mem::replace(&mut keys.now, TicketKey::random()?);
+            keys.before = (age_s < 2 * period_s).then_some(old);
+            keys.since_s = now_s;
+        }
+        Some(keys.now.clone())
     }
 }
 
@@ -48,7 +138,13 @@ impl TicketKey {
         let (name, secret) = file.split_at(NAME_BYTES);
         let secret = digest::digest(&digest::SHA256, secret);
         let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, secret.as_ref()).ok()?);
-        Some(TicketKey { name: name.try_into().ok()?, key })
+        Some(TicketKey { name: name.try_into().ok()?, key: Arc::new(key) })
+    }
+
+    fn random() -> Option<TicketKey> {
+        let mut file = vec![0; KEY_FILE_BYTES[1]];
+        aws_lc_rs::rand::fill(&mut file).ok()?;
+        TicketKey::new(&file)
     }
 }
 
@@ -62,30 +158,40 @@ impl ProducesTickets for TicketKeys {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        let TicketKey { name, key } = self.keys.first()?;
+        let TicketKey { name, key } = self.keys.sealing()?;
         let mut nonce = [0; NONCE_LEN];
         aws_lc_rs::rand::fill(&mut nonce).ok()?;
-        let mut body = plain.to_vec();
-        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(name), &mut body).ok()?;
-        Some([name, &nonce[..], &body].concat())
+        let mut body = [&now_s().to_be_bytes()[..], plain].concat();
+        let aad = self.aad(&name);
+        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut body).ok()?;
+        Some([&name[..], &nonce, &body].concat())
     }
 
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
         let (name, rest) = ticket.split_at_checked(NAME_BYTES)?;
         let (nonce, body) = rest.split_at_checked(NONCE_LEN)?;
-        let TicketKey { name, key } = self.keys.iter().find(|key| key.name == name)?;
+        let TicketKey { key, .. } = self.keys.opening(name)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let mut body = body.to_vec();
-        let len = key.open_in_place(nonce, Aad::from(name), &mut body).ok()?.len();
-        body.truncate(len);
-        Some(body)
+        let plain = key.open_in_place(nonce, self.aad(name), &mut body).ok()?;
+        let (made, session) = plain.split_first_chunk::<TIME_BYTES>()?;
+        let age_s = now_s().saturating_sub(u64::from_be_bytes(*made));
+        (age_s <= u64::from(self.lifetime_s)).then(|| session.to_vec())
     }
 }
 
 impl fmt::Debug for TicketKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TicketKeys({} keys)", self.keys.len())
+        let what = match &self.keys {
+            Keys::Given(keys) => format!("{} keys", keys.len()),
+            Keys::Random(_) => "random keys".to_string(),
+        };
+        write!(f, "TicketKeys({what})")
     }
+}
+
+pub(super) fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs())
 }
 
 #[cfg(test)]
@@ -104,5 +210,27 @@ mod tests {
             assert_eq!(old.decrypt(&ticket[..end]), None);
         }
         assert!(TicketKeys::new(&[vec![1; 47]], 300).is_none());
+    }
+
+    #[test]
+    fn a_ticket_opens_in_its_own_context_only() {
+        let keys = TicketKeys::random(300).unwrap();
+        let (one, other) = (keys.for_context(b"a", 300), keys.for_context(b"b", 300));
+        let ticket = one.encrypt(b"session").unwrap();
+        assert!(one.decrypt(&ticket).is_some() && keys.for_context(b"a", 300).decrypt(&ticket).is_some());
+        assert!(other.decrypt(&ticket).is_none());
+    }
+
+    #[test]
+    fn random_keys_are_changed_and_the_last_one_still_opens() {
+        let keys = TicketKeys::random(300).unwrap();
+        let Keys::Random(rotation) = &keys.keys else { panic!("not random") };
+        let start = now_s();
+        let first = rotation.current(start).unwrap().name;
+        assert_eq!(rotation.current(start + ROTATION_S_MIN - 1).unwrap().name, first);
+        assert_ne!(rotation.current(start + ROTATION_S_MIN).unwrap().name, first);
+        assert!(rotation.keys.read().unwrap().before.as_ref().is_some_and(|it| it.name == first));
+        rotation.current(start + 4 * ROTATION_S_MIN).unwrap();
+        assert!(rotation.keys.read().unwrap().before.is_none());
     }
 }

@@ -78,12 +78,7 @@ async fn shake_hands(
 ) -> Option<Arrival> {
     let Arrival { conn: Conn::Plain(stream), proxied, rest, .. } = arrival else { return None };
     let peer = stream.peer_addr().clone();
-    let choose = |hello: &tls::ClientHello| {
-        let name = hello.server_name.as_deref().unwrap_or_default();
-        let server = address.names.find(name.as_bytes()).unwrap_or(address.default_server);
-        let settings = local.cycle.settings(local.cycle.server(server).place);
-        settings.ssl.as_ref().filter(|it| !it.reject).and_then(|it| it.server.clone())
-    };
+    let choose = |hello: &tls::ClientHello| certificate_for(local, address, hello);
     match tls::accept_with(stream, rest, choose).await {
         Ok(stream) => {
             let conn = Conn::Tls(Box::new(stream));
@@ -105,6 +100,19 @@ async fn shake_hands(
             None
         }
     }
+}
+
+/// A server without a certificate of its own shows the default server's, as in nginx.
+fn certificate_for(local: &Local, address: &Address, hello: &tls::ClientHello) -> Option<tls::Server> {
+    let settings = |server: u32| local.cycle.settings(local.cycle.server(server).place).ssl.as_ref();
+    let name = hello.server_name.as_deref().unwrap_or_default();
+    let named = Some(name).filter(|it| !it.is_empty()).and_then(|it| address.names.find(it.as_bytes()));
+    let server = settings(named.unwrap_or(address.default_server));
+    if server.is_some_and(|it| it.reject) {
+        return None;
+    }
+    let own = server.and_then(|it| it.server.as_ref());
+    own.or_else(|| settings(address.default_server)?.server.as_ref()).cloned()
 }
 
 fn log_about(log: &ErrorLog, level: Level, number: u64, text: &str, peer: &Addr) {

@@ -167,7 +167,7 @@ impl Client {
             ex.notes.put(Pipelined);
         }
         let filled = request::fill(&mut ex, &head, self.head(), on.merge_slashes);
-        route::find_server(local, address, &mut ex);
+        let misdirected = route::find_server(local, address, &mut ex).is_err();
         drop(head);
         if filled.is_err() {
             log!(ex, Level::Info, "client sent invalid request");
@@ -177,7 +177,7 @@ impl Client {
         ex.keepalive = self.head().keeps_alive();
         let body = self.take_body(local, &mut ex);
         self.log_dropped(&ex);
-        let reply = match self.refusal(&ex) {
+        let reply = match self.refusal(&ex, misdirected) {
             Some(status) => {
                 ex.keepalive = false;
                 phases::answer(local, &mut ex, status).await
@@ -198,7 +198,12 @@ impl Client {
     }
 
     /// The status for requests that are answered without a look at their target.
-    fn refusal(&self, ex: &Exchange) -> Option<u16> {
+    fn refusal(&self, ex: &Exchange, misdirected: bool) -> Option<u16> {
+        if misdirected {
+            let what = "client attempted to request the server name different from the one that was negotiated";
+            log!(ex, Level::Info, "{what} while reading client request headers");
+            return Some(421);
+        }
         if self.plain_on_tls {
             log!(
                 ex,

@@ -317,6 +317,7 @@ async fn greet(counted: Counted, stream: Stream, addr: Addr) -> Option<Box<h1::C
         tls: arrival.conn.tls().cloned().map(Box::new),
         requests: Cell::new(0),
         started: clock::now(),
+        notes: RefCell::default(),
     });
     let conn = Rc::new(arrival.conn);
     let client = h1::Client::new(counted, conn, facts, addr, arrival.rest, arrival.plain_on_tls);

@@ -1,0 +1,152 @@
+//! The directives with a shape of their own.
+
+use foregate_conf::{Error, Node, Word, value as values};
+use foregate_core::{Scope, ZoneSpec, duplicate};
+
+use super::Options;
+
+const PROTOCOLS: [&str; 6] = ["SSLv2", "SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
+/// OpenSSL's own number of sessions for `builtin`.
+const BUILTIN_SESSIONS: u64 = 20_480;
+/// As nginx: eight pages.
+const ZONE_BYTES_MIN: u64 = 8 * 4096;
+
+/// `ssl_session_cache`.
+#[derive(Clone, Debug)]
+pub(super) enum Cache {
+    Off,
+    /// So many sessions.
+    Builtin(u64),
+    Shared(ZoneSpec, Word),
+}
+
+pub(super) fn certificate(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
+    o.certificates.get_or_insert_default().push(node.args[0].clone());
+    Ok(())
+}
+
+pub(super) fn certificates_inherit(o: &mut Options, outer: &Options) {
+    inherit(&mut o.certificates, &outer.certificates);
+}
+
+pub(super) fn key(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
+    o.keys.get_or_insert_default().push(node.args[0].clone());
+    Ok(())
+}
+
+pub(super) fn keys_inherit(o: &mut Options, outer: &Options) {
+    inherit(&mut o.keys, &outer.keys);
+}
+
+pub(super) fn ticket_key(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
+    o.ticket_keys.get_or_insert_default().push(node.args[0].clone());
+    Ok(())
+}
+
+pub(super) fn ticket_keys_inherit(o: &mut Options, outer: &Options) {
+    inherit(&mut o.ticket_keys, &outer.ticket_keys);
+}
+
+pub(super) fn command(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
+    o.commands.get_or_insert_default().push((node.args[0].clone(), node.args[1].clone()));
+    Ok(())
+}
+
+pub(super) fn commands_inherit(o: &mut Options, outer: &Options) {
+    inherit(&mut o.commands, &outer.commands);
+}
+
+pub(super) fn protocols(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
+    if let Some(word) = node.args.iter().find(|word| !PROTOCOLS.contains(&word.text.as_str())) {
+        return Err(Error::at(word.span, format!("invalid value \"{word}\"")));
+    }
+    o.protocols.get_or_insert_default().extend_from_slice(&node.args);
+    Ok(())
+}
+
+pub(super) fn protocols_inherit(o: &mut Options, outer: &Options) {
+    inherit(&mut o.protocols, &outer.protocols);
+}
+
+/// The last word counts, and memory of our own stands back behind a zone.
+pub(super) fn session_cache(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
+    for word in &node.args {
+        let wrong = || Error::at(word.span, format!("invalid session cache \"{word}\""));
+        let cache = match word.text.as_str() {
+            "off" | "none" => Cache::Off,
+            "builtin" => Cache::Builtin(BUILTIN_SESSIONS),
+            text => match (text.strip_prefix("builtin:"), text.strip_prefix("shared:")) {
+                (Some(n), _) => Cache::Builtin(values::number(n).ok_or_else(wrong)?),
+                (_, Some(zone)) => Cache::Shared(shared(zone, word).ok_or_else(wrong)??, word.clone()),
+                _ => return Err(wrong()),
+            },
+        };
+        if !matches!((&o.session_cache, &cache), (Some(Cache::Shared(..)), Cache::Off | Cache::Builtin(_))) {
+            o.session_cache = Some(cache);
+        }
+    }
+    Ok(())
+}
+
+/// `NAME:SIZE`
+fn shared(zone: &str, word: &Word) -> Option<Result<ZoneSpec, Error>> {
+    let (name, size) = zone.split_once(':').filter(|(name, _)| !name.is_empty())?;
+    let bytes = values::size(size)?;
+    Some(match bytes < ZONE_BYTES_MIN {
+        true => Err(Error::at(word.span, format!("session cache \"{word}\" is too small")).advise("32k is the least")),
+        false => Ok(ZoneSpec { name: name.to_owned(), bytes }),
+    })
+}
+
+pub(super) fn cache_inherit(o: &mut Options, outer: &Options) {
+    inherit(&mut o.session_cache, &outer.session_cache);
+}
+
+/// Certificates are loaded once, with the configuration: there is nothing to cache.
+pub(super) fn certificate_cache(_: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
+    let mut has_max = false;
+    for word in &node.args {
+        let (name, given) = word.split_once('=').unwrap_or((word, ""));
+        let is_known = match name {
+            "off" => given.is_empty(),
+            "max" => values::number(given).is_some_and(|it| it > 0),
+            "inactive" | "valid" => values::time_s(given).is_some(),
+            _ => false,
+        };
+        if !is_known {
+            return Err(Error::at(word.span, format!("invalid parameter \"{word}\"")));
+        }
+        has_max |= matches!(name, "max" | "off");
+    }
+    if !has_max {
+        let what = "\"ssl_certificate_cache\" must have the \"max\" parameter";
+        return Err(Error::at(node.name.span, what));
+    }
+    Ok(())
+}
+
+/// `on` is said to be missing at its place.
+pub(super) fn http2(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
+    if o.http2.is_some() {
+        return Err(duplicate(node));
+    }
+    let word = &node.args[0];
+    let on = values::flag(word).ok_or_else(|| {
+        let what = format!("invalid value \"{word}\" in \"http2\" directive, it must be \"on\" or \"off\"");
+        Error::at(word.span, what)
+    })?;
+    o.http2 = Some((on, node.span));
+    Ok(())
+}
+
+pub(super) fn http2_inherit(o: &mut Options, outer: &Options) {
+    inherit(&mut o.http2, &outer.http2);
+}
+
+pub(super) fn nothing(_: &mut Options, _: &Options) {}
+
+fn inherit<T: Clone>(own: &mut Option<T>, outer: &Option<T>) {
+    if own.is_none() {
+        own.clone_from(outer);
+    }
+}

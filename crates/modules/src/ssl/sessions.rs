@@ -1,0 +1,99 @@
+//! Sessions that clients take up again: kept by us, or by them as tickets.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use foregate_conf::Error;
+use foregate_core::{Compile, ZoneNames};
+use foregate_net::tls::sessions::Sessions;
+use foregate_net::tls::tickets::{LIFETIME_S_DEFAULT, TicketKeys};
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
+use rustls::server::NoServerSessionStorage;
+use rustls::sign::CertifiedKey;
+
+use super::commands::Changes;
+use super::read::Cache;
+use super::{Options, certificates};
+
+/// What a builtin session counts for, in bytes.
+const BUILTIN_BYTES: u64 = 256;
+
+/// The key that tickets of all servers are sealed with, unless they have files; kept over reloads.
+#[derive(Clone, Default)]
+struct CommonTickets(Option<TicketKeys>);
+
+/// The stores by name; kept over reloads.
+#[derive(Default)]
+struct Zones(HashMap<String, (u64, Arc<Sessions>)>);
+
+/// Servers that show the same certificates and ask for the same authorities take each other's sessions, as in nginx.
+pub(super) fn context(own: &[Arc<CertifiedKey>], wanted: &[CertificateDer<'static>]) -> Vec<u8> {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    for cert in own.iter().filter_map(|it| it.cert.first()).chain(wanted) {
+        hash.update(cert);
+    }
+    hash.finish().as_ref().to_vec()
+}
+
+pub(super) fn set_up(
+    o: &Options,
+    changes: &Changes,
+    context: &[u8],
+    config: &mut ServerConfig,
+    cx: &mut Compile<'_>,
+) -> Result<(), Error> {
+    let lifetime_s = o.session_timeout.map_or(LIFETIME_S_DEFAULT, |it| it.as_secs() as u32);
+    let store = match &o.session_cache {
+        None | Some(Cache::Off) => None,
+        Some(Cache::Builtin(n)) => Some(Arc::new(Sessions::of_bytes(n.saturating_mul(BUILTIN_BYTES)))),
+        Some(Cache::Shared(spec, word)) => {
+            cx.shared.get_or_default::<ZoneNames>().declare(spec, "ssl_session_cache", word.span)?;
+            Some(zone(&spec.name, spec.bytes, cx))
+        }
+    };
+    config.session_storage = match store {
+        Some(store) => Arc::new(store.for_context(context, lifetime_s)),
+        None => Arc::new(NoServerSessionStorage {}),
+    };
+    if !changes.tickets.or(o.tickets).unwrap_or(true) {
+        return Ok(());
+    }
+    let keys = match &o.ticket_keys {
+        Some(words) => {
+            let mut files = Vec::new();
+            for word in words {
+                let file = certificates::read(word, cx)?;
+                if ![48, 80].contains(&file.len()) {
+                    let path = cx.conf_path(word);
+                    let what = format!("\"{}\" must be 48 or 80 bytes", path.display());
+                    return Err(Error::at(word.span, what).advise("openssl rand 80 > ticket.key"));
+                }
+                files.push(file);
+            }
+            TicketKeys::new(&files, lifetime_s)
+        }
+        None => common_tickets(lifetime_s, cx),
+    };
+    let keys = keys.ok_or_else(|| Error::plain("no random bytes can be had for session tickets"))?;
+    config.ticketer = Arc::new(keys.for_context(context, lifetime_s));
+    Ok(())
+}
+
+fn zone(name: &str, bytes: u64, cx: &mut Compile<'_>) -> Arc<Sessions> {
+    let kept = cx.previous.and_then(|it| it.get::<Zones>()).and_then(|it| it.0.get(name));
+    let kept = kept.filter(|(size, _)| *size == bytes).cloned();
+    let zones = &mut cx.shared.get_or_default::<Zones>().0;
+    let entry = zones.entry(name.to_owned());
+    entry.or_insert_with(|| kept.unwrap_or_else(|| (bytes, Arc::new(Sessions::of_bytes(bytes))))).1.clone()
+}
+
+fn common_tickets(lifetime_s: u32, cx: &mut Compile<'_>) -> Option<TicketKeys> {
+    let kept = cx.previous.and_then(|it| it.get::<CommonTickets>()).and_then(|it| it.0.clone());
+    let common = &mut cx.shared.get_or_default::<CommonTickets>().0;
+    if common.is_none() {
+        *common = kept.or_else(|| TicketKeys::random(lifetime_s));
+    }
+    common.clone()
+}

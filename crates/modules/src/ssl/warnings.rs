@@ -1,0 +1,56 @@
+//! What of a configuration cannot be had: said once, however many servers ask for it.
+
+use std::collections::HashSet;
+
+use foregate_conf::{Error, Span};
+use foregate_core::Compile;
+
+use super::Options;
+
+/// What has been said already.
+#[derive(Default)]
+struct Said(HashSet<&'static str>);
+
+/// Warns, unless something under this key was said before.
+pub(super) fn once(key: &'static str, span: Span, what: impl Into<String>, cx: &mut Compile<'_>) {
+    if cx.shared.get_or_default::<Said>().0.insert(key) {
+        cx.warn(Error::at(span, what).warn());
+    }
+}
+
+/// `http2 on` and `listen … http2`.
+pub fn http2_is_missing(span: Span, cx: &mut Compile<'_>) {
+    once("http2", span, "HTTP/2 is not available yet in this version: clients get HTTP/1.1", cx);
+}
+
+/// `listen … quic`.
+pub fn http3_is_missing(span: Span, cx: &mut Compile<'_>) {
+    once("http3", span, "HTTP/3 is not available yet in this version: clients get HTTP/1.1", cx);
+}
+
+/// Protocols above TLS, asked for by any server.
+pub(super) fn about_protocols(o: &Options, cx: &mut Compile<'_>) {
+    if let Some((true, span)) = o.http2 {
+        http2_is_missing(span, cx);
+    }
+}
+
+/// What tunes the TLS library of nginx and not ours.
+pub(super) fn about_settings(o: &Options, cx: &mut Compile<'_>) {
+    let span = o.certificates.iter().flatten().next().map_or_else(Span::default, |word| word.span);
+    if o.early_data == Some(true) {
+        once("early data", span, "\"ssl_early_data\" is ignored: early data are never taken", cx);
+    }
+    if o.compression == Some(true) {
+        let what = "\"ssl_certificate_compression\" is not supported on this platform, ignored";
+        once("compression", span, what, cx);
+    }
+    if o.stapling == Some(true) && o.stapling_file.is_none() {
+        let what = "\"ssl_stapling\" is ignored: OCSP responses are not fetched, and clients do without them";
+        once("stapling", span, what, cx);
+    }
+    if let Some(word) = &o.dhparam {
+        let what = "\"ssl_dhparam\" is ignored: keys are exchanged over elliptic curves only";
+        once("dhparam", word.span, what, cx);
+    }
+}
