@@ -9,7 +9,6 @@ use foregate_net::tls::certs::Certificates;
 use foregate_net::tls::verify::{AnyClient, ClientChain};
 use foregate_net::tls::{self, ciphers};
 use rustls::crypto::CryptoProvider;
-use rustls::server::WantsServerCert;
 use rustls::{
     ConfigBuilder, ProtocolVersion, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion, version,
 };

@@ -54,7 +54,7 @@ fn one(cert: &Word, key: &Word, passwords: &[Vec<u8>], cx: &Compile<'_>) -> Resu
         return Err(Error::at(word.span, what).advise("write a server for each name, with files of its own"));
     }
     let foreign = |it: &&str| key.strip_prefix(*it).is_some_and(|rest| rest.starts_with(':'));
-    if let Some(kind) = ["engine", "store"].iter().find(foreign) {
+    if let Some(kind) = ["engine", "store"].into_iter().find(foreign) {
         let what = format!("cannot load certificate key \"{key}\": loading \"{kind}:...\" certificate keys");
         return Err(Error::at(key.span, format!("{what} is not supported")));
     }

@@ -200,7 +200,8 @@ impl Client {
     /// The status for requests that are answered without a look at their target.
     fn refusal(&self, ex: &Exchange, misdirected: bool) -> Option<u16> {
         if misdirected {
-            let what = "client attempted to request the server name different from the one that was negotiated";
+            let what =
+                "client attempted to request the server name different from the one that was negotiated";
             log!(ex, Level::Info, "{what} while reading client request headers");
             return Some(421);
         }
