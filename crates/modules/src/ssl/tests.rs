@@ -166,14 +166,14 @@ fn variables_show_what_was_settled() {
         let site = Site::with(conf, &[template], files());
         let mut ex = site.exchange("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
         let mut conn = foregate_core::testing::connection();
-        conn.tls = Some(facts.clone());
+        conn.tls = Some(facts.clone().into());
         ex.conn = conn.into();
         assert_eq!(site.value(&mut ex, 0), expected);
     }
     let site = Site::with(conf, &["$ssl_client_cert"], files());
     let mut ex = site.exchange("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let mut conn = foregate_core::testing::connection();
-    conn.tls = Some(facts);
+    conn.tls = Some(facts.into());
     ex.conn = conn.into();
     assert_eq!(site.value(&mut ex, 0), CERT.trim_end().replace('\n', "\n\t"));
 }
