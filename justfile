@@ -47,3 +47,7 @@ deny:
 # two backends and a proxy in front of them, to look around
 demo:
     cargo run --release -- demo
+
+# Foregate, nginx and HAProxy side by side; writes docs/benchmark.md and .svg
+bench *ARGS:
+    cargo run --release --package foregate-bench -- {{ARGS}}

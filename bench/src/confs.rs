@@ -1,0 +1,166 @@
+//! The configurations under test, as text: one for all that read nginx's language, one for HAProxy.
+
+use std::path::Path;
+
+use crate::workloads::{Door, SPREAD};
+
+/// What a configuration must know of its surroundings.
+pub(crate) struct Place<'a> {
+    /// Logs, certificates, files and temporary files.
+    pub(crate) folder: &'a Path,
+    pub(crate) port: u16,
+    pub(crate) backend: u16,
+    pub(crate) files_max: u64,
+}
+
+/// Where this proxy's log lines go.
+pub(crate) fn access_log(folder: &Path) -> std::path::PathBuf {
+    folder.join("access.log")
+}
+
+/// The text that nginx and Foregate read.
+pub(crate) fn nginx(door: Door, at: &Place<'_>) -> String {
+    let dir = at.folder.display();
+    let log = match door {
+        Door::Logged => format!("{} combined", access_log(at.folder).display()),
+        _ => "off".to_owned(),
+    };
+    let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("    {kind}_temp_path {dir}/temp/{kind};\n"))
+        .concat();
+    format!(
+        "daemon off;
+worker_processes 1;
+pid {dir}/nginx.pid;
+error_log {dir}/error.log error;
+events {{
+    worker_connections 16384;
+}}
+http {{
+    access_log {log};
+{temp}    default_type application/octet-stream;
+    sendfile on;
+    keepalive_timeout 75s;
+    keepalive_requests 1000000000;
+    server_names_hash_max_size 8192;
+
+    upstream app {{
+        server 127.0.0.1:{backend};
+        keepalive 256;
+        keepalive_requests 1000000000;
+    }}
+    proxy_http_version 1.1;
+    proxy_set_header Host $host;
+    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+    proxy_set_header Connection \"\";
+    proxy_max_temp_file_size 0;
+
+{servers}}}
+",
+        backend = at.backend,
+        servers = nginx_servers(door, at)
+    )
+}
+
+fn nginx_servers(door: Door, at: &Place<'_>) -> String {
+    let (dir, port) = (at.folder.display(), at.port);
+    let server = |inside: &str| format!("    server {{\n        listen 127.0.0.1:{port};\n{inside}    }}\n");
+    let pass = "        location / { proxy_pass http://app; }\n";
+    let many = |line: &dyn Fn(usize) -> String| (0..SPREAD).map(line).collect::<String>();
+    match door {
+        Door::Plain | Door::Logged => server(pass),
+        Door::Tls => format!(
+            "    server {{
+        listen 127.0.0.1:{port} ssl;
+        ssl_certificate {dir}/cert.pem;
+        ssl_certificate_key {dir}/key.pem;
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_session_cache shared:tls:10m;
+{pass}    }}
+"
+        ),
+        Door::Files => server(&format!("        root {dir}/root;\n")),
+        Door::Gzip => server(&format!(
+            "        gzip on;
+        gzip_types application/json;
+        gzip_comp_level 6;
+        gzip_proxied any;
+{pass}"
+        )),
+        Door::Upload => server(&format!(
+            "        client_max_body_size 16m;
+        proxy_request_buffering off;
+{pass}"
+        )),
+        Door::WebSocket => server(
+            "        location / {
+            proxy_pass http://app;
+            proxy_set_header Host $host;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection \"upgrade\";
+        }
+",
+        ),
+        Door::Names => {
+            let named = |n| server(&format!("        server_name n{n}.example.com;\n{pass}"));
+            server("        return 404;\n") + &many(&named)
+        }
+        Door::Prefixes => {
+            let line = |n| format!("        location /p{n}/ {{ proxy_pass http://app; }}\n");
+            server(&("        location / { return 404; }\n".to_owned() + &many(&line)))
+        }
+        Door::Regexes => {
+            let line = |n| format!("        location ~ ^/r{n}/[0-9a-z]+$ {{ proxy_pass http://app; }}\n");
+            server(&("        location / { return 404; }\n".to_owned() + &many(&line)))
+        }
+    }
+}
+
+/// HAProxy's text for the same, and the maps it names.
+pub(crate) fn haproxy(door: Door, at: &Place<'_>) -> (String, Vec<(&'static str, String)>) {
+    let dir = at.folder.display();
+    let many = |line: &dyn Fn(usize) -> String| (0..SPREAD).map(line).collect::<String>();
+    let (mut global, mut defaults, mut bind) = ("", "", String::new());
+    let (mut rules, mut maps) = ("    default_backend app\n".to_owned(), Vec::new());
+    match door {
+        Door::Logged => {
+            global = "    log stdout format raw local0\n";
+            defaults = "    log global\n    option httplog\n";
+        }
+        Door::Tls => bind = format!(" ssl crt {dir}/both.pem alpn http/1.1"),
+        Door::Names => {
+            rules = format!("    use_backend %[req.hdr(host),lower,map({dir}/names.map)]\n");
+            maps.push(("names.map", many(&|n| format!("n{n}.example.com app\n"))));
+        }
+        Door::Prefixes => {
+            rules = format!("    use_backend %[path,map_beg({dir}/prefixes.map)]\n");
+            maps.push(("prefixes.map", many(&|n| format!("/p{n}/ app\n"))));
+        }
+        Door::Regexes => {
+            rules = many(&|n| format!("    use_backend app if {{ path_reg ^/r{n}/[0-9a-z]+$ }}\n"));
+        }
+        Door::Plain | Door::Upload | Door::WebSocket | Door::Files | Door::Gzip => {}
+    }
+    let text = format!(
+        "global
+    nbthread 1
+    maxconn {maxconn}
+{global}defaults
+    mode http
+{defaults}    option forwardfor
+    http-reuse always
+    timeout connect 5s
+    timeout client 75s
+    timeout server 75s
+    timeout tunnel 75s
+frontend door
+    bind 127.0.0.1:{port}{bind}
+{rules}backend app
+    server one 127.0.0.1:{backend}
+",
+        maxconn = (at.files_max / 2).saturating_sub(200).clamp(100, 16_384),
+        port = at.port,
+        backend = at.backend
+    );
+    (text, maps)
+}

@@ -1,0 +1,145 @@
+//! The benchmark's command line.
+
+use std::path::PathBuf;
+
+use crate::Result;
+
+const USAGE: &str = "\
+usage: cargo run --release -p foregate-bench -- [OPTION...]
+
+  --rounds N         rounds of each workload (default 3); proxies take turns in alternating order
+  --seconds N        how long each proxy is under load in each round (default 3)
+  --only A,B         only these workloads, or those whose names begin so; nothing is written without --out
+  --list             name the workloads and end
+  --rate N           requests a second of the workload with a fixed rate (default 5000)
+  --idle N           connections of the workloads with idle ones (default 5000)
+  --foregate PATH    (default: target/release/foregate, built if it is not there)
+  --nginx PATH       (default: nginx)      --no-nginx     leave it out
+  --haproxy PATH     (default: haproxy)    --no-haproxy   leave it out
+  --other NAME=PATH  one more binary that reads nginx's configuration and command line; may be repeated
+  --out DIR          where benchmark.md and benchmark.svg go (default: docs, for a run of all workloads)
+";
+
+/// What the command line asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    pub(crate) rounds: usize,
+    pub(crate) seconds: u64,
+    /// Names, or beginnings of names; empty means all.
+    pub(crate) only: Vec<String>,
+    pub(crate) list: bool,
+    pub(crate) rate: u64,
+    pub(crate) idle: usize,
+    pub(crate) foregate: Option<PathBuf>,
+    /// `None` leaves it out.
+    pub(crate) nginx: Option<PathBuf>,
+    pub(crate) haproxy: Option<PathBuf>,
+    pub(crate) others: Vec<(String, PathBuf)>,
+    out: Option<PathBuf>,
+}
+
+impl Options {
+    pub(crate) fn parse(args: Vec<String>) -> Result<Options> {
+        let mut options = Options {
+            rounds: 3,
+            seconds: 3,
+            only: Vec::new(),
+            list: false,
+            rate: 5000,
+            idle: 5000,
+            foregate: None,
+            nginx: Some("nginx".into()),
+            haproxy: Some("haproxy".into()),
+            others: Vec::new(),
+            out: None,
+        };
+        let mut args = args.into_iter();
+        while let Some(arg) = args.next() {
+            options.read(&arg, &mut args)?;
+        }
+        Ok(options)
+    }
+
+    fn read(&mut self, arg: &str, rest: &mut dyn Iterator<Item = String>) -> Result<()> {
+        let mut value = || rest.next().ok_or_else(|| format!("{arg} needs a value\n{USAGE}"));
+        match arg {
+            "--rounds" => self.rounds = count(arg, &value()?, 100)? as usize,
+            "--seconds" => self.seconds = count(arg, &value()?, 300)?,
+            "--rate" => self.rate = count(arg, &value()?, 1_000_000)?,
+            "--idle" => self.idle = count(arg, &value()?, 15_000)? as usize,
+            "--only" => self.only.extend(value()?.split(',').map(str::to_owned)),
+            "--list" => self.list = true,
+            "--foregate" => self.foregate = Some(value()?.into()),
+            "--nginx" => self.nginx = Some(value()?.into()),
+            "--haproxy" => self.haproxy = Some(value()?.into()),
+            "--no-nginx" => self.nginx = None,
+            "--no-haproxy" => self.haproxy = None,
+            "--out" => self.out = Some(value()?.into()),
+            "--other" => {
+                let value = value()?;
+                let (name, path) = value.split_once('=').ok_or("--other needs NAME=PATH")?;
+                self.others.push((name.to_owned(), path.into()));
+            }
+            _ => return Err(format!("unknown option {arg:?}\n{USAGE}")),
+        }
+        Ok(())
+    }
+
+    /// Where the report goes: nowhere for a part of the workloads, unless told.
+    pub(crate) fn folder(&self) -> Option<PathBuf> {
+        match &self.out {
+            Some(folder) => Some(folder.clone()),
+            None if self.only.is_empty() => Some(workspace().join("docs")),
+            None => None,
+        }
+    }
+
+    /// The line that repeats this run; paths are left out, since they are this machine's.
+    pub(crate) fn repeat(&self) -> String {
+        let mut line = format!(
+            "cargo run --release -p foregate-bench -- --rounds {} --seconds {}",
+            self.rounds, self.seconds
+        );
+        if !self.only.is_empty() {
+            line.push_str(&format!(" --only {}", self.only.join(",")));
+        }
+        line
+    }
+}
+
+/// A number from 1 to `max`.
+fn count(arg: &str, value: &str, max: u64) -> Result<u64> {
+    match value.parse() {
+        Ok(n) if (1..=max).contains(&n) => Ok(n),
+        _ => Err(format!("{arg}: {value:?} is not a number from 1 to {max}")),
+    }
+}
+
+/// The folder of the workspace's Cargo.toml.
+pub(crate) fn workspace() -> PathBuf {
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().expect("because bench is a folder of the workspace").to_path_buf()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Options> {
+        Options::parse(line.split_whitespace().map(str::to_owned).collect())
+    }
+
+    #[test]
+    fn a_part_of_the_workloads_overwrites_no_report() {
+        assert!(parse("").is_ok_and(|o| o.folder().is_some_and(|f| f.ends_with("docs"))));
+        assert!(parse("--only keepalive").is_ok_and(|o| o.folder().is_none()));
+        assert!(parse("--only keepalive --out x").is_ok_and(|o| o.folder() == Some("x".into())));
+    }
+
+    #[test]
+    fn numbers_have_bounds() {
+        for line in ["--rounds 0", "--rounds 101", "--seconds x", "--idle", "--what 1"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

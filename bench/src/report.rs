@@ -1,0 +1,264 @@
+//! The report in Markdown: how Foregate compares, every figure, what went wrong, how to repeat it.
+
+use std::fmt::Write;
+
+use crate::machine;
+use crate::measure::{Results, Sample};
+use crate::options::Options;
+use crate::proxy::Subject;
+use crate::stats::{self, max, median, min};
+use crate::workloads::{Figure, Load, PAIRS, Workload};
+
+/// A report under construction; writing to a string cannot fail.
+struct Report<'a> {
+    subjects: &'a [Subject],
+    workloads: &'a [&'a Workload],
+    results: &'a Results,
+}
+
+pub(crate) fn markdown(
+    options: &Options,
+    subjects: &[Subject],
+    workloads: &[&Workload],
+    results: &Results,
+) -> String {
+    let report = Report { subjects, workloads, results };
+    let mut text = String::from("# Benchmark\n\n");
+    text += &report.intro(options);
+    text += "\n## How Foregate compares\n\n";
+    text += &report.comparison();
+    text += "\n![CPU per request](benchmark.svg)\n";
+    text += &report.differences();
+    text += "\n## Every figure\n\n";
+    text += &report.details();
+    text += &report.remarks();
+    text
+}
+
+impl Report<'_> {
+    fn intro(&self, options: &Options) -> String {
+        let versions: Vec<String> =
+            self.subjects.iter().map(|s| format!("{} ({})", s.name, s.version)).collect();
+        let others: Vec<f64> = self.all().map(|s| s.others * 100.0).collect();
+        format!(
+            "{date}, {kind}. Written by
+
+    {repeat}
+
+Measured: {versions}. All run with one worker, pinned to one core; the load generators (wrk, and one of the
+benchmark's own for handshakes, WebSocket messages, fixed rates and idle connections) and the backend share another
+core. Everything goes over the loopback interface. Foregate and nginx read the very same configuration. Each proxy is
+started anew for every measurement, its answers are compared byte by byte before and after, and proxies take turns,
+in alternating order, round by round.
+
+CPU is the scheduler's count of all processes of a proxy, in microseconds per request. It says more than requests a
+second, which here depend on the core of the load generator as well. Figures are medians over {rounds} rounds of
+{seconds} s; ratios are taken within each round, and their smallest and largest stand in brackets. Other programs took
+{busy:.0} % of the proxy's core in the median measurement and {busiest:.0} % in the worst.
+",
+            date = machine::today(),
+            kind = machine::kind(),
+            repeat = options.repeat(),
+            versions = versions.join(", "),
+            rounds = options.rounds,
+            seconds = options.seconds,
+            busy = median(&others),
+            busiest = max(&others),
+        )
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Sample> {
+        self.results.samples.iter().flatten().flatten()
+    }
+
+    fn comparison(&self) -> String {
+        let names: Vec<&str> = self.subjects.iter().map(|s| s.name.as_str()).collect();
+        let mut text =
+            format!("| workload | unit | {} | ratio to the best peer | goal |\n", names.join(" | "));
+        text += &format!("|---|---|{}--:|--:|\n", "--:|".repeat(names.len()));
+        for (at, workload) in self.workloads.iter().enumerate() {
+            let cells: Vec<String> =
+                self.results.samples[at].iter().map(|s| number(median(&values(workload, s)))).collect();
+            let unit = match workload.figure {
+                Figure::Cpu => "CPU us",
+                Figure::P99 => "p99 ms",
+                Figure::Memory => "KiB",
+            };
+            let ratio = match ratios(self.subjects, workload, &self.results.samples[at]) {
+                Some((peer, ratios)) => {
+                    let mark = if median(&ratios) <= workload.goal { "" } else { " **above**" };
+                    format!(
+                        "{:.2} ({:.2}–{:.2}) of {peer}{mark}",
+                        median(&ratios),
+                        min(&ratios),
+                        max(&ratios)
+                    )
+                }
+                None => "–".to_owned(),
+            };
+            let title = workload.title;
+            let _ = writeln!(
+                text,
+                "| {title} | {unit} | {} | {ratio} | {:.2} |",
+                cells.join(" | "),
+                workload.goal
+            );
+        }
+        text
+    }
+
+    /// What one thing more costs, per proxy.
+    fn differences(&self) -> String {
+        let at = |name: &str| self.workloads.iter().position(|w| w.name == name);
+        let mut rows = String::new();
+        for pair in PAIRS {
+            let (Some(without), Some(with)) = (at(pair.without), at(pair.with)) else { continue };
+            let cells: Vec<String> = (0..self.subjects.len())
+                .map(|who| {
+                    let both =
+                        by_round(&self.results.samples[without][who], &self.results.samples[with][who]);
+                    let more: Vec<f64> = both.iter().map(|(a, b)| b.cpu_us() - a.cpu_us()).collect();
+                    let share: Vec<f64> =
+                        both.iter().map(|(a, b)| (b.cpu_us() / a.cpu_us() - 1.0) * 100.0).collect();
+                    if more.is_empty() {
+                        return "–".to_owned();
+                    }
+                    format!(
+                        "{:+.2} us ({:+.2}…{:+.2}), {:+.1} %",
+                        median(&more),
+                        min(&more),
+                        max(&more),
+                        median(&share)
+                    )
+                })
+                .collect();
+            let _ = writeln!(rows, "| {} | {} |", pair.title, cells.join(" | "));
+        }
+        if rows.is_empty() {
+            return rows;
+        }
+        let names: Vec<&str> = self.subjects.iter().map(|s| s.name.as_str()).collect();
+        format!(
+            "\n## What one thing more costs\n\n| more CPU per request for | {} |\n|---|{}\n{rows}",
+            names.join(" | "),
+            "--:|".repeat(names.len())
+        )
+    }
+
+    fn details(&self) -> String {
+        let mut text =
+            "| workload | proxy | requests/s | p50 ms | p99 ms | CPU us | user + system | rounds from–to \
+                        | PSS MiB | RSS MiB |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+                .to_owned();
+        for (at, workload) in self.workloads.iter().enumerate() {
+            for (who, samples) in self.results.samples[at].iter().enumerate() {
+                if samples.is_empty() {
+                    continue;
+                }
+                let of = |f: &dyn Fn(&Sample) -> f64| samples.iter().map(f).collect::<Vec<f64>>();
+                let mid = |f: &dyn Fn(&Sample) -> f64| number(median(&of(f)));
+                let cpu = of(&Sample::cpu_us);
+                let _ = writeln!(
+                    text,
+                    "| {} | {} | {:.0} | {} | {} | {} | {} + {} | {}–{} | {} | {} |",
+                    workload.name,
+                    self.subjects[who].name,
+                    median(&of(&|s| s.per_second)),
+                    mid(&|s| latency_ms(s.p50_us)),
+                    mid(&|s| latency_ms(s.p99_us)),
+                    number(median(&cpu)),
+                    mid(&|s| s.user_us),
+                    mid(&|s| s.system_us),
+                    number(min(&cpu)),
+                    number(max(&cpu)),
+                    mid(&|s| s.pss_kib / 1024.0),
+                    mid(&|s| s.rss_kib / 1024.0),
+                );
+            }
+        }
+        text
+    }
+
+    /// Bytes of compressed answers, cipher suites, mistakes.
+    fn remarks(&self) -> String {
+        let mut text = String::new();
+        let mut suites = Vec::new();
+        for (at, workload) in self.workloads.iter().enumerate() {
+            let firsts = self.results.samples[at].iter().zip(self.subjects);
+            let firsts = firsts.filter_map(|(samples, subject)| Some((samples.first()?, subject)));
+            if workload.name == "gzip" {
+                let sizes: Vec<String> =
+                    firsts.clone().map(|(s, subject)| format!("{} {}", subject.name, s.body_bytes)).collect();
+                let _ = writeln!(text, "\nBytes of a compressed answer: {}.", sizes.join(", "));
+            }
+            if matches!(workload.load, Load::Rate { .. }) {
+                let _ = writeln!(text, "\nLatency at the fixed rate counts from when a request was due.");
+            }
+            suites.extend(firsts.filter_map(|(s, subject)| Some((subject.name.clone(), s.suite.clone()?))));
+        }
+        suites.sort();
+        suites.dedup();
+        if !suites.is_empty() {
+            let suites: Vec<String> = suites.iter().map(|(name, suite)| format!("{name} {suite}")).collect();
+            let _ = writeln!(
+                text,
+                "\nCipher suites chosen with the benchmark's own visitor: {}.",
+                suites.join(", ")
+            );
+        }
+        text += "\n## What went wrong\n\n";
+        if self.results.mistakes.is_empty() {
+            text += "Nothing: every answer had the right status, length and bytes.\n";
+        }
+        for mistake in stats::counted(self.results.mistakes.iter().cloned()) {
+            let _ = writeln!(text, "- {mistake}");
+        }
+        text
+    }
+}
+
+/// The compared figure of each sample.
+pub(crate) fn values(workload: &Workload, samples: &[Sample]) -> Vec<f64> {
+    let figure = |s: &Sample| match workload.figure {
+        Figure::Cpu => s.cpu_us(),
+        Figure::P99 => s.p99_us / 1e3,
+        Figure::Memory => s.conn_kib,
+    };
+    samples.iter().map(figure).collect()
+}
+
+/// The peer with the smallest median, and Foregate's ratio to it in each round.
+fn ratios<'a>(
+    subjects: &'a [Subject],
+    workload: &Workload,
+    samples: &[Vec<Sample>],
+) -> Option<(&'a str, Vec<f64>)> {
+    let ours = subjects.iter().position(Subject::is_ours)?;
+    let peers = (0..subjects.len()).filter(|who| *who != ours && !samples[*who].is_empty());
+    let middle = |who: &usize| median(&values(workload, &samples[*who]));
+    let best = peers.min_by(|a, b| middle(a).total_cmp(&middle(b)))?;
+    let both = by_round(&samples[best], &samples[ours]);
+    let one = |s: &Sample| values(workload, std::slice::from_ref(s))[0];
+    let ratios: Vec<f64> = both.iter().map(|(peer, own)| one(own) / one(peer)).collect();
+    (!ratios.is_empty()).then_some((subjects[best].name.as_str(), ratios))
+}
+
+/// Samples of the same rounds.
+fn by_round<'a>(first: &'a [Sample], second: &'a [Sample]) -> Vec<(&'a Sample, &'a Sample)> {
+    first.iter().filter_map(|a| Some((a, second.iter().find(|b| b.round == a.round)?))).collect()
+}
+
+/// NaN where no latency was taken.
+fn latency_ms(us: f64) -> f64 {
+    if us > 0.0 { us / 1e3 } else { f64::NAN }
+}
+
+/// Three figures or so.
+pub(crate) fn number(value: f64) -> String {
+    match value.abs() {
+        _ if value.is_nan() => "–".to_owned(),
+        0.0..10.0 => format!("{value:.2}"),
+        10.0..100.0 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    }
+}

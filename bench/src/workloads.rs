@@ -1,0 +1,226 @@
+//! What is measured: the list of workloads, in the order of the report.
+
+use crate::Result;
+
+/// The configuration a workload needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    Plain,
+    Tls,
+    /// With an access log.
+    Logged,
+    Files,
+    Gzip,
+    /// Bodies go on as they come.
+    Upload,
+    WebSocket,
+    Names,
+    Prefixes,
+    Regexes,
+}
+
+/// Which of a thousand things each request names, at random.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spread {
+    Names,
+    Prefixes,
+    Regexes,
+}
+
+/// How many names or locations there are where there are many.
+pub(crate) const SPREAD: usize = 1000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extra {
+    None,
+    /// `Connection: close`.
+    Close,
+    /// The header fields of a browser.
+    Browser,
+    /// `Accept-Encoding: gzip`.
+    Gzip,
+    /// A POST of so many bytes.
+    Post(usize),
+    Spread(Spread),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Load {
+    /// wrk asks for this path.
+    Wrk {
+        conns: usize,
+        path: &'static str,
+        extra: Extra,
+    },
+    Handshakes {
+        conns: usize,
+        resume: bool,
+    },
+    /// WebSocket messages, each sent back.
+    Echo {
+        conns: usize,
+        bytes: usize,
+    },
+    /// At the rate of the options.
+    Rate {
+        conns: usize,
+    },
+    /// As many as the options say.
+    Idle,
+}
+
+/// What is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Figure {
+    /// CPU microseconds per request.
+    Cpu,
+    /// 99th percentile of latency, milliseconds.
+    P99,
+    /// KiB per connection.
+    Memory,
+}
+
+pub(crate) struct Workload {
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) door: Door,
+    pub(crate) load: Load,
+    pub(crate) figure: Figure,
+    /// Does HAProxy take part?
+    pub(crate) haproxy: bool,
+    /// The ratio to the best peer that is aimed at.
+    pub(crate) goal: f64,
+}
+
+/// Two workloads whose difference says something: the second is the first and one thing more.
+pub(crate) struct Pair {
+    pub(crate) title: &'static str,
+    pub(crate) without: &'static str,
+    pub(crate) with: &'static str,
+}
+
+pub(crate) const PAIRS: &[Pair] = &[
+    Pair { title: "an access log", without: "keepalive", with: "access-log" },
+    Pair { title: "twelve header fields", without: "keepalive", with: "browser" },
+    Pair { title: "1,000 server names instead of 1", without: "names-1", with: "names-1000" },
+    Pair { title: "1,000 prefix locations instead of 1", without: "prefixes-1", with: "prefixes-1000" },
+    Pair { title: "1,000 regex locations instead of 1", without: "regexes-1", with: "regexes-1000" },
+];
+
+pub(crate) const BROWSER: &[(&str, &str)] = &[
+    ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+    ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"),
+    ("Accept-Language", "en-GB,en;q=0.8,de-DE;q=0.5,de;q=0.3"),
+    ("Accept-Encoding", "br, zstd"),
+    ("Referer", "https://www.example.org/catalogue/shoes?page=3&sort=price"),
+    (
+        "Cookie",
+        "session=5f2c9d0b7a1e4c83a6d4f1e09b7c2a55; theme=dark; consent=a1b2c3d4e5f60718293a4b5c6d7e8f90",
+    ),
+    ("Upgrade-Insecure-Requests", "1"),
+    ("Sec-Fetch-Dest", "document"),
+    ("Sec-Fetch-Mode", "navigate"),
+    ("Sec-Fetch-Site", "same-origin"),
+    ("Priority", "u=0, i"),
+    ("Cache-Control", "max-age=0"),
+];
+
+const fn wrk(
+    name: &'static str,
+    title: &'static str,
+    door: Door,
+    (conns, path, extra): (usize, &'static str, Extra),
+    goal: f64,
+) -> Workload {
+    let haproxy = !matches!(door, Door::Files | Door::Gzip);
+    Workload { name, title, door, load: Load::Wrk { conns, path, extra }, figure: Figure::Cpu, haproxy, goal }
+}
+
+const fn own(
+    name: &'static str,
+    title: &'static str,
+    door: Door,
+    load: Load,
+    figure: Figure,
+    goal: f64,
+) -> Workload {
+    Workload { name, title, door, load, figure, haproxy: true, goal }
+}
+
+#[rustfmt::skip]
+pub(crate) const ALL: &[Workload] = &[
+    wrk("keepalive", "1 KiB, keep-alive", Door::Plain, (64, "/1k", Extra::None), 0.90),
+    wrk("access-log", "1 KiB, keep-alive, access log on", Door::Logged, (64, "/1k", Extra::None), 1.0),
+    wrk("browser", "1 KiB, keep-alive, a browser's header fields", Door::Plain, (64, "/1k", Extra::Browser), 0.90),
+    wrk("close", "1 KiB, a connection per request", Door::Plain, (64, "/1k", Extra::Close), 0.97),
+    wrk("100k", "100 KiB, keep-alive", Door::Plain, (64, "/100k", Extra::None), 0.80),
+    wrk("10m", "10 MiB, keep-alive", Door::Plain, (8, "/10m", Extra::None), 1.0),
+    wrk("post", "POST of 1 MiB", Door::Upload, (16, "/upload", Extra::Post(1 << 20)), 0.60),
+    wrk("tls", "TLS 1.3, 1 KiB, keep-alive", Door::Tls, (64, "/1k", Extra::None), 0.85),
+    wrk("tls-100k", "TLS 1.3, 100 KiB, keep-alive", Door::Tls, (64, "/100k", Extra::None), 0.65),
+    own("handshake", "TLS 1.3, full handshake per request, P-256", Door::Tls,
+        Load::Handshakes { conns: 16, resume: false }, Figure::Cpu, 0.65),
+    own("resumed", "TLS 1.3, resumed handshake per request", Door::Tls,
+        Load::Handshakes { conns: 16, resume: true }, Figure::Cpu, 1.0),
+    wrk("static-1k", "static file, 1 KiB", Door::Files, (64, "/files/1k", Extra::None), 0.80),
+    wrk("static-1m", "static file, 1 MiB", Door::Files, (16, "/files/1m", Extra::None), 1.0),
+    wrk("gzip", "gzip of 64 KiB of JSON", Door::Gzip, (32, "/json", Extra::Gzip), 0.40),
+    own("websocket-128", "WebSocket, 128 B sent back", Door::WebSocket,
+        Load::Echo { conns: 32, bytes: 128 }, Figure::Cpu, 1.0),
+    own("websocket-64k", "WebSocket, 64 KiB sent back", Door::WebSocket,
+        Load::Echo { conns: 8, bytes: 64 << 10 }, Figure::Cpu, 0.70),
+    wrk("names-1", "1 server name, 1,000 asked for", Door::Plain, (64, "/1k", Extra::Spread(Spread::Names)), 1.0),
+    wrk("names-1000", "1,000 server names", Door::Names, (64, "/1k", Extra::Spread(Spread::Names)), 1.0),
+    wrk("prefixes-1", "1 location, 1,000 asked for", Door::Plain, (64, "/1k", Extra::Spread(Spread::Prefixes)), 1.0),
+    wrk("prefixes-1000", "1,000 prefix locations", Door::Prefixes, (64, "/1k", Extra::Spread(Spread::Prefixes)), 1.0),
+    wrk("regexes-1", "1 location, 1,000 patterns asked for", Door::Plain, (64, "/1k", Extra::Spread(Spread::Regexes)), 1.0),
+    wrk("regexes-1000", "1,000 regex locations", Door::Regexes, (64, "/1k", Extra::Spread(Spread::Regexes)), 0.50),
+    own("rate", "latency at a fixed rate, 1 KiB", Door::Plain, Load::Rate { conns: 64 }, Figure::P99, 1.0),
+    own("idle", "memory of an idle connection", Door::Plain, Load::Idle, Figure::Memory, 1.0),
+    own("idle-tls", "memory of an idle TLS connection", Door::Tls, Load::Idle, Figure::Memory, 1.0),
+];
+
+/// Those whose names begin with one of these; all of nothing.
+pub(crate) fn chosen(only: &[String]) -> Result<Vec<&'static Workload>> {
+    if let Some(unknown) = only.iter().find(|o| !ALL.iter().any(|w| w.name.starts_with(o.as_str()))) {
+        let names: Vec<&str> = ALL.iter().map(|w| w.name).collect();
+        return Err(format!("no workload begins with {unknown:?}: {}", names.join(", ")));
+    }
+    let wanted = |w: &&Workload| {
+        let named = |o: &String| w.name == o || (w.name.starts_with(o.as_str()) && !is_name(o));
+        only.is_empty() || only.iter().any(named)
+    };
+    Ok(ALL.iter().filter(wanted).collect())
+}
+
+fn is_name(text: &str) -> bool {
+    ALL.iter().any(|w| w.name == text)
+}
+
+impl Spread {
+    /// Host and path of the `n`th target; `path` comes last.
+    pub(crate) fn target(self, n: usize, path: &str) -> (String, String) {
+        match self {
+            Spread::Names => (format!("n{n}.example.com"), path.to_owned()),
+            Spread::Prefixes => ("localhost".to_owned(), format!("/p{n}{path}")),
+            Spread::Regexes => ("localhost".to_owned(), format!("/r{n}{path}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_choose_themselves_and_beginnings_choose_all_that_begin_so() {
+        let names = |only: &str| -> Vec<&str> {
+            chosen(&[only.to_owned()]).map(|c| c.iter().map(|w| w.name).collect()).unwrap_or_default()
+        };
+        assert_eq!(names("tls"), ["tls"]);
+        assert_eq!(names("regexes"), ["regexes-1", "regexes-1000"]);
+        assert_eq!(names("nothing"), [""; 0]);
+        let missing = PAIRS.iter().find(|p| !is_name(p.with) || !is_name(p.without));
+        assert!(missing.is_none());
+    }
+}
