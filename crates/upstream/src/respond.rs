@@ -31,6 +31,9 @@ pub(crate) fn reply<P: Protocol>(run: &mut Run<'_, P>, answer: Answer) -> Reply 
         Reply { status: run.head.status, interceptable: run.rules.intercept_errors, ..Reply::default() };
     reply.reason = reason(&answer.bytes, run.head.status, run.head.status_line.range());
     reply.fields.load(&answer.bytes, &run.head.fields);
+    if let Some(charset) = answer.sifted.charset {
+        name_charset(&mut reply.fields, charset.of(&answer.bytes));
+    }
     reply.foreign_location = true;
     reply.conditions_judged = true;
     if answer.sifted.may_be_rewritten {
@@ -46,6 +49,21 @@ pub(crate) fn reply<P: Protocol>(run: &mut Run<'_, P>, answer: Answer) -> Reply 
         reply.length = run.head.content_length.filter(|_| !run.head.chunked);
     }
     reply
+}
+
+/// X-Accel-Charset: the charset that the content type shall name, whatever it named.
+fn name_charset(fields: &mut Fields, charset: &[u8]) {
+    let Some(content_type) = fields.get(b"Content-Type").filter(|it| !it.is_empty()) else { return };
+    let mut parts = content_type.split(|byte| *byte == b';');
+    let mut named = parts.next().unwrap_or_default().trim_ascii().to_vec();
+    let is_charset = |part: &[u8]| part.get(..8).is_some_and(|it| it.eq_ignore_ascii_case(b"charset="));
+    for part in parts.map(<[u8]>::trim_ascii).filter(|it| !is_charset(it)) {
+        named.extend_from_slice(b"; ");
+        named.extend_from_slice(part);
+    }
+    named.extend_from_slice(b"; charset=");
+    named.extend_from_slice(charset);
+    fields.set(b"Content-Type", &named);
 }
 
 /// The answer names another place for the client to be served from.
