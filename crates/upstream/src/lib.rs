@@ -21,6 +21,7 @@ mod rules;
 mod run;
 mod scratch;
 mod send;
+mod store;
 mod tunnel;
 mod views;
 
@@ -35,4 +36,5 @@ pub use pick::{Outcome, Pick};
 pub use resolvers::{CommonResolver, Resolvers};
 pub use rules::{Conditions, Rules, bind_address};
 pub use run::{Frames, Protocol, Route, run};
+pub use store::Store;
 pub use views::View;

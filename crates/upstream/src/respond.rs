@@ -1,5 +1,6 @@
 //! From a peer's head to our reply: fields, and where the body comes from.
 
+use std::os::unix::ffi::OsStringExt;
 use std::rc::Rc;
 
 use foregate_core::{Body, BodyError, KeptFields, Level, Method, Reply, Source, Stop};
@@ -12,6 +13,7 @@ use crate::body::{Decoder, UpstreamBody};
 use crate::connect::{Lane, Link};
 use crate::fields::{Sifted, is_kept};
 use crate::run::{Protocol, Run};
+use crate::store::Replica;
 use crate::tunnel::UpstreamTunnel;
 
 /// A peer's answer, its head read and sifted.
@@ -44,11 +46,30 @@ pub(crate) fn reply<P: Protocol>(run: &mut Run<'_, P>, answer: Answer) -> Reply 
         let modified = answer.sifted.last_modified.map(|it| it.of(&answer.bytes));
         reply.mtime = modified.and_then(foregate_wire::date::parse);
     }
+    let copy = copy(run, &answer);
     reply.body = body(run, answer);
+    if let Some(copy) = copy {
+        reply.body = copy.attach(std::mem::take(&mut reply.body));
+    }
     if run.head.framing == Framing::Empty {
         reply.length = run.head.content_length.filter(|_| !run.head.chunked);
     }
     reply
+}
+
+/// The copy that `proxy_store` keeps, where this answer is one to keep.
+fn copy<P: Protocol>(run: &mut Run<'_, P>, answer: &Answer) -> Option<Replica> {
+    let rules = run.rules;
+    let store = rules.store.as_ref()?;
+    let has_body = run.head.framing != Framing::Empty || run.head.content_length == Some(0);
+    if run.head.status != 200 || run.ex.method == Method::Head || !has_body {
+        return None;
+    }
+    let path = store.path.fill_new(run.ex);
+    let path = std::path::PathBuf::from(std::ffi::OsString::from_vec(path));
+    let modified = answer.sifted.last_modified.map(|it| it.of(&answer.bytes));
+    let modified = modified.and_then(foregate_wire::date::parse);
+    Some(Replica::new(path, store.access, modified, rules.temp.clone(), run.ex.reporter()))
 }
 
 /// X-Accel-Charset: the charset that the content type shall name, whatever it named.

@@ -8,6 +8,7 @@ use foregate_core::{TempDir, Template};
 
 use crate::connect::Bind;
 use crate::fields::{Hidden, Ignored};
+use crate::store::Store;
 
 /// The settings that all protocols share (`proxy_…`, `fastcgi_…`). Sizes are bytes.
 pub struct Rules {
@@ -42,6 +43,8 @@ pub struct Rules {
     pub temp: TempDir,
     /// Bytes a second read from the upstream.
     pub limit_rate: Option<Template>,
+
+    pub store: Option<Store>,
 
     pub hidden: Hidden,
     pub ignored: Ignored,

@@ -51,6 +51,10 @@ impl foregate_core::Module for Module {
         Directive::own("proxy_cookie_flags", ANY, Args::Between(1, 4), read::cookie_flags, |o, from| {
             read::whole(&mut o.cookie_flags, &from.cookie_flags)
         }),
+        Directive::own("proxy_store", ANY, ONE, read::store, |o, from| read::whole(&mut o.store, &from.store)),
+        Directive::own("proxy_store_access", ANY, Args::Between(1, 3), read::store_access, |o, from| {
+            read::whole(&mut o.store_access, &from.store_access)
+        }),
         Directive::flag("proxy_buffering", ANY, |o| &mut o.buffering),
         Directive::flag("proxy_request_buffering", ANY, |o| &mut o.request_buffering),
         Directive::flag("proxy_ignore_client_abort", ANY, |o| &mut o.ignore_client_abort),

@@ -50,6 +50,10 @@ pub struct Options {
     pub(super) next_tries: Option<u64>,
     pub(super) next_timeout: Option<Duration>,
 
+    /// `None` inside: `off`.
+    pub(super) store: Option<Option<Word>>,
+    pub(super) store_access: Option<u32>,
+
     pub(super) pass_header: Option<Vec<String>>,
     pub(super) hide_header: Option<Vec<String>>,
     pub(super) ignored: Option<Ignored>,

@@ -91,6 +91,46 @@ pub(super) fn cookie_flags(o: &mut Options, node: &Node, _: Scope) -> Done {
     }
 }
 
+pub(super) fn store(o: &mut Options, node: &Node, _: Scope) -> Done {
+    if o.store.is_some() {
+        return Err(duplicate(node));
+    }
+    let word = &node.args[0];
+    if word.is_empty() {
+        return Err(Error::at(word.span, "empty path"));
+    }
+    o.store = Some((*word != "off").then(|| word.clone()));
+    Ok(())
+}
+
+/// `user:rw group:r all:r`: the owner may read and write unless it is said otherwise.
+pub(super) fn store_access(o: &mut Options, node: &Node, _: Scope) -> Done {
+    if o.store_access.is_some() {
+        return Err(duplicate(node));
+    }
+    let (mut access, mut user) = (0, 0o600);
+    for word in &node.args {
+        let bad = || Error::at(word.span, format!("invalid value \"{word}\""));
+        let (who, may) = word.split_once(':').ok_or_else(bad)?;
+        let may = match may {
+            "rw" => 0o6,
+            "r" => 0o4,
+            _ => return Err(bad()),
+        };
+        match who {
+            "user" => {
+                user = 0;
+                access |= may << 6;
+            }
+            "group" => access |= may << 3,
+            "all" => access |= may,
+            _ => return Err(bad()),
+        }
+    }
+    o.store_access = Some(access | user);
+    Ok(())
+}
+
 pub(super) fn bind(o: &mut Options, node: &Node, _: Scope) -> Done {
     if o.bind.is_some() {
         return Err(duplicate(node));

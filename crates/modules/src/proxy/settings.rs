@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use foregate_conf::{Error, Span, Word, value};
 use foregate_core::{Compile, TempPath, Template};
-use foregate_upstream::{Bind, Conditions, Hidden, Rules, bind_address};
+use foregate_upstream::{Bind, Conditions, Hidden, Rules, Store, bind_address};
 
 use super::cookies::Cookies;
 use super::headers::Headers;
@@ -32,6 +32,7 @@ pub struct Settings {
 const BUFFER_SIZE: u64 = 4 << 10;
 const BUFFERS: (u64, u64) = (8, 4 << 10);
 const TEMP_FILE_MAX: u64 = 1 << 30;
+const STORE_ACCESS: u32 = 0o600;
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What stays behind unless `proxy_pass_header` names it.
@@ -104,13 +105,15 @@ fn rules(o: &Options, buffers: &Buffers, cx: &mut Compile<'_>) -> Result<Rules, 
         next_timeout: o.next_timeout.unwrap_or_default(),
         request_buffering: o.request_buffering.unwrap_or(true),
         pass_request_body: o.pass_request_body.unwrap_or(true),
-        ignore_client_abort: o.ignore_client_abort.unwrap_or(false),
+        // What is stored is worth having even if nobody waits for it any more.
+        ignore_client_abort: o.ignore_client_abort.unwrap_or(false) || matches!(o.store, Some(Some(_))),
         head_max: buffers.head as usize,
         buffering: o.buffering.unwrap_or(true),
         ahead_max: buffers.ahead as usize,
         file_max: buffers.file,
         temp: TempPath::resolve(o.temp_path.as_ref(), "proxy_temp", &[1, 2], cx),
         limit_rate: limit_rate.transpose()?,
+        store: store(o, cx)?,
         hidden: Hidden::new(&HIDDEN, hide, pass),
         ignored: o.ignored.unwrap_or_default(),
         intercept_errors: o.intercept_errors.unwrap_or(false),
@@ -118,6 +121,17 @@ fn rules(o: &Options, buffers: &Buffers, cx: &mut Compile<'_>) -> Result<Rules, 
         pass_trailers: o.pass_trailers.unwrap_or(false),
         early_hints,
     })
+}
+
+/// `on` stores under the name that the request itself would be read from.
+fn store(o: &Options, cx: &mut Compile<'_>) -> Result<Option<Store>, Error> {
+    const OWN_NAME: &[u8] = b"$request_filename";
+    let Some(Some(word)) = &o.store else { return Ok(None) };
+    let path = match *word == "on" {
+        true => cx.template(&Word::new(OWN_NAME.to_vec(), word.span, false))?,
+        false => cx.template(word)?,
+    };
+    Ok(Some(Store { path, access: o.store_access.unwrap_or(STORE_ACCESS) }))
 }
 
 fn bind(o: &Options, cx: &mut Compile<'_>) -> Result<Option<Bind>, Error> {
