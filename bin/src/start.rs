@@ -40,7 +40,7 @@ pub(crate) fn run(options: Options) -> ExitCode {
     if let Some(command) = options.command {
         return signaller::run(command, &loaded.cycle.main.pid, &log);
     }
-    if loaded.cycle.main.process.daemon && !inherited.from_binary() && !master::is_daemon() {
+    if loaded.cycle.main.process.daemon && !inherited.is_from_binary() && !master::is_daemon() {
         return master::daemonise(&inherited, &log);
     }
     let draft = Generation::draft(setup, loaded.cycle, recording.into_replay());

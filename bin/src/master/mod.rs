@@ -83,7 +83,7 @@ pub(crate) fn run(draft: Draft, inherited: Inherited, mut log: Log) -> ExitCode 
     set_name(c"foregate");
     match begin(draft, &inherited, &mut log, true) {
         Ok((generation, signals)) => {
-            let mut master = Master::new(generation, signals, inherited.from_binary(), log);
+            let mut master = Master::new(generation, signals, inherited.is_from_binary(), log);
             drop(inherited);
             master.run()
         }

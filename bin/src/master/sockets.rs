@@ -32,7 +32,7 @@ const LISTEN_FDS_START: i32 = 3;
 #[derive(Debug, Default)]
 pub(crate) struct Inherited {
     held: Vec<Held>,
-    from_binary: bool,
+    is_from_binary: bool,
 }
 
 impl Inherited {
@@ -41,7 +41,7 @@ impl Inherited {
         let mut taken = Self::default();
         if let Ok(list) = std::env::var("NGINX") {
             log.write(Level::Notice, format_args!("using inherited sockets from \"{list}\""));
-            taken.from_binary = true;
+            taken.is_from_binary = true;
             for number in list.split_terminator([';', ':']) {
                 let Ok(fd) = number.parse() else {
                     let rest = "environment variable, ignoring the rest of the variable";
@@ -62,8 +62,8 @@ impl Inherited {
     }
 
     /// Whether the binary before this one still runs: then this one is in the background already.
-    pub(crate) fn from_binary(&self) -> bool {
-        self.from_binary
+    pub(crate) fn is_from_binary(&self) -> bool {
+        self.is_from_binary
     }
 
     pub(super) fn sockets(&self) -> &[Held] {
@@ -110,7 +110,7 @@ pub(super) fn open(
         for (spec, slot) in specs.iter().zip(&mut opened).filter(|(_, slot)| slot.is_none()) {
             match open_one(spec, threads, have) {
                 Ok(held) => *slot = Some(held),
-                Err((error, text)) if error == io::ErrorKind::AddrInUse => {
+                Err((io::ErrorKind::AddrInUse, text)) => {
                     log.write(Level::Emerg, text);
                     in_use = true;
                 }

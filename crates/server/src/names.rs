@@ -49,8 +49,8 @@ impl Name {
             }
             return Ok(vec![Self::Regex(Box::new(regex(&pattern)?))]);
         }
-        if text.starts_with('.') {
-            let bare: Box<str> = text[1..].into();
+        if let Some(bare) = text.strip_prefix('.') {
+            let bare: Box<str> = bare.into();
             if bare.is_empty() || bare.contains('*') {
                 return Err(invalid());
             }

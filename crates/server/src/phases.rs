@@ -61,7 +61,7 @@ async fn conclude(local: &Local, ex: &mut Exchange, mut stop: Stop) -> Option<Re
         let next = match stop {
             Stop::Redirect { uri, args } => redirect(ex, uri, args),
             Stop::Named(name) => named(local, ex, &name),
-            Stop::Reply(reply) => Err(*reply),
+            Stop::Reply(reply) => Err(reply),
             Stop::Close => {
                 ex.sent.status = special::CLOSED;
                 return None;
@@ -69,7 +69,7 @@ async fn conclude(local: &Local, ex: &mut Exchange, mut stop: Stop) -> Option<Re
         };
         let begin = match next {
             Ok(begin) => begin,
-            Err(reply) => return Some(finish(local, ex, reply).await),
+            Err(reply) => return Some(finish(local, ex, *reply).await),
         };
         stop = match phases(local, ex, begin).await {
             Continue(reply) => reply.into(),
@@ -255,7 +255,7 @@ async fn finish(local: &Local, ex: &mut Exchange, mut reply: Reply) -> Reply {
 }
 
 /// `Err`: a circle, which ends in a bare 500 that no `error_page` prolongs.
-fn redirect(ex: &mut Exchange, uri: Vec<u8>, args: Vec<u8>) -> Result<Begin, Reply> {
+fn redirect(ex: &mut Exchange, uri: Vec<u8>, args: Vec<u8>) -> Result<Begin, Box<Reply>> {
     if !spend_redirect(ex) {
         let to = String::from_utf8_lossy(&uri);
         log!(
@@ -272,7 +272,7 @@ fn redirect(ex: &mut Exchange, uri: Vec<u8>, args: Vec<u8>) -> Result<Begin, Rep
     Ok(Begin::ServerRewrite)
 }
 
-fn named(local: &Local, ex: &mut Exchange, name: &[u8]) -> Result<Begin, Reply> {
+fn named(local: &Local, ex: &mut Exchange, name: &[u8]) -> Result<Begin, Box<Reply>> {
     let text = String::from_utf8_lossy(name);
     if !spend_redirect(ex) {
         log!(
@@ -294,10 +294,10 @@ fn named(local: &Local, ex: &mut Exchange, name: &[u8]) -> Result<Begin, Reply> 
     Ok(Begin::LocationRewrite)
 }
 
-fn circled(ex: &mut Exchange) -> Reply {
+fn circled(ex: &mut Exchange) -> Box<Reply> {
     ex.status_override = None;
     ex.keepalive = false;
-    Reply::status(500)
+    Box::new(Reply::status(500))
 }
 
 fn spend_redirect(ex: &mut Exchange) -> bool {

@@ -174,24 +174,22 @@ impl UpstreamBody {
                 }
                 Ok(Some(piece))
             }
-            Decoder::Chunked(decoder) => loop {
-                match decoder.decode(&self.rest) {
-                    Ok(Step::Data(range)) => {
-                        self.rest.advance(range.start);
-                        return Ok(Some(self.rest.split_to(range.len())));
-                    }
-                    Ok(Step::More) => {
-                        self.rest = Buf::default();
-                        return Ok(None);
-                    }
-                    Ok(Step::End(used)) => {
-                        self.trailers = decoder.trailers().ok().filter(|it| !it.is_empty());
-                        let clean = used == self.rest.len();
-                        self.finish(clean);
-                        return Ok(None);
-                    }
-                    Err(_) => return Err("upstream sent invalid chunked response"),
+            Decoder::Chunked(decoder) => match decoder.decode(&self.rest) {
+                Ok(Step::Data(range)) => {
+                    self.rest.advance(range.start);
+                    Ok(Some(self.rest.split_to(range.len())))
                 }
+                Ok(Step::More) => {
+                    self.rest = Buf::default();
+                    Ok(None)
+                }
+                Ok(Step::End(used)) => {
+                    self.trailers = decoder.trailers().ok().filter(|it| !it.is_empty());
+                    let clean = used == self.rest.len();
+                    self.finish(clean);
+                    Ok(None)
+                }
+                Err(_) => Err("upstream sent invalid chunked response"),
             },
         }
     }

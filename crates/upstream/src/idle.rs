@@ -76,7 +76,7 @@ impl Idle {
     fn watch(self: &Rc<Self>) {
         if !self.watched.replace(true) {
             let idle = Rc::downgrade(self);
-            drop(runtime::spawn(poll_fn(move |cx| Self::sweep(&idle, cx))));
+            runtime::spawn(poll_fn(move |cx| Self::sweep(&idle, cx))).detach();
         }
     }
 

@@ -34,7 +34,7 @@ pub(crate) fn keep_fresh(group: &Arc<Group>, log: &ErrorLog) {
     for (at, server) in group.servers.iter().enumerate().filter(|(_, it)| it.is_named()) {
         match server.resolve.clone() {
             Some(resolve) => {
-                drop(runtime::spawn(resolve_again(Arc::downgrade(group), at, resolve, log.clone())));
+                runtime::spawn(resolve_again(Arc::downgrade(group), at, resolve, log.clone())).detach();
             }
             None => drop(runtime::spawn(look_up_again(Arc::downgrade(group), at, server.clone()))),
         }

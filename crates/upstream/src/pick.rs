@@ -127,10 +127,9 @@ impl Pick {
             peer.leave();
         }
         let out = peer.fail(now_s);
-        if peer.max_fails > 0 {
+        if let Some(less) = peer.weight.checked_div(peer.max_fails) {
             let weight = &mut tier.weights()[idx];
-            let less = i64::from(peer.weight / peer.max_fails);
-            weight.effective = (weight.effective - less).max(0);
+            weight.effective = (weight.effective - i64::from(less)).max(0);
         }
         self.tries = self.tries.saturating_sub(1);
         out

@@ -86,7 +86,7 @@ fn a_value_is_kept_unless_volatile() {
 fn lines_may_come_from_a_file() {
     let files = Strings::new([("/etc/nginx/more.map", "a 1;\nb 2;")]);
     let site = Site::with("map $arg_k $v { include more.map; default 3; }", &["$v"], files);
-    let mut get = |request: &str| site.value(&mut site.exchange(request), 0);
+    let get = |request: &str| site.value(&mut site.exchange(request), 0);
     assert_eq!([get("GET /?k=a"), get("GET /?k=b"), get("GET /?k=c")], ["1", "2", "3"]);
 }
 

@@ -62,7 +62,7 @@ impl<'a> Verdict<'a> {
 
     /// Whether further modules are to be asked.
     pub fn open(&self) -> bool {
-        !self.last && !(self.any() && self.allowed)
+        !(self.last || self.any() && self.allowed)
     }
 
     /// Takes one module's word: `true`: allowed; `false`: it has nothing to say.

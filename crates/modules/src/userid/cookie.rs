@@ -159,10 +159,12 @@ thread_local! {
     static SEQUENCE_V2: Cell<u32> = const { Cell::new(SEQUENCE) };
 }
 
+type ByteOrder = fn(u32) -> [u8; 4];
+
 /// Service or server address, time, start, sequence: little-endian in version 1, in network order since.
 fn new(on: &Settings, local: &Addr) -> Id {
     let (now_s, start) = ((clock::unix_ms() / 1000) as u32, START.with(|it| *it));
-    let (numbers, bytes): ([u32; 4], fn(u32) -> [u8; 4]) = if on.state == State::V1 {
+    let (numbers, bytes): (_, ByteOrder) = if on.state == State::V1 {
         let sequence = SEQUENCE_V1.get();
         SEQUENCE_V1.set(sequence.wrapping_add(0x100));
         ([on.service.unwrap_or(0), now_s, start, sequence], u32::to_le_bytes)

@@ -246,11 +246,11 @@ impl Client {
                     return Err(HeadError::Broken(400));
                 }
             }
-            if !bytes.is_empty() {
-                if let Some(head) = self.try_head(on, &rules, &mut gathered, &mut bytes)? {
-                    self.rest = bytes;
-                    return Ok(head);
-                }
+            if !bytes.is_empty()
+                && let Some(head) = self.try_head(on, &rules, &mut gathered, &mut bytes)?
+            {
+                self.rest = bytes;
+                return Ok(head);
             }
             bytes = match deadline.within(self.conn.recv()).await {
                 Ok(Ok(more)) if !more.is_empty() => more,

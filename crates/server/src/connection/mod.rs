@@ -46,7 +46,8 @@ pub struct Thread {
     connections: Cell<usize>,
     /// The tasks of all connections, by number: what a timeout ends.
     tasks: RefCell<BTreeMap<u64, runtime::Task>>,
-    /// Heads that no exchange needs now; their memory is used again.
+    /// Heads that no exchange needs now; their memory is used again. Boxed as connections hold them.
+    #[expect(clippy::vec_box, reason = "an idle connection holds eight bytes for a head that it has not")]
     heads: RefCell<Vec<Box<RequestHead>>>,
     spares: RefCell<Vec<Spare>>,
     /// The connections that wait for a request: woken when draining begins, closed when others need their place.
