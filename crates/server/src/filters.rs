@@ -83,13 +83,8 @@ fn own_fields(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
     if let Some(KeptFields(kept)) = ex.notes.take() {
         keep_fields(&kept, reply);
     }
-    if let Some(Kept(kept)) = ex.notes.take() {
-        for (name, _) in &kept {
-            reply.fields.remove(name.as_bytes());
-        }
-        for (name, value) in &kept {
-            reply.fields.push(name.as_bytes(), value);
-        }
+    if let Some(kept) = ex.notes.take::<Kept>() {
+        kept.put_into(reply);
     }
     if let Some(CharsetOverride(charset)) = ex.notes.take()
         && let Some(content_type) = reply.fields.get(b"Content-Type")

@@ -33,7 +33,21 @@ pub(crate) fn keep_fields(ex: &mut Exchange, reply: &Reply) {
 }
 
 /// Fields that go with the page, by name.
-pub(crate) struct Kept(pub(crate) Vec<(&'static str, Vec<u8>)>);
+pub(crate) struct Kept(Vec<(&'static str, Vec<u8>)>);
+
+impl Kept {
+    /// A page that redirects by itself leads where it says.
+    pub(crate) fn put_into(mut self, reply: &mut Reply) {
+        let redirects = reply.fields.contains(b"Location");
+        self.0.retain(|(name, _)| !(redirects && *name == "Location"));
+        for (name, _) in &self.0 {
+            reply.fields.remove(name.as_bytes());
+        }
+        for (name, value) in &self.0 {
+            reply.fields.push(name.as_bytes(), value);
+        }
+    }
+}
 
 /// Writes the page of a bare status.
 pub(crate) fn fill(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
