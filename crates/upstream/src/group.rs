@@ -13,6 +13,7 @@ use crate::address::Address;
 use crate::hash;
 use crate::peer::Peer;
 use crate::resolvers::Resolvers;
+use crate::sticky::Sticky;
 
 /// How the next peer is found.
 #[derive(Clone, Default)]
@@ -68,6 +69,10 @@ pub struct Server {
     pub max_fails: u32,
     pub fail_timeout_s: u64,
     pub down: bool,
+    /// Only clients that belong to it already.
+    pub drain: bool,
+    /// What `sticky` calls it; unset, a hash of its address.
+    pub route: Option<String>,
     pub backup: bool,
     /// `resolve`: asked of name servers while serving, and not of the system's resolver at all.
     pub resolve: Option<Resolve>,
@@ -128,6 +133,8 @@ impl Server {
             max_fails: 1,
             fail_timeout_s: 10,
             down: false,
+            drain: false,
+            route: None,
             backup: false,
             resolve: None,
         }
@@ -181,6 +188,7 @@ pub struct Group {
     /// Made by an `upstream` block.
     pub explicit: bool,
     pub balance: Balance,
+    pub sticky: Option<Sticky>,
     /// Unset: every connection ends with its answer, as nginx does for addresses in `proxy_pass`.
     pub keepalive: Option<Keepalive>,
     pub(crate) servers: Vec<Server>,
@@ -220,6 +228,7 @@ impl Group {
             no_port: true,
             explicit: true,
             balance,
+            sticky: None,
             keepalive,
             servers,
             id,
@@ -337,6 +346,18 @@ pub(crate) struct Weight {
     pub(crate) effective: i64,
 }
 
+impl Weight {
+    /// One round: what the peer gained by it. Weight that failures took comes back bit by bit.
+    pub(crate) fn grow(&mut self, full: u32) -> i64 {
+        let gain = self.effective;
+        self.current += gain;
+        if self.effective < i64::from(full) {
+            self.effective += 1;
+        }
+        gain
+    }
+}
+
 impl Peers {
     fn build(servers: &[Server], found: &[Vec<Found>], balance: &Balance, old: Option<&Self>) -> Self {
         let consistent = matches!(balance, Balance::Hash { consistent: true, .. });
@@ -393,7 +414,7 @@ impl Tier {
         Self {
             weights: Mutex::new(peers.iter().map(weight).collect()),
             total_weight: peers.iter().map(|it| it.weight).sum(),
-            tries: peers.iter().filter(|it| !it.down).count() as u32,
+            tries: peers.iter().filter(|it| !it.down && !it.drain).count() as u32,
             ring,
             peers,
         }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use foregate_net::Addr;
 
 use crate::group::{Found, Server};
+use crate::sticky::peer_id;
 
 /// A peer and its health, which all threads share. Times are seconds since the epoch, as nginx counts them.
 pub struct Peer {
@@ -21,6 +22,10 @@ pub struct Peer {
     pub max_fails: u32,
     pub fail_timeout_s: u64,
     pub down: bool,
+    /// Only clients that belong to it already.
+    pub drain: bool,
+    /// What `sticky` calls it.
+    pub id: Box<str>,
     conns: AtomicU32,
     fails: AtomicU32,
     /// The last failure.
@@ -41,6 +46,8 @@ impl Peer {
             max_fails: server.max_fails,
             fail_timeout_s: server.fail_timeout_s,
             down: server.down,
+            drain: server.drain,
+            id: server.route.clone().unwrap_or_else(|| peer_id(&found.addr.to_string())).into(),
             conns: AtomicU32::new(0),
             fails: AtomicU32::new(0),
             accessed_s: AtomicU64::new(0),
@@ -57,10 +64,17 @@ impl Peer {
             && self.max_fails == other.max_fails
             && self.fail_timeout_s == other.fail_timeout_s
             && self.down == other.down
+            && self.drain == other.drain
+            && self.id == other.id
     }
 
     /// Whether it may be asked now.
     pub fn is_available(&self, now_s: u64) -> bool {
+        !self.drain && self.is_available_to_its_own(now_s)
+    }
+
+    /// The same for a client that belongs to it.
+    pub(crate) fn is_available_to_its_own(&self, now_s: u64) -> bool {
         !self.down && !self.is_out(now_s) && !self.is_full()
     }
 

@@ -10,6 +10,7 @@ use crate::attempts::Asked;
 use crate::group::{Balance, Tier, Weight};
 use crate::hash;
 use crate::peer::Peer;
+use crate::sticky::Lesson;
 use crate::views::View;
 
 /// Hashes give up after so many peers that cannot be asked, and take turns instead.
@@ -24,6 +25,10 @@ pub struct Pick {
     /// Peers that may still be tried, the current one included.
     tries: u32,
     seek: Seek,
+    /// The peer that the client belongs to, by its id.
+    hint: Option<Vec<u8>>,
+    /// What is learned once the answer is whole.
+    pub(crate) lesson: Option<Lesson>,
 }
 
 /// What a balancer remembers between the tries of one request.
@@ -54,7 +59,8 @@ impl Pick {
         if tries_max > 0 {
             tries = tries.min(tries_max);
         }
-        Self { view, tier: 0, current: None, tried: Tried::default(), tries, seek }
+        let hint = view.sticky().and_then(|it| it.hint(ex));
+        Self { view, tier: 0, current: None, tried: Tried::default(), tries, seek, hint, lesson: None }
     }
 
     /// Chooses the next peer; false when no live one is left.
@@ -81,13 +87,26 @@ impl Pick {
     }
 
     fn choose(&mut self, tier: &Tier, now_s: u64) -> Option<usize> {
+        let own = self.hint.as_ref().and_then(|id| self.own(tier, id, now_s));
         if self.view.peers.is_single() {
             let peer = &tier.peers[0];
-            return (!peer.down && !peer.is_full()).then_some(0);
+            let free = !peer.down && !peer.drain && !peer.is_full();
+            return own.or(free.then_some(0));
         }
-        let idx = self.seek.next(tier, &self.tried, now_s)?;
+        let idx = match (own, &self.seek) {
+            (Some(own), Seek::Turn) => take_turn(tier, &self.tried, now_s, own),
+            (Some(own), _) => own,
+            (None, _) => self.seek.next(tier, &self.tried, now_s)?,
+        };
         tier.peers[idx].choose(now_s);
         Some(idx)
+    }
+
+    /// The peer of this id, if it may be asked.
+    fn own(&self, tier: &Tier, id: &[u8], now_s: u64) -> Option<usize> {
+        let idx = tier.peers.iter().position(|it| it.id.as_bytes() == id)?;
+        let free = !self.tried.has(idx) && tier.peers[idx].is_available_to_its_own(now_s);
+        free.then_some(idx)
     }
 
     /// The peer that is being tried.
@@ -110,7 +129,8 @@ impl Pick {
 
     /// The peer has answered; it counts as at work until the returned value goes.
     pub(crate) fn hold(&mut self) -> Option<Hold> {
-        Some(Hold { view: self.view.clone(), tier: self.tier, idx: self.current.take()? })
+        let lesson = self.lesson.take();
+        Some(Hold { view: self.view.clone(), tier: self.tier, idx: self.current.take()?, _lesson: lesson })
     }
 
     /// Tells the group how the try went; true where the peer is now taken out for a while.
@@ -120,7 +140,7 @@ impl Pick {
         let peer = &tier.peers[idx];
         if outcome != Outcome::Failed || self.view.peers.is_single() {
             self.tries = if self.view.peers.is_single() { 0 } else { self.tries.saturating_sub(1) };
-            drop(Hold { view: self.view.clone(), tier: self.tier, idx });
+            drop(Hold { view: self.view.clone(), tier: self.tier, idx, _lesson: None });
             return false;
         }
         if self.view.peers.counted {
@@ -141,6 +161,7 @@ pub(crate) struct Hold {
     view: Rc<View>,
     tier: usize,
     idx: usize,
+    _lesson: Option<Lesson>,
 }
 
 impl Drop for Hold {
@@ -234,16 +255,27 @@ fn turn(tier: &Tier, now_s: u64, may: impl Fn(usize) -> bool) -> Option<usize> {
     give_turn(&mut weights, tier, (0..tier.peers.len()).filter(able))
 }
 
+/// A peer is asked out of turn: it loses one, unless it owes the others a whole round already.
+fn take_turn(tier: &Tier, tried: &Tried, now_s: u64, own: usize) -> usize {
+    let mut weights = tier.weights();
+    let others = i64::from(tier.total_weight) - i64::from(tier.peers[own].weight);
+    if weights[own].current <= -others {
+        return own;
+    }
+    let able = |idx: &usize| !tried.has(*idx) && tier.peers[*idx].is_available(now_s);
+    let mut total = 0;
+    for idx in (0..tier.peers.len()).filter(able) {
+        total += weights[idx].grow(tier.peers[idx].weight);
+    }
+    weights[own].current -= total;
+    own
+}
+
 fn give_turn(weights: &mut [Weight], tier: &Tier, able: impl Iterator<Item = usize>) -> Option<usize> {
     let mut total = 0;
     let mut best: Option<usize> = None;
     for idx in able {
-        let weight = &mut weights[idx];
-        weight.current += weight.effective;
-        total += weight.effective;
-        if weight.effective < i64::from(tier.peers[idx].weight) {
-            weight.effective += 1;
-        }
+        total += weights[idx].grow(tier.peers[idx].weight);
         if best.is_none_or(|best| weights[idx].current > weights[best].current) {
             best = Some(idx);
         }

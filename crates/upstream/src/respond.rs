@@ -46,6 +46,7 @@ pub(crate) fn reply<P: Protocol>(run: &mut Run<'_, P>, answer: Answer) -> Reply 
         let modified = answer.sifted.last_modified.map(|it| it.of(&answer.bytes));
         reply.mtime = modified.and_then(foregate_wire::date::parse);
     }
+    stick(run, &answer, &mut reply.fields);
     let copy = copy(run, &answer);
     reply.body = body(run, answer);
     if let Some(copy) = copy {
@@ -55,6 +56,19 @@ pub(crate) fn reply<P: Protocol>(run: &mut Run<'_, P>, answer: Answer) -> Reply 
         reply.length = run.head.content_length.filter(|_| !run.head.chunked);
     }
     reply
+}
+
+/// The client will be known again.
+fn stick<P: Protocol>(run: &mut Run<'_, P>, answer: &Answer, fields: &mut Fields) {
+    let view = run.route.view.clone();
+    let (Some(sticky), Some(peer)) = (view.sticky(), run.pick.peer()) else { return };
+    let id = peer.id.clone();
+    if let Some(cookie) = sticky.set_cookie(run.ex, &id) {
+        fields.push(b"Set-Cookie", &cookie);
+    }
+    // Sessions are made of what the peer says.
+    run.attempts().head = answer.bytes.slice(0..answer.head_len);
+    run.pick.lesson = sticky.learn(run.ex, &id);
 }
 
 /// The copy that `proxy_store` keeps, where this answer is one to keep.

@@ -9,6 +9,7 @@ use foregate_net::Addr;
 use crate::address::Address;
 use crate::group::{Balance, Group, Keepalive, Peers};
 use crate::idle::Idle;
+use crate::sticky::Sticky;
 
 /// One group as one thread sees it.
 pub struct View {
@@ -63,6 +64,10 @@ impl View {
 
     pub(crate) fn balance(&self) -> &Balance {
         self.group.as_ref().map_or(&Balance::Turn, |it| &it.balance)
+    }
+
+    pub(crate) fn sticky(&self) -> Option<&Sticky> {
+        self.group.as_ref()?.sticky.as_ref()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

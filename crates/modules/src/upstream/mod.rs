@@ -1,6 +1,7 @@
 //! `upstream NAME { … }`: groups of servers, how they take turns, and `$upstream_…`.
 
 mod server;
+mod sticky;
 #[cfg(test)]
 mod tests;
 mod variables;
@@ -28,6 +29,7 @@ pub struct Options {
     keepalive_requests: Option<u64>,
     keepalive_time: Option<Duration>,
     keepalive_timeout: Option<Duration>,
+    sticky: Option<sticky::Draft>,
     zone: Option<Word>,
     resolver: Option<Vec<Word>>,
     resolver_timeout: Option<Duration>,
@@ -69,6 +71,7 @@ impl foregate_core::Module for Module {
         Directive::number("keepalive_requests", U, |o| &mut o.keepalive_requests),
         Directive::time("keepalive_time", U, |o| &mut o.keepalive_time),
         Directive::time("keepalive_timeout", U, |o| &mut o.keepalive_timeout),
+        Directive::own("sticky", U, Args::AtLeast(2), sticky::read, own_block_only),
         Directive::own("zone", U, Args::Between(1, 2), zone, own_block_only),
         Directive::own("resolver", U, Args::AtLeast(1), resolver, own_block_only),
         Directive::time("resolver_timeout", U, |o| &mut o.resolver_timeout),
@@ -122,7 +125,10 @@ fn build(draft: &Draft, cx: &mut Compile<'_>) -> Result<Group, Error> {
     let name = &draft.name.text;
     let servers = servers(draft, cx)?;
     let previous = cx.previous.and_then(|it| it.get::<Groups>()).and_then(|it| it.explicit(name));
-    Ok(Group::new(name, servers, balance, keepalive, previous.map(|it| &**it)))
+    let previous = previous.map(|it| &**it);
+    let mut group = Group::new(name, servers, balance, keepalive, previous);
+    group.sticky = inside.sticky.as_ref().map(|it| it.compile(previous, cx)).transpose()?;
+    Ok(group)
 }
 
 /// The servers, those with `resolve` with the name servers that they are asked of.

@@ -10,6 +10,8 @@ use super::{Options, invalid};
 
 /// The port of a server that names none.
 const PORT: u16 = 80;
+/// nginx's longest `route`: that of an MD5 in hexadecimal.
+const ROUTE_CHARS_MAX: usize = 32;
 
 /// A `server` line before it is known who resolves its name.
 #[derive(Clone)]
@@ -84,7 +86,13 @@ fn parameter(server: &mut Server, word: &Word, forbids_backup: bool) -> Result<(
         }
         ("backup", None) => server.backup = true,
         ("down", None) => server.down = true,
-        ("route" | "slow_start", Some(_)) | ("drain", None) => {
+        ("drain", None) => server.drain = true,
+        ("route", Some("")) => return Err(Error::at(word.span, "route is empty")),
+        ("route", Some(route)) if route.len() > ROUTE_CHARS_MAX => {
+            return Err(Error::at(word.span, format!("route is longer than {ROUTE_CHARS_MAX}")));
+        }
+        ("route", Some(route)) => server.route = Some(route.to_owned()),
+        ("slow_start", Some(_)) => {
             let what = format!("parameter \"{word}\" is not supported yet");
             return Err(Error::at(word.span, what));
         }
