@@ -18,18 +18,15 @@ pub(crate) struct Misdirected;
 /// # Errors
 /// The name in the TLS handshake was another one, and the server wants certificates from its clients.
 pub(crate) fn find_server(local: &Local, address: &Address, ex: &mut Exchange) -> Result<(), Misdirected> {
-    let found = address.names.find_for(ex);
     let asked = ex.conn.tls.as_ref().and_then(|it| it.server_name.as_deref()).map(str::as_bytes);
     let negotiated = asked.filter(|it| **it != ex.host[..]).and_then(|it| address.names.find(it));
-    let mut server = found.unwrap_or(address.default_server);
+    let mut server = address.names.find_for(ex).unwrap_or(address.default_server);
     let mut verdict = Ok(());
     if let Some(negotiated) = negotiated {
         let on = local.cycle.settings(local.cycle.server(server).place);
         if on.ssl.as_ref().is_some_and(|it| it.verifies_clients()) {
             server = negotiated;
             verdict = Err(Misdirected);
-        } else if found.is_none() {
-            server = negotiated;
         }
     }
     ex.server = server;

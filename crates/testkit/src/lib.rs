@@ -43,4 +43,4 @@ pub use server::Server;
 pub use setup::Setup;
 pub use subject::{Subject, both, foregate_only, nginx_only, since};
 pub use table::{Case, check, check_on, check_since, shows};
-pub use tls::any_certificate;
+pub use tls::{any_certificate, own_certificate};

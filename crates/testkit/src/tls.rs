@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
+use crate::certificate::Certificate;
 use crate::client::{Client, Wire, tcp};
 
 type Stream = StreamOwned<ClientConnection, std::net::TcpStream>;
@@ -72,6 +75,17 @@ pub fn any_certificate() -> ClientConfig {
     let builder =
         builder.with_safe_default_protocol_versions().expect("because the provider has both versions");
     builder.dangerous().with_custom_certificate_verifier(Arc::new(Believer)).with_no_client_auth()
+}
+
+/// The same, showing a certificate of its own when it is asked for one.
+pub fn own_certificate(own: &Certificate) -> ClientConfig {
+    let chain = CertificateDer::pem_slice_iter(own.cert_pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+    let key = PrivateKeyDer::from_pem_slice(own.key_pem.as_bytes());
+    let (Ok(chain), Ok(key)) = (chain, key) else { panic!("because rcgen writes sound PEM") };
+    let key = provider().key_provider.load_private_key(key).expect("because rcgen makes sound keys");
+    let mut config = any_certificate();
+    config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key)));
+    config
 }
 
 fn provider() -> &'static Arc<CryptoProvider> {

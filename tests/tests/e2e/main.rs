@@ -25,6 +25,8 @@ mod smuggling;
 mod static_files;
 mod stub_status;
 mod tls;
+mod tls_clients;
+mod tls_config;
 mod try_files;
 mod upstream;
 mod variables;

@@ -53,11 +53,13 @@ fn one(cert: &Word, key: &Word, passwords: &[Vec<u8>], cx: &Compile<'_>) -> Resu
         let what = format!("variables in \"{word}\" are not supported: not available yet in this version");
         return Err(Error::at(word.span, what).advise("write a server for each name, with files of its own"));
     }
-    let foreign = |it: &&str| key.strip_prefix(*it).is_some_and(|rest| rest.starts_with(':'));
-    if let Some(kind) = ["engine", "store"].into_iter().find(foreign) {
-        let what = format!("cannot load certificate key \"{key}\": loading \"{kind}:...\" certificate keys");
+    if key.starts_with("engine:") {
+        let what = format!("cannot load certificate key \"{key}\": loading \"engine:...\" certificate keys");
         return Err(Error::at(key.span, format!("{what} is not supported")));
     }
+    // OpenSSL's stores are named by URIs; of those, files can be read.
+    let stored = key.strip_prefix("store:").map(|it| Word::new(it.trim_start_matches("file:").as_bytes().to_vec(), key.span, false));
+    let key = stored.as_ref().unwrap_or(key);
     let cert_pem = read_pem(cert, "certificate", cx)?;
     let key_pem = read_pem(key, "certificate key", cx)?;
     certs::certified_with(&cert_pem, &key_pem, passwords).map_err(|error| {

@@ -20,9 +20,13 @@ use super::{Options, certificates};
 /// What a builtin session counts for, in bytes.
 const BUILTIN_BYTES: u64 = 256;
 
-/// The key that tickets of all servers are sealed with, unless they have files; kept over reloads.
-#[derive(Clone, Default)]
-struct CommonTickets(Option<TicketKeys>);
+/// Keys of tickets without a zone are changed no more often than this.
+const ROTATION_S_MIN: u32 = 3600;
+
+/// The keys that tickets are sealed with, unless they have files: for each zone of sessions its own, which are changed
+/// as often as nginx changes them, and one for all the others (no name). Kept over reloads.
+#[derive(Default)]
+struct CommonTickets(HashMap<String, TicketKeys>);
 
 /// The stores by name; kept over reloads.
 #[derive(Default)]
@@ -74,7 +78,10 @@ pub(super) fn set_up(
             }
             TicketKeys::new(&files, lifetime_s)
         }
-        None => common_tickets(lifetime_s, cx),
+        None => match &o.session_cache {
+            Some(Cache::Shared(spec, _)) => common_tickets(&spec.name, lifetime_s, cx),
+            _ => common_tickets("", lifetime_s.max(ROTATION_S_MIN), cx),
+        },
     };
     let keys = keys.ok_or_else(|| Error::plain("no random bytes can be had for session tickets"))?;
     config.ticketer = Arc::new(keys.for_context(context, lifetime_s));
@@ -89,11 +96,13 @@ fn zone(name: &str, bytes: u64, cx: &mut Compile<'_>) -> Arc<Sessions> {
     entry.or_insert_with(|| kept.unwrap_or_else(|| (bytes, Arc::new(Sessions::of_bytes(bytes))))).1.clone()
 }
 
-fn common_tickets(lifetime_s: u32, cx: &mut Compile<'_>) -> Option<TicketKeys> {
-    let kept = cx.previous.and_then(|it| it.get::<CommonTickets>()).and_then(|it| it.0.clone());
-    let common = &mut cx.shared.get_or_default::<CommonTickets>().0;
-    if common.is_none() {
-        *common = kept.or_else(|| TicketKeys::random(lifetime_s));
+fn common_tickets(zone: &str, lifetime_s: u32, cx: &mut Compile<'_>) -> Option<TicketKeys> {
+    let common = &cx.shared.get_or_default::<CommonTickets>().0;
+    if let Some(keys) = common.get(zone) {
+        return Some(keys.clone());
     }
-    common.clone()
+    let kept = cx.previous.and_then(|it| it.get::<CommonTickets>()).and_then(|it| it.0.get(zone));
+    let keys = kept.cloned().or_else(|| TicketKeys::random(lifetime_s))?;
+    cx.shared.get_or_default::<CommonTickets>().0.insert(zone.to_owned(), keys.clone());
+    Some(keys)
 }

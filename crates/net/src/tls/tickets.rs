@@ -16,11 +16,12 @@ const KEY_FILE_BYTES: [usize; 2] = [48, 80];
 const NAME_BYTES: usize = 16;
 /// Before the session in a ticket: when it was made, seconds since 1970.
 const TIME_BYTES: usize = 8;
+/// Behind that: the length of the session.
+const LENGTH_BYTES: usize = 2;
+/// What is sealed has a multiple of this length, lest it tell more of the session than it must.
+const PADDED_BYTES: usize = 32;
 /// nginx's ssl_session_timeout.
 pub const LIFETIME_S_DEFAULT: u32 = 300;
-/// Random keys are changed after this time, or after the longest life of a ticket if that is more.
-const ROTATION_S_MIN: u64 = 3600;
-
 /// Keys by which tickets are sealed and opened, for servers that take each other's tickets.
 #[derive(Clone)]
 pub struct TicketKeys {
@@ -40,8 +41,8 @@ enum Keys {
 /// A random key, and the one before it.
 struct Rotation {
     keys: RwLock<Pair>,
-    /// The longest life of a ticket under these keys.
-    lifetime_s: AtomicU64,
+    /// A key seals for so long, and opens for as long again; no ticket under it lives longer.
+    period_s: AtomicU64,
 }
 
 struct Pair {
@@ -64,18 +65,18 @@ impl TicketKeys {
         Some(TicketKeys { keys, lifetime_s, context: Vec::new() })
     }
 
-    /// From random keys of this process.
+    /// From random keys of this process, each of which seals for as long as a ticket lives.
     pub fn random(lifetime_s: u32) -> Option<TicketKeys> {
         let pair = Pair { now: TicketKey::random()?, before: None, since_s: now_s() };
-        let rotation =
-            Rotation { keys: RwLock::new(pair), lifetime_s: AtomicU64::new(u64::from(lifetime_s)) };
+        let period_s = AtomicU64::new(u64::from(lifetime_s).max(1));
+        let rotation = Rotation { keys: RwLock::new(pair), period_s };
         Some(TicketKeys { keys: Keys::Random(Arc::new(rotation)), lifetime_s, context: Vec::new() })
     }
 
     /// The same keys for servers of one context, which alone take each other's tickets.
     pub fn for_context(&self, context: &[u8], lifetime_s: u32) -> TicketKeys {
         if let Keys::Random(rotation) = &self.keys {
-            rotation.lifetime_s.fetch_max(u64::from(lifetime_s), Relaxed);
+            rotation.period_s.fetch_max(u64::from(lifetime_s), Relaxed);
         }
         TicketKeys { keys: self.keys.clone(), lifetime_s, context: context.to_vec() }
     }
@@ -112,7 +113,7 @@ impl Keys {
 impl Rotation {
     /// The key that seals now, a new one where the old one has had its time.
     fn current(&self, now_s: u64) -> Option<TicketKey> {
-        let period_s = self.lifetime_s.load(Relaxed).max(ROTATION_S_MIN);
+        let period_s = self.period_s.load(Relaxed);
         {
             let keys = self.keys.read().ok()?;
             if now_s < keys.since_s.saturating_add(period_s) {
@@ -161,7 +162,9 @@ impl ProducesTickets for TicketKeys {
         let TicketKey { name, key } = self.keys.sealing()?;
         let mut nonce = [0; NONCE_LEN];
         aws_lc_rs::rand::fill(&mut nonce).ok()?;
-        let mut body = [&now_s().to_be_bytes()[..], plain].concat();
+        let length = u16::try_from(plain.len()).ok()?.to_be_bytes();
+        let mut body = [&now_s().to_be_bytes()[..], &length, plain].concat();
+        body.resize(body.len().next_multiple_of(PADDED_BYTES), 0);
         let aad = self.aad(&name);
         key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut body).ok()?;
         Some([&name[..], &nonce, &body].concat())
@@ -174,7 +177,9 @@ impl ProducesTickets for TicketKeys {
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let mut body = body.to_vec();
         let plain = key.open_in_place(nonce, self.aad(name), &mut body).ok()?;
-        let (made, session) = plain.split_first_chunk::<TIME_BYTES>()?;
+        let (made, rest) = plain.split_first_chunk::<TIME_BYTES>()?;
+        let (length, rest) = rest.split_first_chunk::<LENGTH_BYTES>()?;
+        let session = rest.get(..usize::from(u16::from_be_bytes(*length)))?;
         let age_s = now_s().saturating_sub(u64::from_be_bytes(*made));
         (age_s <= u64::from(self.lifetime_s)).then(|| session.to_vec())
     }
@@ -227,10 +232,10 @@ mod tests {
         let Keys::Random(rotation) = &keys.keys else { panic!("not random") };
         let start = now_s();
         let first = rotation.current(start).unwrap().name;
-        assert_eq!(rotation.current(start + ROTATION_S_MIN - 1).unwrap().name, first);
-        assert_ne!(rotation.current(start + ROTATION_S_MIN).unwrap().name, first);
+        assert_eq!(rotation.current(start + 299).unwrap().name, first);
+        assert_ne!(rotation.current(start + 300).unwrap().name, first);
         assert!(rotation.keys.read().unwrap().before.as_ref().is_some_and(|it| it.name == first));
-        rotation.current(start + 4 * ROTATION_S_MIN).unwrap();
+        rotation.current(start + 1200).unwrap();
         assert!(rotation.keys.read().unwrap().before.is_none());
     }
 }
