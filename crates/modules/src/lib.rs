@@ -21,6 +21,7 @@ registry::modules! {
     encoding,
     error_log,
     errors,
+    fastcgi,
     files,
     geo,
     gunzip,
