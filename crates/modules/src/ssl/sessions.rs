@@ -20,6 +20,8 @@ use super::{Options, certificates};
 /// What a builtin session counts for, in bytes.
 const BUILTIN_BYTES: u64 = 256;
 
+/// The longest life of a session: a week (RFC 8446 section 4.6.1).
+const LIFETIME_S_MAX: u64 = 604_800;
 /// Keys of tickets without a zone are changed no more often than this.
 const ROTATION_S_MIN: u32 = 3600;
 
@@ -48,7 +50,8 @@ pub(super) fn set_up(
     config: &mut ServerConfig,
     cx: &mut Compile<'_>,
 ) -> Result<(), Error> {
-    let lifetime_s = o.session_timeout.map_or(LIFETIME_S_DEFAULT, |it| it.as_secs() as u32);
+    let given_s = o.session_timeout.map_or(u64::from(LIFETIME_S_DEFAULT), |it| it.as_secs());
+    let lifetime_s = given_s.min(LIFETIME_S_MAX) as u32;
     let store = match &o.session_cache {
         None | Some(Cache::Off) => None,
         Some(Cache::Builtin(n)) => Some(Arc::new(Sessions::of_bytes(n.saturating_mul(BUILTIN_BYTES)))),
