@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Instant;
 
-use foregate_core::{Exchange, Template};
-use foregate_net::{Addr, Conn, ConnectOptions, Stream, clock};
+use foregate_core::{Exchange, Level, Template};
+use foregate_net::{Addr, Conn, ConnectOptions, Stream, clock, sys};
 
-use crate::rules::{Rules, bind_address};
+use crate::guard::guarded;
+use crate::rules::{Conditions, Rules, bind_address};
+use crate::run::{Fault, Protocol, Run};
 
 /// A connection to a peer and what must be known to use it again.
 pub struct Link {
@@ -59,7 +61,7 @@ impl Bind {
                 let addr = std::str::from_utf8(&text).ok().and_then(bind_address);
                 if addr.is_none() && !text.is_empty() {
                     let text = String::from_utf8_lossy(&text);
-                    foregate_core::log!(ex, foregate_core::Level::Error, "invalid local address \"{text}\"");
+                    foregate_core::log!(ex, Level::Error, "invalid local address \"{text}\"");
                 }
                 addr.map(|addr| (addr, *transparent))
             }
@@ -92,4 +94,88 @@ pub(crate) async fn connect(
         send_buffer_bytes: rules.send_buffer,
     };
     Stream::connect(addr, &options).await
+}
+
+impl<P: Protocol> Run<'_, P> {
+    /// A connection to the chosen peer: an idle one if there is one.
+    pub(crate) async fn connect(&mut self) -> Result<(Box<Link>, Lane), Fault> {
+        let bind = self.rules.bind.as_ref().and_then(|it| it.address(self.ex));
+        let view = self.route.view.clone();
+        let local = view.keepalive().is_some_and(|it| it.local);
+        let lane = Lane {
+            owner: if local { self.rules.id } else { 0 },
+            secure: self.route.secure.map_or(0, |it| it.identity()),
+            bind: bind.map(|it| it.0),
+        };
+        let Some(peer) = self.pick.peer() else { return Err(Fault::Next(Conditions::NO_LIVE)) };
+        if let Some(idle) = &view.idle
+            && let Some(mut link) = idle.take(&peer.addr, &lane)
+        {
+            link.requests += 1;
+            self.reused = true;
+            self.note_connected();
+            return Ok((link, lane));
+        }
+        Ok((Box::pin(self.connect_new(bind)).await?, lane))
+    }
+
+    async fn connect_new(&mut self, bind: Option<(SocketAddr, bool)>) -> Result<Box<Link>, Fault> {
+        let Some(peer) = self.pick.peer().cloned() else { return Err(Fault::Next(Conditions::NO_LIVE)) };
+        let work = connect(&peer.addr, self.rules, bind);
+        let client = (!self.rules.ignore_client_abort).then(|| self.ex.client.clone());
+        let deadline = clock::Deadline::new();
+        let limit = self.rules.connect_timeout;
+        let stream = match guarded(&deadline, limit, client.as_deref(), work).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(self.connect_failed(&error)),
+            Err(cut) => return Err(self.cut(cut, "connecting to upstream")),
+        };
+        let conn = match self.route.secure {
+            None => Conn::Plain(stream),
+            Some(secure) => {
+                let work = secure.handshake(stream);
+                match guarded(&deadline, limit, client.as_deref(), work).await {
+                    Ok(Ok(conn)) => conn,
+                    Ok(Err(error)) => {
+                        let text = format_args!("{} while SSL handshaking to upstream", error.0);
+                        self.report(Level::Error, text);
+                        return Err(Fault::Next(Conditions::ERROR));
+                    }
+                    Err(cut) => return Err(self.cut(cut, "SSL handshaking to upstream")),
+                }
+            }
+        };
+        self.note_connected();
+        let mut link = Link::new(conn);
+        link.requests = 1;
+        Ok(link)
+    }
+
+    fn note_connected(&mut self) {
+        let now = clock::now();
+        let attempts = self.attempts();
+        let age = attempts.age_ms(now);
+        attempts.last().connect_ms = Some(age);
+    }
+
+    fn connect_failed(&mut self, error: &std::io::Error) -> Fault {
+        let why = sys::errno_text(error);
+        let refused = error.kind() == std::io::ErrorKind::ConnectionRefused;
+        match self.pick.peer().filter(|it| it.addr.is_unix()).map(|it| it.name.clone()) {
+            Some(name) => {
+                let level = if refused { Level::Error } else { Level::Crit };
+                self.report(
+                    level,
+                    format_args!("connect() to {name} failed ({why}) while connecting to upstream"),
+                );
+            }
+            None => {
+                self.report(
+                    Level::Error,
+                    format_args!("connect() failed ({why}) while connecting to upstream"),
+                );
+            }
+        }
+        Fault::Next(Conditions::ERROR)
+    }
 }

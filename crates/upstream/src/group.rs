@@ -14,6 +14,7 @@ use crate::hash;
 use crate::peer::Peer;
 use crate::resolvers::Resolvers;
 use crate::sticky::Sticky;
+use crate::times::Measure;
 
 /// How the next peer is found.
 #[derive(Clone, Default)]
@@ -27,8 +28,10 @@ pub enum Balance {
     IpHash,
     /// `hash KEY [consistent]`.
     Hash { key: Template, consistent: bool },
-    /// `random [two [least_conn]]`.
-    Random { two: bool },
+    /// `least_time`: the one that is expected to be done first.
+    LeastTime(Measure),
+    /// `random [two [least_conn|least_time=…]]`.
+    Random { two: bool, by: Option<Measure> },
 }
 
 /// What is kept of connections that nobody uses, per thread.
@@ -378,7 +381,8 @@ impl Peers {
         if all().any(|(server, it)| is_backup(server, it)) {
             tiers.push(tier(true));
         }
-        let by_load = matches!(balance, Balance::LeastConn | Balance::Random { two: true });
+        let by_load =
+            matches!(balance, Balance::LeastConn | Balance::LeastTime(_) | Balance::Random { two: true, .. });
         let counted = by_load || servers.iter().any(|it| it.max_conns > 0);
         Self { tiers, counted }
     }

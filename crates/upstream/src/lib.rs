@@ -5,6 +5,7 @@
 
 mod address;
 mod attempts;
+mod balance;
 mod body;
 mod connect;
 mod fields;
@@ -23,6 +24,7 @@ mod scratch;
 mod send;
 mod sticky;
 mod store;
+mod times;
 mod tunnel;
 mod views;
 
@@ -39,4 +41,5 @@ pub use rules::{Conditions, Rules, bind_address};
 pub use run::{Frames, Protocol, Route, run};
 pub use sticky::{Cookie, Expires, How, Sessions, Sticky, is_same_site};
 pub use store::Store;
+pub use times::Measure;
 pub use views::View;

@@ -1,12 +1,13 @@
 //! One address of a group: what the configuration says about it, and how it has behaved lately.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use foregate_net::Addr;
 
 use crate::group::{Found, Server};
 use crate::sticky::peer_id;
+use crate::times::Times;
 
 /// A peer and its health, which all threads share. Times are seconds since the epoch, as nginx counts them.
 pub struct Peer {
@@ -26,6 +27,7 @@ pub struct Peer {
     pub drain: bool,
     /// What `sticky` calls it.
     pub id: Box<str>,
+    pub(crate) times: Mutex<Times>,
     conns: AtomicU32,
     fails: AtomicU32,
     /// The last failure.
@@ -48,6 +50,7 @@ impl Peer {
             down: server.down,
             drain: server.drain,
             id: server.route.clone().unwrap_or_else(|| peer_id(&found.addr.to_string())).into(),
+            times: Mutex::default(),
             conns: AtomicU32::new(0),
             fails: AtomicU32::new(0),
             accessed_s: AtomicU64::new(0),
@@ -92,6 +95,10 @@ impl Peer {
     /// Requests that it is working on. Counted only where somebody reads it.
     pub fn conns(&self) -> u32 {
         self.conns.load(Relaxed)
+    }
+
+    pub(crate) fn checked_s(&self) -> u64 {
+        self.checked_s.load(Relaxed)
     }
 
     pub(crate) fn enter(&self) {

@@ -4,17 +4,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use foregate_core::Exchange;
-use foregate_net::Addr;
 
 use crate::attempts::Asked;
-use crate::group::{Balance, Tier, Weight};
-use crate::hash;
+use crate::balance::{Seek, Tried, take_turn};
+use crate::group::Tier;
 use crate::peer::Peer;
 use crate::sticky::Lesson;
+use crate::times::Timing;
 use crate::views::View;
-
-/// Hashes give up after so many peers that cannot be asked, and take turns instead.
-const MISSES_MAX: u32 = 20;
 
 /// The search of one request. Dropped with a peer in hand, it counts as answered.
 pub struct Pick {
@@ -29,16 +26,8 @@ pub struct Pick {
     hint: Option<Vec<u8>>,
     /// What is learned once the answer is whole.
     pub(crate) lesson: Option<Lesson>,
-}
-
-/// What a balancer remembers between the tries of one request.
-enum Seek {
-    Turn,
-    LeastConn,
-    Address { bytes: [u8; 16], len: usize, hash: u32, misses: u32 },
-    Key { key: Vec<u8>, hash: u32, rehash: u32, misses: u32 },
-    Ring { at: u32, misses: u32 },
-    Random { two: bool, misses: u32 },
+    /// How long the current peer takes, where somebody counts.
+    timing: Option<Timing>,
 }
 
 /// What became of a peer's try.
@@ -60,7 +49,17 @@ impl Pick {
             tries = tries.min(tries_max);
         }
         let hint = view.sticky().and_then(|it| it.hint(ex));
-        Self { view, tier: 0, current: None, tried: Tried::default(), tries, seek, hint, lesson: None }
+        Self {
+            view,
+            tier: 0,
+            current: None,
+            tried: Tried::default(),
+            tries,
+            seek,
+            hint,
+            lesson: None,
+            timing: None,
+        }
     }
 
     /// Chooses the next peer; false when no live one is left.
@@ -72,6 +71,7 @@ impl Pick {
             if let Some(idx) = self.choose(tier, now_s) {
                 self.tried.add(idx);
                 self.current = Some(idx);
+                self.timing = view.measure().map(Timing::new);
                 if self.view.peers.counted {
                     tier.peers[idx].enter();
                 }
@@ -129,8 +129,18 @@ impl Pick {
 
     /// The peer has answered; it counts as at work until the returned value goes.
     pub(crate) fn hold(&mut self) -> Option<Hold> {
-        let lesson = self.lesson.take();
-        Some(Hold { view: self.view.clone(), tier: self.tier, idx: self.current.take()?, _lesson: lesson })
+        let (lesson, timing) = (self.lesson.take(), self.timing.take());
+        let idx = self.current.take()?;
+        Some(Hold { view: self.view.clone(), tier: self.tier, idx, timing, _lesson: lesson })
+    }
+
+    /// The head of the current peer's answer has come.
+    pub(crate) fn head_came(&mut self) {
+        if let Some(timing) = &mut self.timing
+            && let Some(idx) = self.current
+        {
+            timing.head_came(&self.view.peers.tiers[self.tier].peers[idx]);
+        }
     }
 
     /// Tells the group how the try went; true where the peer is now taken out for a while.
@@ -138,9 +148,12 @@ impl Pick {
         let Some(idx) = self.current.take() else { return false };
         let tier = &self.view.peers.tiers[self.tier];
         let peer = &tier.peers[idx];
+        if let Some(timing) = self.timing.take() {
+            timing.end(peer, outcome == Outcome::Passed);
+        }
         if outcome != Outcome::Failed || self.view.peers.is_single() {
             self.tries = if self.view.peers.is_single() { 0 } else { self.tries.saturating_sub(1) };
-            drop(Hold { view: self.view.clone(), tier: self.tier, idx, _lesson: None });
+            drop(Hold { view: self.view.clone(), tier: self.tier, idx, timing: None, _lesson: None });
             return false;
         }
         if self.view.peers.counted {
@@ -161,12 +174,16 @@ pub(crate) struct Hold {
     view: Rc<View>,
     tier: usize,
     idx: usize,
+    timing: Option<Timing>,
     _lesson: Option<Lesson>,
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
         let peer = &self.view.peers.tiers[self.tier].peers[self.idx];
+        if let Some(timing) = self.timing.take() {
+            timing.end(peer, true);
+        }
         if self.view.peers.counted {
             peer.leave();
         }
@@ -183,235 +200,12 @@ impl Drop for Pick {
     }
 }
 
-impl Seek {
-    fn new(view: &View, ex: &mut Exchange) -> Self {
-        match view.balance() {
-            _ if view.peers.is_single() => Self::Turn,
-            Balance::Turn => Self::Turn,
-            Balance::LeastConn => Self::LeastConn,
-            Balance::IpHash => Self::address(&ex.remote),
-            Balance::Random { two } => Self::Random { two: *two, misses: 0 },
-            Balance::Hash { key, consistent } => {
-                let key = key.fill_new(ex);
-                if key.is_empty() {
-                    return Self::Turn;
-                }
-                match consistent {
-                    false => Self::Key { key, hash: 0, rehash: 0, misses: 0 },
-                    true => {
-                        let hash = hash::crc32(&key);
-                        let at = view.peers.tiers[0].ring.partition_point(|point| point.0 < hash);
-                        Self::Ring { at: at as u32, misses: 0 }
-                    }
-                }
-            }
-        }
-    }
-
-    fn address(addr: &Addr) -> Self {
-        let mut bytes = [0; 16];
-        let len = match addr.ip().map(|it| it.ip()) {
-            Some(std::net::IpAddr::V4(ip)) => {
-                bytes[..3].copy_from_slice(&ip.octets()[..3]);
-                3
-            }
-            Some(std::net::IpAddr::V6(ip)) => {
-                bytes = ip.octets();
-                16
-            }
-            None => 3,
-        };
-        Self::Address { bytes, len, hash: hash::IP_START, misses: 0 }
-    }
-
-    fn next(&mut self, tier: &Tier, tried: &Tried, now_s: u64) -> Option<usize> {
-        if tier.peers.is_empty() {
-            return None;
-        }
-        let found = match self {
-            Self::Turn => None,
-            Self::LeastConn => return least_conn(tier, tried, now_s),
-            Self::Address { .. } | Self::Key { .. } if tier.peers.len() < 2 => None,
-            Self::Address { bytes, len, hash, misses } => spread(tier, tried, now_s, misses, || {
-                *hash = hash::ip(*hash, &bytes[..*len]);
-                *hash
-            }),
-            Self::Key { key, hash, rehash, misses } => spread(tier, tried, now_s, misses, || {
-                *hash = hash::key(*hash, *rehash, key);
-                *rehash += 1;
-                *hash
-            }),
-            Self::Ring { at, misses } => ring(tier, tried, now_s, at, misses),
-            Self::Random { two, misses } => random(tier, tried, now_s, *two, misses),
-        };
-        found.or_else(|| turn(tier, now_s, |idx| !tried.has(idx)))
-    }
-}
-
-/// Smooth weighted round robin over the peers that `may` be asked.
-fn turn(tier: &Tier, now_s: u64, may: impl Fn(usize) -> bool) -> Option<usize> {
-    let mut weights = tier.weights();
-    let able = |idx: &usize| may(*idx) && tier.peers[*idx].is_available(now_s);
-    give_turn(&mut weights, tier, (0..tier.peers.len()).filter(able))
-}
-
-/// A peer is asked out of turn: it loses one, unless it owes the others a whole round already.
-fn take_turn(tier: &Tier, tried: &Tried, now_s: u64, own: usize) -> usize {
-    let mut weights = tier.weights();
-    let others = i64::from(tier.total_weight) - i64::from(tier.peers[own].weight);
-    if weights[own].current <= -others {
-        return own;
-    }
-    let able = |idx: &usize| !tried.has(*idx) && tier.peers[*idx].is_available(now_s);
-    let mut total = 0;
-    for idx in (0..tier.peers.len()).filter(able) {
-        total += weights[idx].grow(tier.peers[idx].weight);
-    }
-    weights[own].current -= total;
-    own
-}
-
-fn give_turn(weights: &mut [Weight], tier: &Tier, able: impl Iterator<Item = usize>) -> Option<usize> {
-    let mut total = 0;
-    let mut best: Option<usize> = None;
-    for idx in able {
-        total += weights[idx].grow(tier.peers[idx].weight);
-        if best.is_none_or(|best| weights[idx].current > weights[best].current) {
-            best = Some(idx);
-        }
-    }
-    let best = best?;
-    weights[best].current -= total;
-    Some(best)
-}
-
-/// The least loaded peer for its weight; several such take turns.
-fn least_conn(tier: &Tier, tried: &Tried, now_s: u64) -> Option<usize> {
-    let able = |idx: &usize| !tried.has(*idx) && tier.peers[*idx].is_available(now_s);
-    let load = |idx: usize, of: usize| u64::from(tier.peers[idx].conns()) * u64::from(tier.peers[of].weight);
-    let less = |a: usize, b: usize| load(a, b).cmp(&load(b, a));
-    let mut weights = tier.weights();
-    let best = (0..tier.peers.len()).filter(able).reduce(|best, idx| match less(idx, best) {
-        std::cmp::Ordering::Less => idx,
-        _ => best,
-    })?;
-    let equal = (best..tier.peers.len()).filter(able).filter(|idx| less(*idx, best).is_eq());
-    match equal.clone().count() {
-        1 => Some(best),
-        _ => give_turn(&mut weights, tier, equal),
-    }
-}
-
-/// The peer on which a hash falls, hashing again while that one cannot be asked.
-fn spread(
-    tier: &Tier,
-    tried: &Tried,
-    now_s: u64,
-    misses: &mut u32,
-    mut hash: impl FnMut() -> u32,
-) -> Option<usize> {
-    while *misses <= MISSES_MAX {
-        let idx = by_weight(tier, hash() % tier.total_weight.max(1));
-        if !tried.has(idx) && tier.peers[idx].is_available(now_s) {
-            return Some(idx);
-        }
-        *misses += 1;
-    }
-    None
-}
-
-fn by_weight(tier: &Tier, mut at: u32) -> usize {
-    for (idx, peer) in tier.peers.iter().enumerate() {
-        if at < peer.weight {
-            return idx;
-        }
-        at -= peer.weight;
-    }
-    0
-}
-
-/// The server behind the next point of the ring; its addresses take turns.
-fn ring(tier: &Tier, tried: &Tried, now_s: u64, at: &mut u32, misses: &mut u32) -> Option<usize> {
-    while *misses <= MISSES_MAX && !tier.ring.is_empty() {
-        let (_, owner) = tier.ring[*at as usize % tier.ring.len()];
-        let server = &tier.peers[owner as usize].server;
-        if let Some(idx) = turn(tier, now_s, |idx| !tried.has(idx) && tier.peers[idx].server == *server) {
-            return Some(idx);
-        }
-        *at = at.wrapping_add(1);
-        *misses += 1;
-    }
-    None
-}
-
-/// A random peer by weight, or the less loaded of two.
-fn random(tier: &Tier, tried: &Tried, now_s: u64, two: bool, misses: &mut u32) -> Option<usize> {
-    let mut first: Option<usize> = None;
-    while *misses <= MISSES_MAX {
-        let idx = by_weight(tier, random_u32() % tier.total_weight.max(1));
-        let fits = !tried.has(idx) && first != Some(idx) && tier.peers[idx].is_available(now_s);
-        match first {
-            _ if !fits => *misses += 1,
-            None if two && tier.peers.len() > 1 => first = Some(idx),
-            None => return Some(idx),
-            Some(other) => {
-                let (a, b) = (&tier.peers[other], &tier.peers[idx]);
-                let first_is_busier = a.conns() * b.weight > b.conns() * a.weight;
-                return Some(if first_is_busier { idx } else { other });
-            }
-        }
-    }
-    first
-}
-
-/// xorshift: spreads load, hides nothing.
-fn random_u32() -> u32 {
-    use std::cell::Cell;
-    use std::hash::{BuildHasher, RandomState};
-    thread_local!(static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(1) | 1));
-    STATE.with(|state| {
-        let mut it = state.get();
-        it ^= it << 13;
-        it ^= it >> 7;
-        it ^= it << 17;
-        state.set(it);
-        (it >> 32) as u32
-    })
-}
-
-/// The peers of a tier that this request has tried.
-#[derive(Default)]
-struct Tried {
-    first: u64,
-    more: Vec<u64>,
-}
-
-impl Tried {
-    fn has(&self, idx: usize) -> bool {
-        match idx {
-            0..64 => self.first >> idx & 1 == 1,
-            _ => self.more.get(idx / 64 - 1).is_some_and(|bits| bits >> (idx % 64) & 1 == 1),
-        }
-    }
-
-    fn add(&mut self, idx: usize) {
-        if idx < 64 {
-            self.first |= 1 << idx;
-            return;
-        }
-        let at = idx / 64 - 1;
-        if self.more.len() <= at {
-            self.more.resize(at + 1, 0);
-        }
-        self.more[at] |= 1 << (idx % 64);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Address, Group, Server};
+    use crate::{Address, Balance, Group, Server};
     use foregate_core::testing::exchange;
+    use foregate_net::Addr;
     use std::sync::Arc;
 
     fn server(port: u16, change: impl Fn(&mut Server)) -> Server {

@@ -1,6 +1,5 @@
 //! One exchange with an upstream: peers are asked in turn until one answers, and its answer becomes ours.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -10,7 +9,7 @@ use foregate_wire::h1::{ResponseError, ResponseHead};
 use foregate_wire::{Buf, Fields};
 
 use crate::attempts::{Asked, Attempts};
-use crate::connect::{self, Lane, Link, Secure};
+use crate::connect::{Lane, Link, Secure};
 use crate::fields::{Sieve, Sifted};
 use crate::guard::{Cut, guarded};
 use crate::pick::{Outcome, Pick};
@@ -150,7 +149,7 @@ pub(crate) struct Run<'a, P> {
     /// Some of the request went out in this try.
     pub(crate) request_sent: bool,
     /// This try's connection had served before.
-    reused: bool,
+    pub(crate) reused: bool,
 }
 
 impl<P: Protocol> Run<'_, P> {
@@ -253,88 +252,6 @@ impl<P: Protocol> Run<'_, P> {
             }
         }
         Err(Fault::Next(Conditions::NO_LIVE))
-    }
-
-    /// A connection to the chosen peer: an idle one if there is one.
-    async fn connect(&mut self) -> Result<(Box<Link>, Lane), Fault> {
-        let bind = self.rules.bind.as_ref().and_then(|it| it.address(self.ex));
-        let view = self.route.view.clone();
-        let local = view.keepalive().is_some_and(|it| it.local);
-        let lane = Lane {
-            owner: if local { self.rules.id } else { 0 },
-            secure: self.route.secure.map_or(0, |it| it.identity()),
-            bind: bind.map(|it| it.0),
-        };
-        let Some(peer) = self.pick.peer() else { return Err(Fault::Next(Conditions::NO_LIVE)) };
-        if let Some(idle) = &view.idle
-            && let Some(mut link) = idle.take(&peer.addr, &lane)
-        {
-            link.requests += 1;
-            self.reused = true;
-            self.note_connected();
-            return Ok((link, lane));
-        }
-        Ok((Box::pin(self.connect_new(bind)).await?, lane))
-    }
-
-    async fn connect_new(&mut self, bind: Option<(SocketAddr, bool)>) -> Result<Box<Link>, Fault> {
-        let Some(peer) = self.pick.peer().cloned() else { return Err(Fault::Next(Conditions::NO_LIVE)) };
-        let work = connect::connect(&peer.addr, self.rules, bind);
-        let client = (!self.rules.ignore_client_abort).then(|| self.ex.client.clone());
-        let deadline = clock::Deadline::new();
-        let limit = self.rules.connect_timeout;
-        let stream = match guarded(&deadline, limit, client.as_deref(), work).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(self.connect_failed(&error)),
-            Err(cut) => return Err(self.cut(cut, "connecting to upstream")),
-        };
-        let conn = match self.route.secure {
-            None => foregate_net::Conn::Plain(stream),
-            Some(secure) => {
-                let work = secure.handshake(stream);
-                match guarded(&deadline, limit, client.as_deref(), work).await {
-                    Ok(Ok(conn)) => conn,
-                    Ok(Err(error)) => {
-                        let text = format_args!("{} while SSL handshaking to upstream", error.0);
-                        self.report(Level::Error, text);
-                        return Err(Fault::Next(Conditions::ERROR));
-                    }
-                    Err(cut) => return Err(self.cut(cut, "SSL handshaking to upstream")),
-                }
-            }
-        };
-        self.note_connected();
-        let mut link = Link::new(conn);
-        link.requests = 1;
-        Ok(link)
-    }
-
-    fn note_connected(&mut self) {
-        let now = clock::now();
-        let attempts = self.attempts();
-        let age = attempts.age_ms(now);
-        attempts.last().connect_ms = Some(age);
-    }
-
-    fn connect_failed(&mut self, error: &std::io::Error) -> Fault {
-        let why = sys::errno_text(error);
-        let refused = error.kind() == std::io::ErrorKind::ConnectionRefused;
-        match self.pick.peer().filter(|it| it.addr.is_unix()).map(|it| it.name.clone()) {
-            Some(name) => {
-                let level = if refused { Level::Error } else { Level::Crit };
-                self.report(
-                    level,
-                    format_args!("connect() to {name} failed ({why}) while connecting to upstream"),
-                );
-            }
-            None => {
-                self.report(
-                    Level::Error,
-                    format_args!("connect() failed ({why}) while connecting to upstream"),
-                );
-            }
-        }
-        Fault::Next(Conditions::ERROR)
     }
 
     /// Sends the request; false where the peer answered before all of it was out.
@@ -443,6 +360,7 @@ impl<P: Protocol> Run<'_, P> {
         let age = attempts.age_ms(now);
         attempts.last().status = status;
         attempts.last().header_ms = Some(age);
+        self.pick.head_came();
         let Some(condition) = Conditions::of_status(status) else { return Ok(()) };
         let mut needed = condition;
         if !self.ex.method.is_retried() {

@@ -10,6 +10,7 @@ use crate::address::Address;
 use crate::group::{Balance, Group, Keepalive, Peers};
 use crate::idle::Idle;
 use crate::sticky::Sticky;
+use crate::times::Measure;
 
 /// One group as one thread sees it.
 pub struct View {
@@ -64,6 +65,15 @@ impl View {
 
     pub(crate) fn balance(&self) -> &Balance {
         self.group.as_ref().map_or(&Balance::Turn, |it| &it.balance)
+    }
+
+    /// How long peers take is of interest.
+    pub(crate) fn measure(&self) -> Option<Measure> {
+        match self.balance() {
+            Balance::LeastTime(measure) => Some(*measure),
+            Balance::Random { by, .. } => *by,
+            _ => None,
+        }
     }
 
     pub(crate) fn sticky(&self) -> Option<&Sticky> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use foregate_conf::{Error, Node, Word, value};
 use foregate_core::{Args, Compile, Directive, Prefix, Scope, Variable, duplicate};
-use foregate_upstream::{Balance, CommonResolver, Group, Groups, Keepalive, Resolvers, Server};
+use foregate_upstream::{Balance, CommonResolver, Group, Groups, Keepalive, Measure, Resolvers, Server};
 
 use server::ServerDraft;
 
@@ -46,9 +46,10 @@ struct Draft {
 #[derive(Clone)]
 enum BalanceDraft {
     LeastConn,
+    LeastTime(Measure),
     IpHash,
     Hash { key: Word, consistent: bool },
-    Random { two: bool },
+    Random { two: bool, by: Option<Measure> },
 }
 
 const U: Scope = Scope::UPSTREAM;
@@ -64,6 +65,7 @@ impl foregate_core::Module for Module {
         Directive::block("upstream", Scope::HTTP, Args::Exactly(1), upstream, own_block_only),
         Directive::own("server", U, Args::AtLeast(1), server::read, own_block_only),
         Directive::own("least_conn", U, Args::NONE, least_conn, own_block_only),
+        Directive::own("least_time", U, Args::Between(1, 2), least_time, own_block_only),
         Directive::own("ip_hash", U, Args::NONE, ip_hash, own_block_only),
         Directive::own("hash", U, Args::Between(1, 2), hash, own_block_only),
         Directive::own("random", U, Args::Between(0, 2), random, own_block_only),
@@ -108,7 +110,8 @@ fn build(draft: &Draft, cx: &mut Compile<'_>) -> Result<Group, Error> {
         None => Balance::Turn,
         Some(BalanceDraft::LeastConn) => Balance::LeastConn,
         Some(BalanceDraft::IpHash) => Balance::IpHash,
-        Some(BalanceDraft::Random { two }) => Balance::Random { two: *two },
+        Some(BalanceDraft::LeastTime(measure)) => Balance::LeastTime(*measure),
+        Some(BalanceDraft::Random { two, by }) => Balance::Random { two: *two, by: *by },
         Some(BalanceDraft::Hash { key, consistent }) => {
             Balance::Hash { key: cx.template(key)?, consistent: *consistent }
         }
@@ -219,16 +222,42 @@ fn hash(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
     Ok(())
 }
 
+fn least_time(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
+    let inflight = match node.args.get(1) {
+        None => false,
+        Some(word) if *word == "inflight" => true,
+        Some(word) => return Err(invalid(word)),
+    };
+    let word = &node.args[0];
+    let header = header_or_last_byte(word);
+    let header = header.ok_or_else(|| Error::at(word.span, format!("invalid value \"{word}\"")))?;
+    o.set_balance(node, BalanceDraft::LeastTime(Measure { header, inflight }));
+    Ok(())
+}
+
+fn header_or_last_byte(text: &str) -> Option<bool> {
+    match text {
+        "header" => Some(true),
+        "last_byte" => Some(false),
+        _ => None,
+    }
+}
+
 fn random(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
     match node.args.first() {
         Some(word) if *word != "two" => return Err(invalid(word)),
         _ => (),
     }
-    match node.args.get(1) {
-        Some(word) if *word != "least_conn" => return Err(invalid(word)),
-        _ => (),
-    }
-    o.set_balance(node, BalanceDraft::Random { two: !node.args.is_empty() });
+    let by = match node.args.get(1) {
+        None => None,
+        Some(word) if *word == "least_conn" => None,
+        Some(word) => {
+            let header = word.strip_prefix("least_time=").and_then(header_or_last_byte);
+            let header = header.ok_or_else(|| invalid(word))?;
+            Some(Measure { header, inflight: false })
+        }
+    };
+    o.set_balance(node, BalanceDraft::Random { two: !node.args.is_empty(), by });
     Ok(())
 }
 
