@@ -177,7 +177,7 @@ impl Drop for Copied {
         if let (Some(mut source), Some(mut copy)) = (self.source.take(), self.copy.take())
             && runtime::is_running()
         {
-            drop(runtime::spawn(async move {
+            runtime::spawn(async move {
                 loop {
                     match next(&mut *source).await {
                         Ok(Some(piece)) => copy.write(&piece),
@@ -185,7 +185,8 @@ impl Drop for Copied {
                         Err(_) => return,
                     }
                 }
-            }));
+            })
+            .detach();
         }
     }
 }
