@@ -24,6 +24,9 @@ pub(super) struct Gzipped {
     filled: usize,
     /// The compressor holds back bytes that the client could already have.
     held: bool,
+    /// Nobody knows when the next bytes come: what there is goes out at once (event streams). A body of known length
+    /// is on its way, and flushing it piece by piece would only make it larger.
+    streams: bool,
     state: State,
     /// Told once what came before it has gone out.
     failed: Option<BodyError>,
@@ -43,6 +46,7 @@ enum State {
 impl Gzipped {
     pub(super) fn new(inner: Box<dyn Source>, level: u32, ratio: Ratio) -> Self {
         Self {
+            streams: inner.len().is_none(),
             inner,
             deflate: Deflate::new(level),
             input: Buf::default(),
@@ -121,8 +125,8 @@ impl Source for Gzipped {
                     self.compress(FlushCompress::Sync)?;
                     return if self.filled > 0 { self.hand_out() } else { Poll::Ready(Err(why)) };
                 }
-                // What came so far goes out: it may be all that comes for a while (event streams).
-                Poll::Pending if self.held => {
+                // What came so far may be all that comes for a while.
+                Poll::Pending if self.held && self.streams => {
                     self.compress(FlushCompress::Sync)?;
                     // A full block may leave some of the flush behind: it goes on at the next turn.
                     self.held = self.is_full();

@@ -87,6 +87,21 @@ async fn send_body(
             ex.sent.body_bytes = bytes.len() as u64;
             sender.head_and(out, &bytes).await
         }
+        Body::File(mut slice) if framing != Framing::Chunked && slice.len() <= COPIED_BYTES_MAX as u64 => {
+            // One write for head and body is cheaper than sendfile with a write before it.
+            let mut whole = slice.len();
+            while whole > 0 {
+                let bytes = slice.read().map_err(|_| SendError::Body)?;
+                if bytes.is_empty() {
+                    log!(ex, Level::Alert, "a file was truncated while sending response to client");
+                    return Err(SendError::Body);
+                }
+                whole -= bytes.len() as u64;
+                ex.sent.body_bytes += bytes.len() as u64;
+                out.extend_from_slice(&bytes);
+            }
+            sender.all(&out).await
+        }
         Body::File(slice) if framing != Framing::Chunked => {
             sender.all(&out).await?;
             sender.file(ex, slice).await
