@@ -29,6 +29,8 @@ pub(crate) struct Answer {
 }
 
 pub(crate) fn reply<P: Protocol>(run: &mut Run<'_, P>, answer: Answer) -> Reply {
+    // What is said of sessions and rates may be made of what the peer says.
+    run.attempts().head = answer.bytes.slice(0..answer.head_len);
     let mut reply =
         Reply { status: run.head.status, interceptable: run.rules.intercept_errors, ..Reply::default() };
     reply.reason = reason(&answer.bytes, run.head.status, run.head.status_line.range());
@@ -46,7 +48,7 @@ pub(crate) fn reply<P: Protocol>(run: &mut Run<'_, P>, answer: Answer) -> Reply 
         let modified = answer.sifted.last_modified.map(|it| it.of(&answer.bytes));
         reply.mtime = modified.and_then(foregate_wire::date::parse);
     }
-    stick(run, &answer, &mut reply.fields);
+    stick(run, &mut reply.fields);
     let copy = copy(run, &answer);
     reply.body = body(run, answer);
     if let Some(copy) = copy {
@@ -59,15 +61,13 @@ pub(crate) fn reply<P: Protocol>(run: &mut Run<'_, P>, answer: Answer) -> Reply 
 }
 
 /// The client will be known again.
-fn stick<P: Protocol>(run: &mut Run<'_, P>, answer: &Answer, fields: &mut Fields) {
+fn stick<P: Protocol>(run: &mut Run<'_, P>, fields: &mut Fields) {
     let view = run.route.view.clone();
     let (Some(sticky), Some(peer)) = (view.sticky(), run.pick.peer()) else { return };
     let id = peer.id.clone();
     if let Some(cookie) = sticky.set_cookie(run.ex, &id) {
         fields.push(b"Set-Cookie", &cookie);
     }
-    // Sessions are made of what the peer says.
-    run.attempts().head = answer.bytes.slice(0..answer.head_len);
     run.pick.lesson = sticky.learn(run.ex, &id);
 }
 

@@ -1,5 +1,6 @@
 //! `proxy_pass` and its kin: requests passed on to HTTP servers.
 
+mod client_certificates;
 mod cookies;
 mod headers;
 mod options;

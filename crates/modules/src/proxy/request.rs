@@ -31,7 +31,10 @@ pub(super) async fn run(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
     {
         return Flow::Break(Stop::status(error.status()));
     }
-    let handshake = on.tls.as_ref().filter(|_| url.secure).map(|tls| tls.prepare(url, ex));
+    let handshake = match on.tls.as_ref().filter(|_| url.secure).map(|tls| tls.prepare(url, ex)).transpose() {
+        Ok(handshake) => handshake,
+        Err(stop) => return Flow::Break(stop),
+    };
     let secure = handshake.as_ref().map(|it| it as &dyn Secure);
     let mut http = Http { on, url, by_variables: matches!(on.pass, Pass::By(_)), head: false };
     foregate_upstream::run(&on.rules, Route { view, secure }, &mut http, ex).await

@@ -1,12 +1,13 @@
 //! `proxy_ssl_…`: TLS towards upstreams.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::Pin;
 use std::sync::Arc;
 
 use foregate_conf::{Error, Node, Span, Word};
-use foregate_core::{Compile, Exchange, Scope, Template, duplicate};
+use foregate_core::{Compile, Exchange, Scope, Stop, Template, duplicate};
 use foregate_net::tls::x509::Failure;
 use foregate_net::tls::{self, HandshakeError, certs, ciphers, verify};
 use foregate_net::{Conn, Stream, sys};
@@ -16,11 +17,12 @@ use rustls::pki_types::ServerName;
 use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, SupportedProtocolVersion, version};
 
+use super::client_certificates::{Varying, varies};
 use super::pass::Url;
 use super::read::invalid;
 
 /// Sessions that are kept for resumption, per location.
-const SESSIONS_MAX: usize = 256;
+pub(super) const SESSIONS_MAX: usize = 256;
 
 #[derive(Clone, Default)]
 pub(super) struct Options {
@@ -76,24 +78,38 @@ pub(super) fn conf_command(o: &mut super::Options, node: &Node, _: Scope) -> Res
 
 /// A compiled client.
 pub(super) struct Tls {
-    client: tls::Client,
-    /// The same without SNI, for names that cannot be said.
-    nameless: tls::Client,
+    client: Client,
     id: u32,
     name: Option<Template>,
     verifies: bool,
+    /// Which certificate is shown depends on the request.
+    varying: Option<Varying>,
+}
+
+/// With SNI as configured, and without for names that cannot be said.
+#[derive(Clone)]
+pub(super) struct Client {
+    named: tls::Client,
+    nameless: tls::Client,
+}
+
+impl Client {
+    pub(super) fn new(config: ClientConfig, server_name: bool) -> Self {
+        let mut named = config.clone();
+        named.enable_sni = server_name;
+        let mut nameless = config;
+        nameless.enable_sni = false;
+        Self { named: tls::Client::new(named), nameless: tls::Client::new(nameless) }
+    }
 }
 
 impl Tls {
     pub(super) fn compile(o: &Options, span: Span, cx: &mut Compile<'_>) -> Result<Self, Error> {
         let config = config(o, span, cx)?;
-        let mut with_name = config.clone();
-        with_name.enable_sni = o.server_name.unwrap_or(false);
-        let mut nameless = config;
-        nameless.enable_sni = false;
+        let server_name = o.server_name.unwrap_or(false);
         Ok(Self {
-            client: tls::Client::new(with_name),
-            nameless: tls::Client::new(nameless),
+            varying: Varying::compile(o, &config, server_name, cx)?,
+            client: Client::new(config, server_name),
             id: Rules::next_id(),
             name: o.name.as_ref().map(|it| cx.template(it)).transpose()?,
             verifies: o.verify.unwrap_or(false),
@@ -101,7 +117,10 @@ impl Tls {
     }
 
     /// What this request's handshake needs, and what tells its connections from others.
-    pub(super) fn prepare(&self, url: &Url, ex: &mut Exchange) -> Handshake<'_> {
+    ///
+    /// # Errors
+    /// The certificate that this request's variables name cannot be used; it has been logged.
+    pub(super) fn prepare(&self, url: &Url, ex: &mut Exchange) -> Result<Handshake<'_>, Stop> {
         let name = match &self.name {
             Some(name) => String::from_utf8_lossy(&name.fill_new(ex)).into_owned(),
             None => url.host.to_string(),
@@ -109,7 +128,15 @@ impl Tls {
         let bare = without_port(&name).to_owned();
         let mut hasher = DefaultHasher::new();
         (self.id, &bare).hash(&mut hasher);
-        Handshake { tls: self, name: bare, identity: hasher.finish() | 1 }
+        let client = match &self.varying {
+            None => Cow::Borrowed(&self.client),
+            Some(varying) => {
+                let (cert, client) = varying.client(ex)?;
+                cert.hash(&mut hasher);
+                client.map_or(Cow::Borrowed(&self.client), Cow::Owned)
+            }
+        };
+        Ok(Handshake { client, verifies: self.verifies, name: bare, identity: hasher.finish() | 1 })
     }
 }
 
@@ -122,7 +149,8 @@ fn without_port(name: &str) -> &str {
 
 /// One request's handshake.
 pub(super) struct Handshake<'a> {
-    tls: &'a Tls,
+    client: Cow<'a, Client>,
+    verifies: bool,
     name: String,
     identity: u64,
 }
@@ -135,10 +163,10 @@ impl Secure for Handshake<'_> {
     fn handshake(&self, stream: Stream) -> Pin<Box<dyn Future<Output = Result<Conn, TlsError>> + '_>> {
         Box::pin(async move {
             let (client, name) = match ServerName::try_from(self.name.clone()) {
-                Ok(name) => (&self.tls.client, name),
-                Err(_) if self.tls.verifies => return Err(self.mismatch()),
+                Ok(name) => (&self.client.named, name),
+                Err(_) if self.verifies => return Err(self.mismatch()),
                 // Unusable as a name, and nobody checks it.
-                Err(_) => (&self.tls.nameless, ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into())),
+                Err(_) => (&self.client.nameless, ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into())),
             };
             match tls::connect(stream, client, name).await {
                 Ok(stream) => Ok(Conn::Tls(Box::new(stream))),
@@ -199,7 +227,7 @@ fn config(o: &Options, span: Span, cx: &mut Compile<'_>) -> Result<ClientConfig,
         true => builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier(o, span, cx)?)),
     };
     let mut config = match &o.certificate {
-        Some(cert) if !cert.is_empty() => {
+        Some(cert) if !cert.is_empty() && !varies(o) => {
             builder.with_client_cert_resolver(Arc::new(own_certificate(o, cert, cx)?))
         }
         _ => builder.with_no_client_auth(),
@@ -260,15 +288,14 @@ fn own_certificate(o: &Options, cert: &Word, cx: &Compile<'_>) -> Result<SingleC
         let what = format!("no \"proxy_ssl_certificate_key\" is defined for certificate \"{cert}\"");
         return Err(Error::at(cert.span, what));
     };
-    if let Some(word) = [cert, key].into_iter().find(|word| word.contains('$')) {
-        return Err(Error::at(word.span, "variables in \"proxy_ssl_certificate\" are not supported yet"));
-    }
-    let passwords: Vec<Vec<u8>> = match &o.password_file {
-        Some(word) => read(word, cx)?.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect(),
-        None => Vec::new(),
-    };
+    let passwords = passwords(o, cx)?;
     let certified = certs::certified_with(&read(cert, cx)?, &read(key, cx)?, &passwords);
     certified.map(SingleCertAndKey::from).map_err(|error| failed("SSL_CTX_use_PrivateKey", cert, &error))
+}
+
+pub(super) fn passwords(o: &Options, cx: &Compile<'_>) -> Result<Vec<Vec<u8>>, Error> {
+    let Some(word) = &o.password_file else { return Ok(Vec::new()) };
+    Ok(read(word, cx)?.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect())
 }
 
 fn read(word: &Word, cx: &Compile<'_>) -> Result<Vec<u8>, Error> {
