@@ -40,10 +40,9 @@ impl Peer {
     /// When it is expected to be done with one request more, in milliseconds of nobody's clock.
     pub(crate) fn eta(&self, measure: Measure, now_s: u64, now_ms: u64) -> u64 {
         let mut times = self.times();
-        if times.inflight > 0 {
+        if let Some(mean) = times.inflight_sum_ms.checked_div(times.inflight) {
             let waited = now_ms.saturating_sub(times.changed_ms);
-            let mean = times.inflight_sum_ms / times.inflight + waited;
-            times.inflight_ms = average(times.inflight_ms, mean);
+            times.inflight_ms = average(times.inflight_ms, mean + waited);
         }
         let mut ms = if measure.header { times.header_ms } else { times.response_ms };
         let idle_s = now_s.saturating_sub(self.checked_s());
