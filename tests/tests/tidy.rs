@@ -263,7 +263,7 @@ fn texts_speak_of_the_project_alone() {
     none("no paths of the machines we work on", broken);
 }
 
-/// Whether an absolute path begins here: not a part of a longer path, as in `{dir}/work/`.
+/// Whether an absolute path begins here: behind a placeholder, a name or a dot it is a part of a longer path.
 fn begins_path(line: &str, at: usize) -> bool {
     !line[..at].chars().next_back().is_some_and(|c| c.is_alphanumeric() || "_-./}$*\\".contains(c))
 }
