@@ -55,6 +55,33 @@ impl ServerCertVerifier for AnyServer {
     }
 }
 
+/// What every verifier here asks of a handshake's signature: that the peer holds the key of its certificate.
+macro_rules! signatures_as_for_any_server {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            signed: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            AnyServer.verify_tls12_signature(message, cert, signed)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            signed: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            AnyServer.verify_tls13_signature(message, cert, signed)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            AnyServer.supported_verify_schemes()
+        }
+    };
+}
+
 /// Asks clients for a certificate, but lets in those without one and those whose chain does not hold: as in nginx it
 /// is then HTTP's to answer, by `client_chain` (nginx: ssl_verify_client on, optional, optional_no_ca).
 #[derive(Debug)]
@@ -91,27 +118,7 @@ impl ClientCertVerifier for AnyClient {
         Ok(ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        AnyServer.verify_tls12_signature(message, cert, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        AnyServer.verify_tls13_signature(message, cert, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        AnyServer.supported_verify_schemes()
-    }
+    signatures_as_for_any_server!();
 }
 
 /// Checks of a client's chain after the handshake; made once per configuration.
@@ -181,27 +188,7 @@ impl ServerCertVerifier for ServerChain {
         }
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        AnyServer.verify_tls12_signature(message, cert, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        AnyServer.verify_tls13_signature(message, cert, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        AnyServer.supported_verify_schemes()
-    }
+    signatures_as_for_any_server!();
 }
 
 /// Chains of clients or servers.
