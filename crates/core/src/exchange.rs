@@ -21,8 +21,9 @@ use crate::notes::Notes;
 use crate::regex::Captures;
 use crate::reply::Reply;
 use crate::request_body::{BodyLimits, InFile, RequestBody};
+use crate::subrequest::{self, BoxFuture, Entry, Kin};
 use crate::temp_file::TempDir;
-use crate::variable::{Evaluator, Slot};
+use crate::variable::{Evaluator, Found, Slot};
 
 /// As nginx: a request that is redirected inside more often is caught in a circle.
 pub const REDIRECTS_MAX: u32 = 10;
@@ -93,7 +94,10 @@ pub struct Exchange {
     pub sent: Sent,
 
     pub captures: Captures,
+    /// Made variables, while no child shares them.
     pub slots: Vec<Slot>,
+    /// What is shared with the requests made on this one's behalf, and with the one that made this.
+    pub kin: Option<Rc<Kin>>,
     pub variable_depth: u32,
     pub notes: Notes,
 }
@@ -117,11 +121,17 @@ impl Exchange {
     }
 
     pub fn set_slot(&mut self, slot: u32, value: Slot) {
-        let at = slot as usize;
-        if self.slots.len() <= at {
-            self.slots.resize(at + 1, Slot::Unset);
+        let put = |slots: &mut Vec<Slot>| {
+            let at = slot as usize;
+            if slots.len() <= at {
+                slots.resize(at + 1, Slot::Unset);
+            }
+            slots[at] = value;
+        };
+        match &self.kin {
+            Some(kin) => put(&mut kin.slots.borrow_mut()),
+            None => put(&mut self.slots),
         }
-        self.slots[at] = value;
     }
 
     /// Writes to the error log of the place that the exchange is in, with the client's facts behind.
@@ -253,6 +263,16 @@ pub trait Household {
     fn error_log(&self, location: u32) -> &ErrorLog;
     /// `$server_name`: the first name of the server.
     fn server_name(&self, server: u32) -> &str;
+    /// What a name that a response holds stands for (`<!--#echo var="…" -->`).
+    fn variable(&self, _name: &str) -> Option<Found> {
+        None
+    }
+    /// Takes a request that another one makes through the phases and the header filters.
+    fn serve_inside<'a>(&'a self, _ex: &'a mut Exchange, _entry: Entry) -> BoxFuture<'a, Option<Reply>> {
+        subrequest::nobody()
+    }
+    /// Writes the access log's lines of a request that another one has made.
+    fn log_inside(&self, _ex: &mut Exchange) {}
     /// How bodies are read whole in a location.
     fn body_limits(&self, _location: u32) -> BodyLimits<'_> {
         static TEMP: LazyLock<TempDir> = LazyLock::new(|| TempDir::new(std::env::temp_dir()));

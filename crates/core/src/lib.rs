@@ -50,7 +50,10 @@ pub use reply::{Body, BodyError, Carried, FileSlice, Part, Reply, Source, Tunnel
 pub use reporter::Reporter;
 pub use request_body::{BodyLimits, InFile, RequestBody};
 pub use scope::Scope;
-pub use subrequest::{BoxFuture, Fetched, SUBREQUESTS_DEPTH_MAX, Subrequests};
+pub use subrequest::{
+    BoxFuture, Entry, Fetched, Kin, Running, SUBREQUESTS_ALIVE_MAX, SUBREQUESTS_DEPTH_MAX, Unadorned,
+    serve_apart,
+};
 pub use syslog::Syslog;
 pub use temp_file::{TempDir, TempFile, TempPath};
 pub use template::Template;

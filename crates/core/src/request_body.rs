@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use foregate_wire::{Buf, Fields};
@@ -26,7 +27,7 @@ pub struct RequestBody {
     pub file: Option<FileSlice>,
     pub file_name: Option<PathBuf>,
     /// Removes that file at the end.
-    pub temp: Option<TempFile>,
+    pub temp: Option<Rc<TempFile>>,
 }
 
 /// What a location says about reading bodies whole.
@@ -53,6 +54,20 @@ impl RequestBody {
     /// Whether the request has a body at all, empty ones apart.
     pub fn exists(&self) -> bool {
         self.source.is_some() || self.memory.is_some() || self.file.is_some()
+    }
+
+    /// The same body for another reader, where it has been read; else none.
+    pub(crate) fn shared(&self) -> Self {
+        let is_read = self.source.is_none() && (self.memory.is_some() || self.file.is_some());
+        Self {
+            source: None,
+            length: self.length.filter(|_| is_read),
+            read_bytes: self.read_bytes,
+            memory: self.memory.clone(),
+            file: self.file.clone(),
+            file_name: self.file_name.clone(),
+            temp: self.temp.clone(),
+        }
     }
 
     /// The next bytes from the client; `None` at the end.
@@ -190,7 +205,7 @@ impl Exchange {
         body.length = Some(length);
         body.file = Some(FileSlice { file: temp.file.clone(), start: 0, end: length });
         body.file_name = Some(path);
-        body.temp = Some(temp);
+        body.temp = Some(Rc::new(temp));
         Ok(())
     }
 

@@ -18,13 +18,17 @@ use crate::module::Shared;
 use crate::notes::Notes;
 use crate::regex::Captures;
 use crate::request_body::RequestBody;
-use crate::variable::Evaluator;
+use crate::reply::Reply;
+use crate::subrequest::{BoxFuture, Entry};
+use crate::variable::{Evaluator, Found, Variables};
 
 /// A cycle for tests. Fill in what the test needs, then [`House::exchange`].
 pub struct House {
     /// One per location, in the type that the modules under test expect.
     pub settings: Vec<Box<dyn Any>>,
-    pub evaluators: Vec<Option<Evaluator>>,
+    pub variables: Variables,
+    /// Answers requests that others make; by default they have no answer.
+    pub serve: fn(&mut Exchange) -> Option<Reply>,
     pub shared: Shared,
     pub server_name: String,
     /// Collects what is logged, at every level.
@@ -38,7 +42,8 @@ impl Default for House {
         let sink = Sink { level: Level::Debug, to: Target::Lines(logged.clone()) };
         Self {
             settings: Vec::new(),
-            evaluators: Vec::new(),
+            variables: Variables::new(|_| None, |_| None),
+            serve: |_| None,
             shared: Shared::default(),
             server_name: "localhost".to_owned(),
             error_log: ErrorLog { sinks: vec![sink] },
@@ -70,7 +75,7 @@ impl Household for House {
     }
 
     fn evaluator(&self, slot: u32) -> Option<&Evaluator> {
-        self.evaluators.get(slot as usize)?.as_ref()
+        self.variables.evaluator(slot)
     }
 
     fn shared(&self) -> &Shared {
@@ -83,6 +88,14 @@ impl Household for House {
 
     fn server_name(&self, _: u32) -> &str {
         &self.server_name
+    }
+
+    fn variable(&self, name: &str) -> Option<Found> {
+        self.variables.find(name)
+    }
+
+    fn serve_inside<'a>(&'a self, ex: &'a mut Exchange, _: Entry) -> BoxFuture<'a, Option<Reply>> {
+        Box::pin(ready((self.serve)(ex)))
     }
 }
 
@@ -149,6 +162,7 @@ pub fn exchange_in(house: Rc<dyn Household>, request: &str) -> Exchange {
         sent: Sent::default(),
         captures: Captures::default(),
         slots: Vec::new(),
+        kin: None,
         variable_depth: 0,
         notes: Notes::default(),
     }

@@ -104,8 +104,8 @@ impl Variables {
         self.evaluators[slot as usize] = Some(evaluator);
     }
 
-    pub fn into_evaluators(self) -> Vec<Option<Evaluator>> {
-        self.evaluators
+    pub fn evaluator(&self, slot: u32) -> Option<&Evaluator> {
+        self.evaluators.get(slot as usize)?.as_ref()
     }
 
     /// All names that the configuration makes, for suggestions.
@@ -151,15 +151,25 @@ impl Target {
 /// Variables may be made of variables; deeper than this is a circle.
 const DEPTH_MAX: u32 = 100;
 
+impl Found {
+    /// Appends the value of the variable of this name, lower case; `false`: there is none.
+    pub fn fill(self, name: &str, ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
+        match self {
+            Self::Provided(variable) => (variable.get)(ex, out),
+            Self::Family(family) => (family.get)(ex, &name[family.name.len()..], out),
+            Self::Slot(number) => slot(ex, number, out),
+        }
+    }
+}
+
 /// Appends the value of a made variable: as set, as computed before, or computed now.
 pub fn slot(ex: &mut Exchange, slot: u32, out: &mut Vec<u8>) -> bool {
-    match ex.slots.get(slot as usize) {
-        Some(Slot::Value(value)) => {
-            out.extend_from_slice(value);
-            return true;
-        }
-        Some(Slot::Missing) => return false,
-        _ => (),
+    let known = match &ex.kin {
+        Some(kin) => tell(&kin.slots.borrow(), slot, out),
+        None => tell(&ex.slots, slot, out),
+    };
+    if let Some(found) = known {
+        return found;
     }
     let cycle = ex.cycle.clone();
     let Some(evaluator) = cycle.evaluator(slot) else { return false };
@@ -175,6 +185,18 @@ pub fn slot(ex: &mut Exchange, slot: u32, out: &mut Vec<u8>) -> bool {
         ex.set_slot(slot, value);
     }
     found
+}
+
+/// Appends what is known of a made variable; `None`: nothing yet.
+fn tell(slots: &[Slot], slot: u32, out: &mut Vec<u8>) -> Option<bool> {
+    match slots.get(slot as usize)? {
+        Slot::Value(value) => {
+            out.extend_from_slice(value);
+            Some(true)
+        }
+        Slot::Missing => Some(false),
+        Slot::Unset => None,
+    }
 }
 
 /// What is known of a made variable in one exchange.

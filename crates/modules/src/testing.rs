@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use foregate_conf::{Error, Modifier, Node, Span, Strings, Word, location_args};
 use foregate_core::testing::{House, exchange_in};
-use foregate_core::{Compile, Exchange, Scope, Shared, Template, Variables};
+use foregate_core::{Compile, Exchange, Reply, Scope, Shared, Template, Variables};
 
 use crate::{Options, Settings};
 
@@ -32,6 +32,14 @@ impl Site {
     /// With templates to evaluate by [`Site::value`], and files that the configuration may name.
     pub(crate) fn with(conf: &str, templates: &[&str], files: Strings) -> Self {
         build(conf, templates, files).unwrap_or_else(|why| panic!("{why} in {conf}"))
+    }
+
+    /// Where requests that others make are answered by the test.
+    pub(crate) fn serving(conf: &str, serve: fn(&mut Exchange) -> Option<Reply>) -> Self {
+        let mut site = Self::new(conf);
+        let house = Rc::get_mut(&mut site.house);
+        house.expect("because nobody else holds it yet").serve = serve;
+        site
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -96,7 +104,7 @@ fn build(conf: &str, templates: &[&str], mut files: Strings) -> Result<Site, Err
     let templates = templates.iter().map(|text| cx.template(&word(text))).collect::<Result<_, _>>()?;
     let warnings = cx.warnings.iter().map(|it| it.what.clone()).collect();
     let log_files = cx.log_files;
-    house.evaluators = variables.into_evaluators();
+    house.variables = variables;
     house.shared = shared;
     let last = house.settings.len() as u32 - 1;
     Ok(Site { house: Rc::new(house), warnings, log_files, templates, last })

@@ -48,7 +48,7 @@ pub(crate) fn compile(
         servers,
         places,
         endpoints,
-        evaluators: variables.into_evaluators(),
+        variables,
         shared,
         log_files: distinct(log_files),
         temp_dirs: distinct(temp_dirs),

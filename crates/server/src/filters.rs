@@ -10,12 +10,10 @@ use foregate_modules::{
 };
 use foregate_wire::Fields;
 
-use crate::cycle::Local;
 use crate::special::{self, Kept};
-use crate::subrequest::Up;
 
 /// Header filters; those that change the body put themselves around it.
-pub(crate) async fn header_filters(local: &Local, on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
+pub(crate) fn header_filters(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
     own_fields(on, ex, reply);
     if let Some(judge) = &on.not_modified {
         not_modified::filter(judge, ex, reply);
@@ -35,7 +33,7 @@ pub(crate) async fn header_filters(local: &Local, on: &Settings, ex: &mut Exchan
         }
     }
     if let Some(add) = on.addition.as_ref().filter(|it| addition::fits(it, ex, reply)) {
-        addition::filter(add, ex, reply, &Up(local)).await;
+        addition::filter(add, ex, reply);
     }
     if let Some(on) = &on.sub_filter {
         sub_filter::filter(on, ex, reply);

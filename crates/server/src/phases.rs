@@ -5,14 +5,13 @@
 
 use std::ops::ControlFlow::{Break, Continue};
 
-use foregate_core::{Exchange, Flow, Level, REDIRECTS_MAX, Reply, Stop, log};
+use foregate_core::{Entry, Exchange, Flow, Level, REDIRECTS_MAX, Reply, Stop, Unadorned, log};
 use foregate_modules::{
     Settings, access, auth_basic, auth_request, empty_gif, encoding, errors, files, gzip_static, limit_conn,
     limit_req, proxy, realip, rewrite, satisfy, ssl, stub_status,
 };
 
 use crate::cycle::Local;
-use crate::subrequest::Up;
 use crate::{filters, route, special};
 
 /// Where a round through the phases begins.
@@ -24,6 +23,8 @@ enum Begin {
     ServerRewrite,
     /// A named location: it is known already.
     LocationRewrite,
+    /// The same request once more, where its location is known to answer it.
+    Content,
 }
 
 /// Takes a request through the phases and its answer through the header filters. `None`: close without an answer.
@@ -37,8 +38,12 @@ pub(crate) async fn serve(local: &Local, ex: &mut Exchange) -> Option<Reply> {
 }
 
 /// As [`serve`], for a request that another one makes.
-pub(crate) async fn serve_inside(local: &Local, ex: &mut Exchange) -> Option<Reply> {
-    let stop = match phases(local, ex, Begin::ServerRewrite).await {
+pub(crate) async fn serve_inside(local: &Local, ex: &mut Exchange, entry: Entry) -> Option<Reply> {
+    let begin = match entry {
+        Entry::Server => Begin::ServerRewrite,
+        Entry::Content => Begin::Content,
+    };
+    let stop = match phases(local, ex, begin).await {
         Continue(reply) => reply.into(),
         Break(stop) => stop,
     };
@@ -52,6 +57,9 @@ async fn conclude(local: &Local, ex: &mut Exchange, mut stop: Stop) -> Option<Re
             if reply.bare && special::has_no_answer(reply.status) {
                 ex.sent.status = reply.status;
                 return None;
+            }
+            if ex.subrequest_depth > 0 && reply.bare && ex.notes.get::<Unadorned>().is_some() {
+                return Some(*reply);
             }
             match error_page(local, ex, *reply) {
                 Ok(reply) => return Some(finish(local, ex, reply).await),
@@ -86,6 +94,9 @@ pub(crate) async fn answer(local: &Local, ex: &mut Exchange, status: u16) -> Opt
 
 /// What the content phase answered, or why the phases ended before it.
 async fn phases(local: &Local, ex: &mut Exchange, begin: Begin) -> Flow<Reply> {
+    if begin == Begin::Content {
+        return content_phase(on(local, ex), ex).await;
+    }
     if begin == Begin::PostRead {
         post_read_phase(on(local, ex), ex)?;
     }
@@ -99,7 +110,7 @@ async fn phases(local: &Local, ex: &mut Exchange, begin: Begin) -> Flow<Reply> {
     route::limit_except(local, ex);
     let on = on(local, ex);
     preaccess_phase(on, ex).await?;
-    access_phase(local, on, ex).await?;
+    access_phase(on, ex).await?;
     precontent_phase(on, ex)?;
     content_phase(on, ex).await
 }
@@ -159,7 +170,7 @@ async fn preaccess_phase(on: &Settings, ex: &mut Exchange) -> Flow {
     Continue(())
 }
 
-async fn access_phase(local: &Local, on: &Settings, ex: &mut Exchange) -> Flow {
+async fn access_phase(on: &Settings, ex: &mut Exchange) -> Flow {
     // Subrequests were allowed with their parent.
     if ex.subrequest_depth > 0 {
         return Continue(());
@@ -173,7 +184,7 @@ async fn access_phase(local: &Local, on: &Settings, ex: &mut Exchange) -> Flow {
         verdict.hear(auth_basic::check(on, ex).await);
     }
     if let Some(on) = on.auth_request.as_ref().filter(|_| verdict.open()) {
-        verdict.hear(auth_request::check(on, ex, &Up(local)).await);
+        verdict.hear(auth_request::check(on, ex).await);
     }
     verdict.end(ex).await
 }
@@ -250,7 +261,7 @@ async fn finish(local: &Local, ex: &mut Exchange, mut reply: Reply) -> Reply {
     if reply.bare {
         special::fill(on, ex, &mut reply);
     }
-    filters::header_filters(local, on, ex, &mut reply).await;
+    filters::header_filters(on, ex, &mut reply);
     reply
 }
 

@@ -103,6 +103,7 @@ pub(super) fn blank(
         sent: Sent::default(),
         captures: spare.captures,
         slots: spare.slots,
+        kin: None,
         variable_depth: 0,
         notes: spare.notes,
     }
