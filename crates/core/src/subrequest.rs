@@ -307,4 +307,3 @@ impl Client for Stays {
 pub(crate) fn nobody<'a>() -> BoxFuture<'a, Option<Reply>> {
     Box::pin(std::future::ready(None))
 }
-

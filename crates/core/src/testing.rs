@@ -17,8 +17,8 @@ use crate::exchange::{Client, Connection, Exchange, Household, REDIRECTS_MAX, Se
 use crate::module::Shared;
 use crate::notes::Notes;
 use crate::regex::Captures;
-use crate::request_body::RequestBody;
 use crate::reply::Reply;
+use crate::request_body::RequestBody;
 use crate::subrequest::{BoxFuture, Entry};
 use crate::variable::{Evaluator, Found, Variables};
 
