@@ -5,6 +5,7 @@ mod cidr;
 mod digits;
 mod directive;
 pub mod error_log;
+mod encoder;
 mod exchange;
 mod flow;
 pub mod hostnames;
@@ -34,6 +35,7 @@ mod zones;
 pub use cidr::Cidr;
 pub use digits::{push_hex, push_number, push_seconds};
 pub use directive::{Args, Block, Directive, Read, check, duplicate};
+pub use encoder::{Encoder, Flush, Ratio, Step};
 pub use error_log::{ErrorLog, Level};
 pub use exchange::{
     BODY_MEMORY_BYTES, Client, Connection, Exchange, Household, Pipelined, Proxied, REDIRECTS_MAX, Sent,
