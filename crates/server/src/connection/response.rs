@@ -6,17 +6,19 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use foregate_core::{
-    Body, BodyError, Exchange, FileSlice, Level, Method, Part, Reply, Source, Version, log, time,
+    Body, BodyError, Exchange, FileSlice, Level, Method, Part, Reply, Source, Version, log, push_number, time,
 };
 use foregate_modules::{Settings, client, headers};
 use foregate_net::{Conn, clock};
 use foregate_wire::h1::{LAST_CHUNK, chunk_header};
-use foregate_wire::{Buf, Fields, status};
+use foregate_wire::{Buf, Fields, Name, NameSet, status};
 
 use crate::special;
 
 /// Bodies up to this size are copied behind the head, so that one plain write sends both.
 const COPIED_BYTES_MAX: usize = 16 << 10;
+/// Bytes that the head's own fields seldom exceed together, and the head of a chunk.
+const OWN_BYTES: usize = 320;
 /// With a rate limit, no single write is larger than this.
 const LIMITED_WRITE_BYTES_MAX: usize = 16 << 10;
 
@@ -50,7 +52,7 @@ pub(super) async fn send(
 ) -> Result<(), SendError> {
     let client = on.client.as_ref().expect("because the client module always resolves");
     let framing = framing(ex, &reply, client);
-    let mut out = Vec::with_capacity(1024);
+    let mut out = Vec::with_capacity(room(&reply));
     if ex.version != Version::H09 {
         head(on, ex, &reply, framing, &mut out);
     }
@@ -69,6 +71,12 @@ pub(super) async fn send(
     ex.sent.bytes = sender.bytes;
     ex.sent.complete = done.is_ok();
     done
+}
+
+/// Bytes for the head, and for a body that goes out in the same write.
+fn room(reply: &Reply) -> usize {
+    let copied = reply.body.len().filter(|it| *it <= COPIED_BYTES_MAX as u64).unwrap_or(0);
+    reply.fields.lines_len() + OWN_BYTES + copied as usize
 }
 
 async fn send_body(
@@ -138,21 +146,33 @@ fn framing(ex: &mut Exchange, reply: &Reply, client: &client::Settings) -> Frami
     Framing::Close
 }
 
+/// Fields that `head` writes itself.
+const OURS: NameSet = NameSet::of(&[
+    Name::Server,
+    Name::Date,
+    Name::ContentType,
+    Name::ContentLength,
+    Name::LastModified,
+    Name::Location,
+    Name::TransferEncoding,
+    Name::Connection,
+]);
+
 /// The head, its own fields in nginx's order.
 fn head(on: &Settings, ex: &mut Exchange, reply: &Reply, framing: Framing, out: &mut Vec<u8>) {
     status_line(reply, out);
     let fields = &reply.fields;
-    match fields.get(b"Server") {
-        Some(server) => field(b"Server", server, out),
+    match fields.get(Name::Server) {
+        Some(server) => field(b"Server: ", server, out),
         None => {
             let name = special::name(on, ex);
             if !name.is_empty() {
-                field(b"Server", name.as_bytes(), out);
+                field(b"Server: ", name.as_bytes(), out);
             }
         }
     }
-    match fields.get(b"Date") {
-        Some(date) => field(b"Date", date, out),
+    match fields.get(Name::Date) {
+        Some(date) => field(b"Date: ", date, out),
         None => {
             out.extend_from_slice(b"Date: ");
             time::http((clock::unix_ms() / 1000) as i64, out);
@@ -160,26 +180,25 @@ fn head(on: &Settings, ex: &mut Exchange, reply: &Reply, framing: Framing, out: 
         }
     }
     let bodyless = reply.status < 200 || matches!(reply.status, 204 | 304);
-    if let Some(content_type) = fields.get(b"Content-Type") {
-        field(b"Content-Type", content_type, out);
+    if let Some(content_type) = fields.get(Name::ContentType) {
+        field(b"Content-Type: ", content_type, out);
     }
     if let Some(length) = reply.content_length().filter(|_| !bodyless) {
         out.extend_from_slice(b"Content-Length: ");
-        decimal(length, out);
+        push_number(length, out);
         out.extend_from_slice(b"\r\n");
     }
-    for name in [&b"Last-Modified"[..], b"Location"] {
-        if let Some(value) = fields.get(name) {
-            field(name, value, out);
-        }
+    if let Some(modified) = fields.get(Name::LastModified) {
+        field(b"Last-Modified: ", modified, out);
+    }
+    if let Some(location) = fields.get(Name::Location) {
+        field(b"Location: ", location, out);
     }
     if framing == Framing::Chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
     connection_fields(on, ex, reply, out);
-    for (name, value) in fields.iter().filter(|(name, _)| !is_ours(name)) {
-        field(name, value, out);
-    }
+    fields.write_lines(OURS, |_| false, out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -221,46 +240,16 @@ fn connection_fields(on: &Settings, ex: &Exchange, reply: &Reply, out: &mut Vec<
     out.extend_from_slice(b"Connection: keep-alive\r\n");
     if let Some(said) = on.client.as_ref().and_then(|it| it.keepalive_said) {
         out.extend_from_slice(b"Keep-Alive: timeout=");
-        decimal(said.as_secs(), out);
+        push_number(said.as_secs(), out);
         out.extend_from_slice(b"\r\n");
     }
 }
 
-/// Fields that `head` writes itself.
-fn is_ours(name: &[u8]) -> bool {
-    let own: &[&[u8]] = match name.len() {
-        4 => &[b"date"],
-        6 => &[b"server"],
-        8 => &[b"location"],
-        10 => &[b"connection"],
-        12 => &[b"content-type"],
-        13 => &[b"last-modified"],
-        14 => &[b"content-length"],
-        17 => &[b"transfer-encoding"],
-        _ => return false,
-    };
-    own.iter().any(|it| name.eq_ignore_ascii_case(it))
-}
-
+/// Writes one field; `name` has the colon and the blank.
 fn field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
-}
-
-fn decimal(mut n: u64, out: &mut Vec<u8>) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (n % 10) as u8;
-        n /= 10;
-        if n == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
 }
 
 fn end(framing: Framing, trailers: &Fields, out: &mut Vec<u8>) {
@@ -272,9 +261,7 @@ fn end(framing: Framing, trailers: &Fields, out: &mut Vec<u8>) {
         return;
     }
     out.extend_from_slice(b"0\r\n");
-    for (name, value) in trailers.iter() {
-        field(name, value, out);
-    }
+    trailers.write_lines(NameSet::EMPTY, |_| false, out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -283,9 +270,7 @@ pub(super) fn interim(status: u16, fields: &Fields, out: &mut Vec<u8>) {
     let reason = (status == 103).then(|| Buf::from_static(b"Early Hints"));
     let reply = Reply { status, reason, ..Reply::default() };
     status_line(&reply, out);
-    for (name, value) in fields.iter() {
-        field(name, value, out);
-    }
+    fields.write_lines(NameSet::EMPTY, |_| false, out);
     out.extend_from_slice(b"\r\n");
 }
 

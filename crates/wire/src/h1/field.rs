@@ -1,5 +1,7 @@
 //! One header line: `name: value`, where it ends, and what must not stand in it (RFC 9112, section 5).
 
+use super::scan;
+use crate::name::Name;
 use crate::span::{FieldSpan, Span};
 
 /// What stands at the start of a line of a head.
@@ -61,53 +63,59 @@ pub(super) fn parse_line(bytes: &[u8], start: usize) -> Line {
         Some(b':') => return Line::Invalid { at: start },
         Some(_) => {}
     }
+    if let Some(len) = scan::colon(&bytes[start..]) {
+        let name = &bytes[start..start + len];
+        let known = Name::of(name);
+        // A name we know has no irregular byte.
+        if known != Name::Other
+            || name.iter().fold(REGULAR, |all, &byte| all | CLASS[byte as usize]) == REGULAR
+        {
+            let field = Named { name: Span::new(start, start + len), known, irregular: Irregular::No };
+            return value(bytes, field, start + len + 1);
+        }
+    }
+    byte_by_byte(bytes, start)
+}
+
+/// The same for lines that are rare: short input, long or irregular names, mistakes.
+#[cold]
+fn byte_by_byte(bytes: &[u8], start: usize) -> Line {
     let mut irregular = Irregular::No;
+    let named = |end, irregular| {
+        let name = Span::new(start, end);
+        Named { name, known: Name::of(name.of(bytes)), irregular }
+    };
     for (at, &byte) in (start..).zip(&bytes[start..]) {
         match CLASS[byte as usize] {
             REGULAR => {}
             UNDERSCORE => irregular = irregular.max(Irregular::Underscore),
             OTHER => irregular = Irregular::Yes,
-            COLON => return value(bytes, Span::new(start, at), at + 1, irregular),
+            COLON => return value(bytes, named(at, irregular), at + 1),
             // A line without a colon is a field without a value.
-            CR | LF => return finish(bytes, Span::new(start, at), at, at, irregular),
+            CR | LF => return finish(bytes, named(at, irregular), at, at),
             _ => return Line::Invalid { at },
         }
     }
     Line::Partial
 }
 
+/// What stands before the colon.
+struct Named {
+    name: Span,
+    known: Name,
+    irregular: Irregular,
+}
+
 /// The part of the line behind the colon.
 #[inline]
-fn value(bytes: &[u8], name: Span, mut start: usize, irregular: Irregular) -> Line {
+fn value(bytes: &[u8], named: Named, mut start: usize) -> Line {
     while bytes.get(start) == Some(&b' ') {
         start += 1;
     }
-    let mut at = start;
-    loop {
-        let Some(len) = find_control(&bytes[at..]) else { return Line::Partial };
-        at += len;
-        match bytes[at] {
-            b'\r' | b'\n' | 0 => return finish(bytes, name, start, at, irregular),
-            _ => at += 1,
-        }
+    match scan::value_end(&bytes[start..]) {
+        Some(len) => finish(bytes, named, start, start + len),
+        None => Line::Partial,
     }
-}
-
-/// The first byte below 0x20, sought in eight bytes at a time: quicker than a call for values of usual length.
-#[inline]
-fn find_control(bytes: &[u8]) -> Option<usize> {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (idx, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        // A byte below 0x20 borrows into its high bit, unless that bit was set before. Borrows run upwards,
-        // so the lowest hit is a true one.
-        let hits = word.wrapping_sub(ONES * 0x20) & !word & (ONES * 0x80);
-        if hits != 0 {
-            return Some(idx * 8 + hits.trailing_zeros() as usize / 8);
-        }
-    }
-    rest.iter().position(|&byte| byte < 0x20).map(|at| words.len() * 8 + at)
 }
 
 /// The position after the line feed that ends the line at `start`, once it is there.
@@ -117,7 +125,7 @@ pub(super) fn skip_line(bytes: &[u8], start: usize) -> Option<usize> {
 
 /// The field is over at `stop`, where a CR, a LF or a NUL stands.
 #[inline]
-fn finish(bytes: &[u8], name: Span, value: usize, stop: usize, irregular: Irregular) -> Line {
+fn finish(bytes: &[u8], named: Named, value: usize, stop: usize) -> Line {
     let mut next = stop;
     // nginx takes any number of carriage returns before the line feed.
     while bytes.get(next) == Some(&b'\r') {
@@ -132,7 +140,11 @@ fn finish(bytes: &[u8], name: Span, value: usize, stop: usize, irregular: Irregu
     while end > value && bytes[end - 1] == b' ' {
         end -= 1;
     }
-    Line::Field { field: FieldSpan { name, value: Span::new(value, end) }, irregular, next: next + 1 }
+    let Named { name, known, irregular } = named;
+    // One byte stands between colon and value: it can but be a blank.
+    let is_tidy = value == name.end as usize + 2 && end == stop && next == stop + 1;
+    let field = FieldSpan { name, value: Span::new(value, end), known, is_tidy };
+    Line::Field { field, irregular, next: next + 1 }
 }
 
 fn end_of_head(bytes: &[u8], start: usize) -> Line {
