@@ -174,19 +174,27 @@ impl Fields {
         self.take_memory();
         let base = first.name.start;
         self.data.extend_from_slice(&bytes[base as usize..last.end()]);
-        self.items.reserve(spans.len());
+        self.items.extend(spans.iter().map(|span| Item {
+            at: span.name.start - base,
+            name_len: span.name.len() as u32,
+            value_len: span.value.len() as u32,
+            name: span.known,
+        }));
+        let mut all_tidy = true;
         for span in spans {
             self.names = self.names.with(span.known);
-            let item = match span.is_tidy {
-                true => Item {
-                    at: span.name.start - base,
-                    name_len: span.name.len() as u32,
-                    value_len: span.value.len() as u32,
-                    name: span.known,
-                },
-                false => self.append(span.known, span.name.of(bytes), span.value.of(bytes)),
-            };
-            self.items.push(item);
+            all_tidy &= span.is_tidy;
+        }
+        if !all_tidy {
+            self.tidy(bytes, spans);
+        }
+    }
+
+    /// Writes anew the loaded lines that are not as we write them.
+    #[cold]
+    fn tidy(&mut self, bytes: &[u8], spans: &[FieldSpan]) {
+        for (idx, span) in spans.iter().enumerate().filter(|(_, span)| !span.is_tidy) {
+            self.items[idx] = self.append(span.known, span.name.of(bytes), span.value.of(bytes));
         }
     }
 

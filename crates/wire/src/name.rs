@@ -137,7 +137,7 @@ static TABLE: [Name; SLOTS] = {
 
 impl Name {
     /// Which name this is, however its letters are written.
-    #[inline]
+    #[inline(always)]
     pub fn of(name: &[u8]) -> Name {
         if name.len() > LEN_MAX {
             return Name::Other;
@@ -159,7 +159,7 @@ impl Name {
         SHAPES[self as usize].text
     }
 
-    #[inline]
+    #[inline(always)]
     fn is(self, name: &[u8], first: u64, last: u64) -> bool {
         let shape = &SHAPES[self as usize];
         name.len() == shape.text.len()
@@ -170,7 +170,7 @@ impl Name {
 }
 
 /// The first and the last word of a name.
-#[inline]
+#[inline(always)]
 const fn ends(name: &[u8]) -> (u64, u64) {
     if let (Some(first), Some(last)) = (name.first_chunk::<8>(), name.last_chunk::<8>()) {
         return (u64::from_le_bytes(*first), u64::from_le_bytes(*last));

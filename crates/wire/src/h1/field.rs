@@ -52,9 +52,34 @@ static CLASS: [u8; 256] = {
     class
 };
 
+/// Reads the line that starts at `start` if it is of the usual kind: a regular name, a colon, a blank, a value
+/// without blanks around it, CR LF. What else comes, mistakes included, is for `parse_line`.
+#[inline(always)]
+pub(super) fn parse_tidy(bytes: &[u8], start: usize) -> Option<FieldSpan> {
+    let line = bytes.get(start..)?;
+    let colon = scan::colon(line)?;
+    let name = line.get(..colon)?;
+    let known = Name::of(name);
+    // A name we know is regular.
+    if known == Name::Other && !scan::is_regular(name) {
+        return None;
+    }
+    let text = line.get(colon + 2..)?;
+    let len = scan::value_end(text)?;
+    let value = text.get(..len)?;
+    if matches!(value, [] | [b' ', ..] | [.., b' '])
+        || line[colon + 1] != b' '
+        || !text[len..].starts_with(b"\r\n")
+    {
+        return None;
+    }
+    let at = start + colon;
+    let (name, value) = (Span::new(start, at), Span::new(at + 2, at + 2 + len));
+    Some(FieldSpan { name, value, known, is_tidy: true })
+}
+
 /// Reads the line that starts at `start`. A lone line feed ends a line, as it does for nginx; a carriage return
 /// that is not part of a line's end, a NUL, and a blank in or before a name do not pass.
-#[inline]
 pub(super) fn parse_line(bytes: &[u8], start: usize) -> Line {
     match bytes.get(start) {
         None => return Line::Partial,
@@ -63,23 +88,6 @@ pub(super) fn parse_line(bytes: &[u8], start: usize) -> Line {
         Some(b':') => return Line::Invalid { at: start },
         Some(_) => {}
     }
-    if let Some(len) = scan::colon(&bytes[start..]) {
-        let name = &bytes[start..start + len];
-        let known = Name::of(name);
-        // A name we know has no irregular byte.
-        if known != Name::Other
-            || name.iter().fold(REGULAR, |all, &byte| all | CLASS[byte as usize]) == REGULAR
-        {
-            let field = Named { name: Span::new(start, start + len), known, irregular: Irregular::No };
-            return value(bytes, field, start + len + 1);
-        }
-    }
-    byte_by_byte(bytes, start)
-}
-
-/// The same for lines that are rare: short input, long or irregular names, mistakes.
-#[cold]
-fn byte_by_byte(bytes: &[u8], start: usize) -> Line {
     let mut irregular = Irregular::No;
     let named = |end, irregular| {
         let name = Span::new(start, end);
@@ -112,7 +120,7 @@ fn value(bytes: &[u8], named: Named, mut start: usize) -> Line {
     while bytes.get(start) == Some(&b' ') {
         start += 1;
     }
-    match scan::value_end(&bytes[start..]) {
+    match scan::value_end(bytes.get(start..).unwrap_or_default()) {
         Some(len) => finish(bytes, named, start, start + len),
         None => Line::Partial,
     }

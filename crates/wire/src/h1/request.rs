@@ -139,6 +139,10 @@ pub fn parse_request(
         }
     }
     loop {
+        while let Some(field) = field::parse_tidy(bytes, out.parsed) {
+            out.take(bytes, rules, field, Irregular::No)?;
+            out.parsed = field.end();
+        }
         match field::parse_line(bytes, out.parsed) {
             Line::Field { field, irregular, next } => {
                 out.take(bytes, rules, field, irregular)?;
@@ -194,7 +198,7 @@ const ONCE: NameSet = NameSet::of(&[
 
 impl RequestHead {
     /// Takes one field in: drops it, or checks what can be checked and keeps it.
-    #[inline]
+    #[inline(always)]
     fn take(
         &mut self,
         bytes: &[u8],

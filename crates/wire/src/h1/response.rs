@@ -2,6 +2,7 @@
 
 use super::error::ResponseError;
 use super::field::{self, Line};
+use super::scan;
 use super::{RESPONSE_FIELDS_MAX, Version, mentions, parse_length};
 use crate::name::{Name, NameSet};
 use crate::span::{FieldSpan, Span};
@@ -92,6 +93,10 @@ pub fn parse_response(
         out.past_line = true;
     }
     loop {
+        while let Some(field) = field::parse_tidy(bytes, out.parsed) {
+            out.take(bytes, rules, field)?;
+            out.parsed = field.end();
+        }
         // Some servers send their status line twice.
         let line = &bytes[out.parsed..];
         if line.starts_with(b"HTTP/") {
@@ -120,7 +125,7 @@ pub fn parse_response(
 const FRAMING: NameSet = NameSet::of(&[Name::Connection, Name::ContentLength, Name::TransferEncoding]);
 
 impl ResponseHead {
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, bytes: &[u8], rules: &ResponseRules, field: FieldSpan) -> Result<(), ResponseError> {
         if self.fields.len() >= rules.fields_max {
             return Err(ResponseError::TooManyFields);
@@ -198,6 +203,9 @@ impl ResponseHead {
 /// `HTTP/1.1 200 OK`; the reason may be missing, and anything may follow a dot after the digits (403.1).
 fn parse_status_line(bytes: &[u8], out: &mut ResponseHead) -> Result<Option<usize>, ResponseError> {
     const START: &[u8] = b"HTTP/";
+    if let Some(next) = usual_status_line(bytes, out) {
+        return Ok(Some(next));
+    }
     let wrong = Err(ResponseError::NoStatusLine);
     let common = bytes.len().min(START.len());
     if bytes[..common] != START[..common] {
@@ -243,6 +251,23 @@ fn parse_status_line(bytes: &[u8], out: &mut ResponseHead) -> Result<Option<usiz
         return Err(ResponseError::EarlyHintsInHttp10);
     }
     Ok(Some(line_feed + 1))
+}
+
+/// Reads the line if it is of the usual kind: HTTP/1.1, three digits, a blank, a reason, CR LF.
+#[inline]
+fn usual_status_line(bytes: &[u8], out: &mut ResponseHead) -> Option<usize> {
+    const VERSION: &[u8] = b"HTTP/1.1 ";
+    let line = bytes.strip_prefix(VERSION)?;
+    let [a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b' ', ..] = *line else { return None };
+    let end = VERSION.len() + scan::value_end(line)?;
+    if !bytes[end..].starts_with(b"\r\n") {
+        return None;
+    }
+    out.version = Version::H11;
+    out.connection_close = false;
+    out.status = [a, b, c].iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
+    out.status_line = Span::new(VERSION.len(), end);
+    Some(end + 2)
 }
 
 /// One to three digits and the byte that must follow them; moves `at` behind it.
