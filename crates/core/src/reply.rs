@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use foregate_net::Conn;
+use foregate_net::{Conn, Pipe};
 use foregate_wire::{Buf, Fields};
 
 /// A response: status, fields, body. `Server`, `Date`, `Connection` and the framing are the connection's.
@@ -219,6 +219,16 @@ pub trait Source {
 
     /// Called while the taker is blocked: a source that buffers reads ahead here. Registers its wakers.
     fn poll_ahead(&mut self, _: &mut Context<'_>) {}
+
+    /// Whether much comes at once of what nobody here looks at, so that `poll_piped` is the cheaper way to take it.
+    fn pipes(&self) -> bool {
+        false
+    }
+
+    /// As `poll_next`, but the bytes stay within the kernel. `None` where they must be taken by `poll_next` after all.
+    fn poll_piped(&mut self, _: &mut Context<'_>) -> Poll<Result<Option<Pipe>, BodyError>> {
+        Poll::Ready(Ok(None))
+    }
 
     /// From now on the whole may have so many bytes (0 is no limit), and two reads may be so far apart. Only for
     /// sources that strangers fill.

@@ -133,6 +133,9 @@ impl Exchange {
     /// where bodies are passed on as they come; any other is as it was.
     pub fn read_body_at_hand(&mut self) {
         let max = self.cycle.body_limits(self.location).memory_max;
+        if self.body.length.is_some_and(|it| it > max as u64) {
+            return;
+        }
         let Some(mut inner) = self.body.source.take() else { return };
         let mut pieces = VecDeque::new();
         let mut bytes = 0;
