@@ -14,7 +14,7 @@ use std::time::Instant;
 use foregate_net::{Addr, tls::Facts};
 use foregate_wire::{Fields, Method, h1::Version};
 
-use crate::digits::push_number;
+use crate::digits::push_ipv4;
 use crate::error_log::{ErrorLog, Level};
 use crate::module::Shared;
 use crate::notes::Notes;
@@ -176,14 +176,7 @@ pub fn addr_text(addr: &Addr) -> String {
 pub fn push_addr(addr: &Addr, out: &mut Vec<u8>) {
     match addr {
         Addr::Ip(addr) => match addr.ip() {
-            std::net::IpAddr::V4(ip) => {
-                for (n, octet) in ip.octets().into_iter().enumerate() {
-                    if n > 0 {
-                        out.push(b'.');
-                    }
-                    push_number(octet.into(), out);
-                }
-            }
+            std::net::IpAddr::V4(ip) => push_ipv4(ip, out),
             std::net::IpAddr::V6(ip) => _ = write!(out, "{ip}"),
         },
         Addr::Unix(path) => {

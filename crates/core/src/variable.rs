@@ -14,6 +14,8 @@ pub struct Variable {
     pub get: Get,
     /// `set $name` writes through this; a variable without it refuses `set`.
     pub set: Option<fn(&mut Exchange, &[u8])>,
+    /// The value holds nothing that a log would escape: letters, digits, simple signs.
+    pub plain: bool,
 }
 
 pub type Get = fn(&mut Exchange, &mut Vec<u8>) -> bool;
@@ -21,7 +23,12 @@ pub type GetNamed = fn(&mut Exchange, &str, &mut Vec<u8>) -> bool;
 
 impl Variable {
     pub const fn new(name: &'static str, get: Get) -> Self {
-        Self { name, get, set: None }
+        Self { name, get, set: None, plain: false }
+    }
+
+    /// A variable such as a number or a time: see [`Variable::plain`].
+    pub const fn plain(name: &'static str, get: Get) -> Self {
+        Self { name, get, set: None, plain: true }
     }
 }
 
