@@ -101,21 +101,19 @@ impl Template {
     ) {
         for part in &self.parts {
             let start = out.len();
-            match part.fill(ex, out) {
-                true if part.is_plain() => (),
-                true => escape(out, start),
-                false => out.extend_from_slice(missing),
+            match part {
+                Piece::Text(text) => out.extend_from_slice(text),
+                Piece::Plain(get) if get(ex, out) => (),
+                Piece::Provided(get) if get(ex, out) => escape(out, start),
+                Piece::Plain(_) | Piece::Provided(_) => out.extend_from_slice(missing),
+                _ if part.fill(ex, out) => escape(out, start),
+                _ => out.extend_from_slice(missing),
             }
         }
     }
 }
 
 impl Piece {
-    fn is_plain(&self) -> bool {
-        matches!(self, Self::Text(_) | Self::Plain(_))
-    }
-
-    #[inline]
     fn fill(&self, ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
         match self {
             Self::Text(text) => {

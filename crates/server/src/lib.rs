@@ -18,6 +18,6 @@ mod subrequest;
 pub mod worker;
 
 pub use address::{Address, Endpoint};
-pub use connection::Thread;
+pub use connection::{Thread, sizes};
 pub use cycle::{Cycle, LoadError, Loaded, Local, Main, Setup, load};
 pub use listen::{Keepalive, Listen, Socket};

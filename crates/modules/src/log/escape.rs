@@ -67,16 +67,15 @@ const SLASHES: u64 = u64::from_ne_bytes([b'\\'; 8]);
 /// Whether `counts` finds something in any eight bytes; some may be looked at twice.
 #[inline]
 fn any(bytes: &[u8], counts: impl Fn(u64) -> u64) -> bool {
-    let word = |at: &[u8; 8]| counts(u64::from_ne_bytes(*at));
-    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
-        let between = bytes.get(8..).unwrap_or_default().as_chunks().0;
-        return between.iter().fold(word(first) | word(last), |found, it| found | word(it)) != 0;
+    let word = |at: &[u8; 8]| counts(u64::from_ne_bytes(*at)) != 0;
+    if let Some(last) = bytes.last_chunk() {
+        return bytes.as_chunks().0.iter().any(word) || word(last);
     }
     let half = |at: &[u8; 4]| u64::from(u32::from_ne_bytes(*at));
     if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
         return counts(half(first) | half(last) << 32) != 0;
     }
-    bytes.iter().fold(0, |found, byte| found | word(&[*byte; 8])) != 0
+    bytes.iter().any(|byte| word(&[*byte; 8]))
 }
 
 #[cfg(test)]

@@ -325,6 +325,18 @@ async fn greet(counted: Counted, stream: Stream, addr: Addr) -> Option<Box<h1::C
     Some(Box::new(client))
 }
 
+/// Bytes of what every connection or exchange has, by name: the budget tests hold them.
+pub fn sizes() -> [(&'static str, usize); 3] {
+    fn bytes_of<A, B, C, F: Future>(_: fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+    [
+        ("connection_future", bytes_of(serve)),
+        ("client", size_of::<h1::Client>()),
+        ("exchange", size_of::<foregate_core::Exchange>()),
+    ]
+}
+
 /// How clients are to be treated on a server's own level.
 fn client_settings(local: &Local, server: u32) -> &client::Settings {
     let settings = local.cycle.settings(local.cycle.server(server).place);
