@@ -47,7 +47,7 @@ pub use log_file::LogFile;
 pub use machine::hostname;
 pub use module::{Compile, Module, Shared};
 pub use notes::{CharsetOverride, KeptFields, Notes};
-pub use regex::{Captures, Regex, TooHard};
+pub use regex::{Captures, Group, Regex, TooHard};
 pub use reply::{Body, BodyError, Carried, FileSlice, Part, Reply, Source, Tunnel, next};
 pub use reporter::Reporter;
 pub use request_body::{BodyLimits, InFile, RequestBody};

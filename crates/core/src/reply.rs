@@ -230,6 +230,11 @@ pub trait Source {
         Poll::Ready(Ok(None))
     }
 
+    /// Only bytes `start..end` are wanted. `true`: what comes from now on is just those; else all comes, as before.
+    fn seek(&mut self, _start: u64, _end: u64) -> bool {
+        false
+    }
+
     /// From now on the whole may have so many bytes (0 is no limit), and two reads may be so far apart. Only for
     /// sources that strangers fill.
     fn limit(&mut self, _bytes_max: u64, _between: std::time::Duration) {}

@@ -16,7 +16,7 @@ use foregate_wire::{Buf, Fields, Method};
 use crate::error_log::Level;
 use crate::exchange::{Client, Exchange, REDIRECTS_MAX, Sent};
 use crate::notes::Notes;
-use crate::reply::{BodyError, Reply, Source};
+use crate::reply::{BodyError, Reply, Source, next};
 use crate::request_body::RequestBody;
 use crate::variable::Slot;
 
@@ -26,6 +26,11 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 pub const SUBREQUESTS_DEPTH_MAX: u32 = 50;
 /// As nginx: requests alive at once on behalf of one client's request.
 pub const SUBREQUESTS_ALIVE_MAX: u32 = 65_535 - 1_000;
+
+/// Children that nobody waits for, alive at once on one thread: a slow mirror must not take all memory.
+const APART_MAX: usize = 4_096;
+/// Bytes of an answer that nobody wants which are read all the same.
+const APART_BYTES_MAX: usize = 64 << 10;
 
 /// Where a child enters the phases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -259,6 +264,11 @@ impl Drop for Running {
 /// Serves a child whose answer nobody wants, to its end.
 pub fn serve_apart(mut child: Exchange) {
     let Some(alive) = enlist(&mut child) else { return };
+    let Some(apart) = Apart::begin() else {
+        let uri = String::from_utf8_lossy(&child.uri);
+        crate::log!(child, Level::Error, "too many requests are mirrored, \"{uri}\" is left out");
+        return;
+    };
     runtime::spawn(async move {
         let cycle = child.cycle.clone();
         let mut logged = Logged(child);
@@ -266,10 +276,39 @@ pub fn serve_apart(mut child: Exchange) {
         if let Some(reply) = reply {
             logged.0.sent.status = reply.status;
             logged.0.sent.fields = reply.fields;
+            // What is short is read, so that its connection can be used again.
+            let mut body = reply.body.into_source();
+            let mut left = APART_BYTES_MAX;
+            while let Ok(Some(bytes)) = next(&mut *body).await
+                && left > bytes.len()
+            {
+                left -= bytes.len();
+            }
         }
-        drop(alive);
+        drop((alive, apart));
     })
     .detach();
+}
+
+thread_local! {
+    static N_APART: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Counts a child that nobody waits for.
+struct Apart;
+
+impl Apart {
+    fn begin() -> Option<Self> {
+        let n = N_APART.get();
+        N_APART.set(n + usize::from(n < APART_MAX));
+        (n < APART_MAX).then_some(Self)
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        N_APART.set(N_APART.get() - 1);
+    }
 }
 
 fn enlist(child: &mut Exchange) -> Option<Alive> {

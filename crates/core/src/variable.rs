@@ -43,6 +43,18 @@ pub trait Evaluate: Send + Sync {
     fn evaluate(&self, ex: &mut Exchange, out: &mut Vec<u8>) -> bool;
 }
 
+/// A variable that a configuration writes and that belongs to a family: until it is written it is the family's.
+struct Member {
+    get: GetNamed,
+    rest: Box<str>,
+}
+
+impl Evaluate for Member {
+    fn evaluate(&self, ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
+        (self.get)(ex, &self.rest, out)
+    }
+}
+
 /// How one made variable gets its value.
 #[derive(Clone)]
 pub struct Evaluator {
@@ -99,9 +111,13 @@ impl Variables {
                 .advise("the server itself provides this variable; choose another name"));
         }
         let next = self.evaluators.len() as u32;
-        let slot = *self.slots.entry(name).or_insert(next);
+        let slot = *self.slots.entry(name.clone()).or_insert(next);
         if slot == next {
-            self.evaluators.push(None);
+            let inherited = (self.family)(&name).map(|family| Member {
+                get: family.get,
+                rest: name[family.name.len()..].into(),
+            });
+            self.evaluators.push(inherited.map(|it| Evaluator { how: Arc::new(it), volatile: true }));
         }
         Ok(slot)
     }

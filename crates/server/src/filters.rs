@@ -6,15 +6,18 @@
 use foregate_core::{CharsetOverride, Exchange, KeptFields, Reply};
 use foregate_modules::{
     Settings, addition, charset, encoding, gunzip, gzip, headers, mime, not_modified, range, redirects,
-    sub_filter, userid,
+    slice, ssi, sub_filter, userid,
 };
 use foregate_wire::Fields;
 
 use crate::special::{self, Kept};
 
-/// Header filters; those that change the body put themselves around it.
-pub(crate) fn header_filters(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
+/// Header filters; those that change the body put themselves around it. `None`: close without an answer.
+pub(crate) async fn header_filters(on: &Settings, ex: &mut Exchange, reply: &mut Reply) -> Option<()> {
     own_fields(on, ex, reply);
+    if let Some(on) = &on.slice {
+        slice::filter(on, ex, reply)?;
+    }
     if let Some(judge) = &on.not_modified {
         not_modified::filter(judge, ex, reply);
         page_if_bare(on, ex, reply);
@@ -41,6 +44,9 @@ pub(crate) fn header_filters(on: &Settings, ex: &mut Exchange, reply: &mut Reply
     if let Some(on) = &on.charset {
         charset::filter(on, ex, reply);
     }
+    if let Some(on) = on.ssi.as_ref().filter(|it| ssi::fits(it, reply)) {
+        ssi::filter(on, ex, reply).await.ok()?;
+    }
     if let Some(gzip) = on.gzip.as_ref().filter(|it| gzip::fits(it, ex, reply)) {
         varies = true;
         if encoding::accepts_gzip(on.encoding.as_ref(), ex, reply) {
@@ -57,6 +63,7 @@ pub(crate) fn header_filters(on: &Settings, ex: &mut Exchange, reply: &mut Reply
     if let Some(on) = &on.headers {
         headers::make_room(on, ex, reply);
     }
+    Some(())
 }
 
 /// A filter may turn an answer into an error (412, 416), which has a page.

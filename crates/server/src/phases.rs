@@ -8,7 +8,7 @@ use std::ops::ControlFlow::{Break, Continue};
 use foregate_core::{Entry, Exchange, Flow, Level, REDIRECTS_MAX, Reply, Stop, Unadorned, log};
 use foregate_modules::{
     Settings, access, auth_basic, auth_request, empty_gif, encoding, errors, files, gzip_static, limit_conn,
-    limit_req, proxy, realip, rewrite, satisfy, ssl, stub_status,
+    limit_req, mirror, post_action, proxy, realip, rewrite, satisfy, ssl, stub_status,
 };
 
 use crate::cycle::Local;
@@ -50,6 +50,25 @@ pub(crate) async fn serve_inside(local: &Local, ex: &mut Exchange, entry: Entry)
     conclude(local, ex, stop).await
 }
 
+/// What a location asks for once the client has its answer (`post_action`). Its own answer is nobody's.
+pub(crate) async fn after_answer(local: &Local, ex: &mut Exchange) {
+    let status = ex.sent.status;
+    ex.header_only = true;
+    ex.body.source = None;
+    while let Some(to) = &on(local, ex).post_action
+        && ex.redirects_left > 1
+    {
+        ex.body.length = ex.body.length.filter(|_| ex.body.exists());
+        ex.status_override = None;
+        let stop = match to {
+            post_action::Settings::Uri(uri) => Stop::Redirect { uri: uri.to_vec(), args: Vec::new() },
+            post_action::Settings::Named(name) => Stop::Named(name.to_vec()),
+        };
+        drop(conclude(local, ex, stop).await);
+        ex.sent.status = status;
+    }
+}
+
 /// Follows error pages and redirects inside, until there is an answer.
 async fn conclude(local: &Local, ex: &mut Exchange, mut stop: Stop) -> Option<Reply> {
     loop {
@@ -62,7 +81,7 @@ async fn conclude(local: &Local, ex: &mut Exchange, mut stop: Stop) -> Option<Re
                 return Some(*reply);
             }
             match error_page(local, ex, *reply) {
-                Ok(reply) => return Some(finish(local, ex, reply).await),
+                Ok(reply) => return finish(local, ex, reply).await,
                 Err(instead) => stop = instead,
             }
         }
@@ -77,7 +96,7 @@ async fn conclude(local: &Local, ex: &mut Exchange, mut stop: Stop) -> Option<Re
         };
         let begin = match next {
             Ok(begin) => begin,
-            Err(reply) => return Some(finish(local, ex, *reply).await),
+            Err(reply) => return finish(local, ex, *reply).await,
         };
         stop = match phases(local, ex, begin).await {
             Continue(reply) => reply.into(),
@@ -111,7 +130,7 @@ async fn phases(local: &Local, ex: &mut Exchange, begin: Begin) -> Flow<Reply> {
     let on = on(local, ex);
     preaccess_phase(on, ex).await?;
     access_phase(on, ex).await?;
-    precontent_phase(on, ex)?;
+    precontent_phase(on, ex).await?;
     content_phase(on, ex).await
 }
 
@@ -189,9 +208,12 @@ async fn access_phase(on: &Settings, ex: &mut Exchange) -> Flow {
     verdict.end(ex).await
 }
 
-fn precontent_phase(on: &Settings, ex: &mut Exchange) -> Flow {
+async fn precontent_phase(on: &Settings, ex: &mut Exchange) -> Flow {
     if let Some(on) = &on.files {
         files::try_files(on, ex)?;
+    }
+    if let Some(on) = &on.mirror {
+        Box::pin(mirror::run(on, ex)).await?;
     }
     Continue(())
 }
@@ -252,7 +274,7 @@ fn error_page(local: &Local, ex: &mut Exchange, reply: Reply) -> Result<Reply, S
 }
 
 /// The last steps of every answer: its page, its type, the header filters.
-async fn finish(local: &Local, ex: &mut Exchange, mut reply: Reply) -> Reply {
+async fn finish(local: &Local, ex: &mut Exchange, mut reply: Reply) -> Option<Reply> {
     let on = on(local, ex);
     if let Some(status) = ex.status_override.take() {
         reply.status = status;
@@ -261,8 +283,12 @@ async fn finish(local: &Local, ex: &mut Exchange, mut reply: Reply) -> Reply {
     if reply.bare {
         special::fill(on, ex, &mut reply);
     }
-    filters::header_filters(on, ex, &mut reply);
-    reply
+    let status = reply.status;
+    let done = filters::header_filters(on, ex, &mut reply).await;
+    if done.is_none() {
+        ex.sent.status = status;
+    }
+    done.map(|()| reply)
 }
 
 /// `Err`: a circle, which ends in a bare 500 that no `error_page` prolongs.

@@ -441,6 +441,9 @@ impl Client {
             log_send_error(ex, error);
         }
         let keepalive = ex.keepalive;
+        if on.post_action.is_some() {
+            Box::pin(phases::after_answer(local, ex)).await;
+        }
         self.log(local, ex);
         match sent {
             Ok(()) => self.after(on, keepalive, body).await,
