@@ -56,7 +56,11 @@ pub fn strftime(unix_s: i64, how: &str, gmt: bool) -> Option<String> {
     let zone = if gmt { TimeZone::UTC } else { zone() };
     let time = Timestamp::from_second(unix_s).ok()?.to_zoned(zone);
     // C's library calls that zone GMT.
-    let how = if gmt { how.replace("%%", "%%\0").replace("%Z", "GMT").replace("%%\0", "%%") } else { how.to_owned() };
+    let how = if gmt {
+        how.replace("%%", "%%\0").replace("%Z", "GMT").replace("%%\0", "%%")
+    } else {
+        how.to_owned()
+    };
     BrokenDownTime::from(&time).to_string_with_config(&Config::new().lenient(true), &how).ok()
 }
 

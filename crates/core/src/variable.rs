@@ -113,10 +113,8 @@ impl Variables {
         let next = self.evaluators.len() as u32;
         let slot = *self.slots.entry(name.clone()).or_insert(next);
         if slot == next {
-            let inherited = (self.family)(&name).map(|family| Member {
-                get: family.get,
-                rest: name[family.name.len()..].into(),
-            });
+            let inherited = (self.family)(&name)
+                .map(|family| Member { get: family.get, rest: name[family.name.len()..].into() });
             self.evaluators.push(inherited.map(|it| Evaluator { how: Arc::new(it), volatile: true }));
         }
         Ok(slot)
