@@ -38,8 +38,8 @@ pub use directive::{Args, Block, Directive, Read, check, duplicate};
 pub use encoder::{Encoder, Flush, Ratio, Step};
 pub use error_log::{ErrorLog, Level};
 pub use exchange::{
-    BODY_MEMORY_BYTES, Client, Connection, Exchange, Household, Pipelined, Proxied, REDIRECTS_MAX, Sent,
-    UpstreamFact, addr_text, gone, push_addr,
+    BODY_MEMORY_BYTES, Client, Connection, Exchange, Household, Nobody, Pipelined, Proxied, REDIRECTS_MAX,
+    Sent, UpstreamFact, addr_text, gone, push_addr,
 };
 pub use flow::{Flow, Stop, stop};
 pub use foregate_wire::{Method, h1::Version};

@@ -179,6 +179,23 @@ impl FileSlice {
         self.start += n as u64;
         Ok(block.fill(n))
     }
+
+    /// Reads all that is left, blocking, behind what stands in `out`. `false`: the file has become shorter.
+    pub fn read_all(&mut self, out: &mut Vec<u8>) -> std::io::Result<bool> {
+        use std::os::unix::fs::FileExt;
+        let mut at = out.len();
+        out.resize(at + self.len() as usize, 0);
+        while !self.is_empty() {
+            let n = self.file.read_at(&mut out[at..], self.start)?;
+            if n == 0 {
+                out.truncate(at);
+                return Ok(false);
+            }
+            at += n;
+            self.start += n as u64;
+        }
+        Ok(true)
+    }
 }
 
 /// Why a body could not be read to its end, and whose fault that was.

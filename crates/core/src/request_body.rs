@@ -51,6 +51,14 @@ pub enum InFile {
 }
 
 impl RequestBody {
+    /// Forgets all of it, as [`Exchange::clear`] wants it.
+    pub(crate) fn clear(&mut self) {
+        let Self { source, length, read_bytes, memory, file, file_name, temp } = self;
+        (*source, *length, *read_bytes) = (None, None, 0);
+        (*memory, *file) = (None, None);
+        (*file_name, *temp) = (None, None);
+    }
+
     /// Whether the request has a body at all, empty ones apart.
     pub fn exists(&self) -> bool {
         self.source.is_some() || self.memory.is_some() || self.file.is_some()

@@ -45,7 +45,7 @@ pub(crate) async fn header_filters(on: &Settings, ex: &mut Exchange, reply: &mut
         charset::filter(on, ex, reply);
     }
     if let Some(on) = on.ssi.as_ref().filter(|it| ssi::fits(it, reply)) {
-        ssi::filter(on, ex, reply).await.ok()?;
+        Box::pin(ssi::filter(on, ex, reply)).await.ok()?;
     }
     if let Some(gzip) = on.gzip.as_ref().filter(|it| gzip::fits(it, ex, reply)) {
         varies = true;

@@ -27,27 +27,31 @@ enum Begin {
     Content,
 }
 
-/// Takes a request through the phases and its answer through the header filters. `None`: close without an answer.
-pub(crate) async fn serve(local: &Local, ex: &mut Exchange) -> Option<Reply> {
+/// How a round through the phases ended.
+enum Turn {
+    /// There is an answer, and no page in its place.
+    Answered,
+    /// There is one that somebody else completes.
+    Unadorned,
+    /// Once more, from here.
+    Again(Begin),
+    /// Close without an answer.
+    Close,
+}
+
+/// Takes a request through the phases and its answer through the header filters. `false`: close without an answer.
+pub(crate) async fn serve(local: &Local, ex: &mut Exchange, reply: &mut Reply) -> bool {
     ex.redirects_left = REDIRECTS_MAX;
-    let stop = match phases(local, ex, Begin::PostRead).await {
-        Continue(reply) => reply.into(),
-        Break(stop) => stop,
-    };
-    conclude(local, ex, stop).await
+    rounds(local, ex, reply, Turn::Again(Begin::PostRead)).await
 }
 
 /// As [`serve`], for a request that another one makes.
-pub(crate) async fn serve_inside(local: &Local, ex: &mut Exchange, entry: Entry) -> Option<Reply> {
+pub(crate) async fn serve_inside(local: &Local, ex: &mut Exchange, reply: &mut Reply, entry: Entry) -> bool {
     let begin = match entry {
         Entry::Server => Begin::ServerRewrite,
         Entry::Content => Begin::Content,
     };
-    let stop = match phases(local, ex, begin).await {
-        Continue(reply) => reply.into(),
-        Break(stop) => stop,
-    };
-    conclude(local, ex, stop).await
+    rounds(local, ex, reply, Turn::Again(begin)).await
 }
 
 /// What a location asks for once the client has its answer (`post_action`). Its own answer is nobody's.
@@ -64,57 +68,98 @@ pub(crate) async fn after_answer(local: &Local, ex: &mut Exchange) {
             post_action::Settings::Uri(uri) => Stop::Redirect { uri: uri.to_vec(), args: Vec::new() },
             post_action::Settings::Named(name) => Stop::Named(name.to_vec()),
         };
-        drop(conclude(local, ex, stop).await);
+        let mut reply = Reply::default();
+        let turn = follow(local, ex, &mut reply, stop);
+        rounds(local, ex, &mut reply, turn).await;
         ex.sent.status = status;
     }
 }
 
-/// Follows error pages and redirects inside, until there is an answer.
-async fn conclude(local: &Local, ex: &mut Exchange, mut stop: Stop) -> Option<Reply> {
+/// The answer to a request that ends with an error before its phases: its page and the header filters.
+pub(crate) async fn answer(local: &Local, ex: &mut Exchange, reply: &mut Reply, status: u16) -> bool {
+    ex.redirects_left = REDIRECTS_MAX;
+    let turn = conclude(local, ex, reply, Break(Stop::status(status)));
+    rounds(local, ex, reply, turn).await
+}
+
+/// Goes through the phases, once more for each error page and redirect inside, until there is an answer.
+///
+/// What does not wait is called here and not awaited, and what rarely waits is boxed: the future of every exchange
+/// has room for the content alone.
+async fn rounds(local: &Local, ex: &mut Exchange, reply: &mut Reply, mut turn: Turn) -> bool {
     loop {
-        if let Stop::Reply(reply) = stop {
-            if reply.bare && special::has_no_answer(reply.status) {
-                ex.sent.status = reply.status;
-                return None;
+        let begin = match turn {
+            Turn::Again(begin) => begin,
+            Turn::Answered => return finish(local, ex, reply).await,
+            Turn::Unadorned => return true,
+            Turn::Close => return false,
+        };
+        let mut flow = find_place(local, ex, begin);
+        let here = on(local, ex);
+        if flow.is_continue() && begin != Begin::Content {
+            if is_guarded(here) {
+                flow = Box::pin(guard(here, ex)).await;
             }
-            if ex.subrequest_depth > 0 && reply.bare && ex.notes.get::<Unadorned>().is_some() {
-                return Some(*reply);
+            if flow.is_continue() {
+                flow = precontent_phase(here, ex);
             }
-            match error_page(local, ex, *reply) {
-                Ok(reply) => return finish(local, ex, reply).await,
-                Err(instead) => stop = instead,
+            if let (true, Some(on)) = (flow.is_continue(), &here.mirror) {
+                flow = Box::pin(mirror::run(on, ex)).await;
             }
         }
-        let next = match stop {
-            Stop::Redirect { uri, args } => redirect(ex, uri, args),
-            Stop::Named(name) => named(local, ex, &name),
-            Stop::Reply(reply) => Err(reply),
-            Stop::Close => {
-                ex.sent.status = special::CLOSED;
-                return None;
-            }
+        let content = match (flow, &here.proxy) {
+            (Break(stop), _) => Break(stop),
+            (Continue(()), Some(on)) => proxy::run(on, ex).await,
+            (Continue(()), None) => content_phase(here, ex),
         };
-        let begin = match next {
-            Ok(begin) => begin,
-            Err(reply) => return finish(local, ex, *reply).await,
-        };
-        stop = match phases(local, ex, begin).await {
-            Continue(reply) => reply.into(),
-            Break(stop) => stop,
-        };
+        turn = conclude(local, ex, reply, content);
     }
 }
 
-/// The answer to a request that ends with an error before its phases: its page and the header filters.
-pub(crate) async fn answer(local: &Local, ex: &mut Exchange, status: u16) -> Option<Reply> {
-    ex.redirects_left = REDIRECTS_MAX;
-    conclude(local, ex, Stop::status(status)).await
+/// What becomes of what a round has brought: an answer, or an error page or a redirect inside to follow.
+fn conclude(local: &Local, ex: &mut Exchange, reply: &mut Reply, content: Flow<Reply>) -> Turn {
+    match content {
+        Continue(it) => *reply = it,
+        Break(Stop::Reply(it)) => *reply = *it,
+        Break(stop) => return follow(local, ex, reply, stop),
+    }
+    if reply.bare && special::has_no_answer(reply.status) {
+        ex.sent.status = reply.status;
+        return Turn::Close;
+    }
+    if ex.subrequest_depth > 0 && reply.bare && ex.notes.get::<Unadorned>().is_some() {
+        return Turn::Unadorned;
+    }
+    match error_page(local, ex, reply) {
+        Some(instead) => follow(local, ex, reply, instead),
+        None => Turn::Answered,
+    }
 }
 
-/// What the content phase answered, or why the phases ended before it.
-async fn phases(local: &Local, ex: &mut Exchange, begin: Begin) -> Flow<Reply> {
+/// Goes where a round, or the page of its error, leads.
+fn follow(local: &Local, ex: &mut Exchange, reply: &mut Reply, stop: Stop) -> Turn {
+    let next = match stop {
+        Stop::Redirect { uri, args } => redirect(ex, uri, args),
+        Stop::Named(name) => named(local, ex, &name),
+        Stop::Reply(it) => Err(it),
+        Stop::Close => {
+            ex.sent.status = special::CLOSED;
+            return Turn::Close;
+        }
+    };
+    match next {
+        Ok(begin) => Turn::Again(begin),
+        Err(it) => {
+            *reply = *it;
+            Turn::Answered
+        }
+    }
+}
+
+/// Everything until the location is known for good.
+fn find_place(local: &Local, ex: &mut Exchange, begin: Begin) -> Flow {
     if begin == Begin::Content {
-        return content_phase(on(local, ex), ex).await;
+        return Continue(());
     }
     if begin == Begin::PostRead {
         post_read_phase(on(local, ex), ex)?;
@@ -127,11 +172,23 @@ async fn phases(local: &Local, ex: &mut Exchange, begin: Begin) -> Flow<Reply> {
         route::find_location(local, ex)?;
     }
     route::limit_except(local, ex);
-    let on = on(local, ex);
+    Continue(())
+}
+
+/// Whether anything may stand between the location and its content.
+fn is_guarded(on: &Settings) -> bool {
+    on.realip.is_some()
+        || on.limit_req.is_some()
+        || on.limit_conn.is_some()
+        || on.access.is_some()
+        || on.auth_basic.is_some()
+        || on.auth_request.is_some()
+}
+
+/// What may refuse a request or hold it up.
+async fn guard(on: &Settings, ex: &mut Exchange) -> Flow {
     preaccess_phase(on, ex).await?;
-    access_phase(on, ex).await?;
-    precontent_phase(on, ex).await?;
-    content_phase(on, ex).await
+    access_phase(on, ex).await
 }
 
 /// The settings of the place that the exchange is in now.
@@ -208,20 +265,16 @@ async fn access_phase(on: &Settings, ex: &mut Exchange) -> Flow {
     verdict.end(ex).await
 }
 
-async fn precontent_phase(on: &Settings, ex: &mut Exchange) -> Flow {
-    if let Some(on) = &on.files {
-        files::try_files(on, ex)?;
+/// Ahead of the mirror, which alone may have to wait.
+fn precontent_phase(on: &Settings, ex: &mut Exchange) -> Flow {
+    match &on.files {
+        Some(on) => files::try_files(on, ex),
+        None => Continue(()),
     }
-    if let Some(on) = &on.mirror {
-        Box::pin(mirror::run(on, ex)).await?;
-    }
-    Continue(())
 }
 
-async fn content_phase(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
-    if let Some(on) = &on.proxy {
-        return proxy::run(on, ex).await;
-    }
+/// The content of a place that passes nothing on.
+fn content_phase(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
     if let Some(on) = &on.stub_status {
         return stub_status::serve(on, ex);
     }
@@ -252,43 +305,42 @@ fn packed_file(on: &Settings, ex: &mut Exchange) -> Option<Reply> {
     takes.then_some(reply)
 }
 
-/// `Err`: the error has a page, which is to be served instead.
-fn error_page(local: &Local, ex: &mut Exchange, reply: Reply) -> Result<Reply, Stop> {
-    let on = on(local, ex);
+/// `Some`: the error has a page, which is to be served instead.
+fn error_page(local: &Local, ex: &mut Exchange, reply: &Reply) -> Option<Stop> {
     if !(reply.bare || reply.interceptable) || reply.status < 300 {
-        return Ok(reply);
+        return None;
     }
     if special::breaks_keepalive(reply.status) {
         ex.keepalive = false;
     }
-    if let Some(pages) = &on.errors
-        && let Some(stop) = errors::page(pages, ex, &reply)
+    if let Some(pages) = &on(local, ex).errors
+        && let Some(stop) = errors::page(pages, ex, reply)
     {
-        special::keep_fields(ex, &reply);
-        return Err(stop);
+        special::keep_fields(ex, reply);
+        return Some(stop);
     }
     if reply.bare {
         ex.status_override = None;
     }
-    Ok(reply)
+    None
 }
 
-/// The last steps of every answer: its page, its type, the header filters.
-async fn finish(local: &Local, ex: &mut Exchange, mut reply: Reply) -> Option<Reply> {
+/// The last steps of every answer: its page, its type, the header filters. `false`: close without an answer.
+async fn finish(local: &Local, ex: &mut Exchange, reply: &mut Reply) -> bool {
     let on = on(local, ex);
     if let Some(status) = ex.status_override.take() {
         reply.status = status;
         reply.reason = None;
     }
     if reply.bare {
-        special::fill(on, ex, &mut reply);
+        special::fill(on, ex, reply);
     }
     let status = reply.status;
-    let done = filters::header_filters(on, ex, &mut reply).await;
-    if done.is_none() {
+    let done = filters::header_filters(on, ex, reply).await.is_some();
+    if !done {
         ex.sent.status = status;
     }
-    done.map(|()| reply)
+    done
 }
 
 /// `Err`: a circle, which ends in a bare 500 that no `error_page` prolongs.

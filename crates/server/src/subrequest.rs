@@ -12,5 +12,6 @@ pub(crate) async fn serve(local: &Local, ex: &mut Exchange, entry: Entry) -> Opt
         log!(ex, Level::Error, "subrequests cycle while processing \"{uri}\"");
         return None;
     }
-    phases::serve_inside(local, ex, entry).await
+    let mut reply = Reply::default();
+    phases::serve_inside(local, ex, &mut reply, entry).await.then_some(reply)
 }

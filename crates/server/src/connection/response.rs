@@ -1,6 +1,6 @@
 //! An answer onto an HTTP/1 connection: the head, the body in its framing, at the rate that is allowed.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use foregate_core::{
     Body, BodyError, Exchange, FileSlice, Level, Method, Part, Reply, Source, Version, log, push_number, time,
 };
 use foregate_modules::{Settings, client, headers};
-use foregate_net::{Conn, clock};
+use foregate_net::{Conn, clock, clock::Deadline};
 use foregate_wire::h1::{LAST_CHUNK, chunk_header};
 use foregate_wire::{Buf, Fields, Name, NameSet, status};
 
@@ -17,8 +17,6 @@ use crate::special;
 
 /// Bodies up to this size are copied behind the head, so that one plain write sends both.
 const COPIED_BYTES_MAX: usize = 16 << 10;
-/// Bytes that the head's own fields seldom exceed together, and the head of a chunk.
-const OWN_BYTES: usize = 320;
 /// With a rate limit, no single write is larger than this.
 const LIMITED_WRITE_BYTES_MAX: usize = 16 << 10;
 
@@ -43,79 +41,87 @@ enum Framing {
     Close,
 }
 
-/// Sends the answer. What was sent stands in `ex.sent`.
+/// Sends the answer. What was sent stands in `ex.sent`. `out` is a buffer for the head.
 pub(super) async fn send(
     conn: &Conn,
+    deadline: &Deadline,
     on: &Settings,
     ex: &mut Exchange,
-    reply: Reply,
+    mut reply: Reply,
+    out: &mut Vec<u8>,
 ) -> Result<(), SendError> {
     let client = on.client.as_ref().expect("because the client module always resolves");
     let framing = framing(ex, &reply, client);
-    let mut out = Vec::with_capacity(room(&reply));
     if ex.version != Version::H09 {
-        head(on, ex, &reply, framing, &mut out);
+        head(on, ex, &reply, framing, out);
     }
     ex.sent.head_bytes = out.len() as u64;
     ex.sent.status = reply.status;
     ex.sent.chunked = framing == Framing::Chunked;
     ex.sent.content_length = reply.content_length();
     let limit = rate(client, ex);
-    let mut sender = Sender { conn, timeout: client.send_timeout, limit, bytes: 0 };
-    let Reply { fields, body, .. } = reply;
-    ex.sent.fields = fields;
-    let done = match framing {
-        Framing::None => sender.all(&out).await,
-        _ => send_body(&mut sender, ex, out, body, framing).await,
+    let mut sender = Sender { conn, deadline, timeout: client.send_timeout, limit, bytes: 0 };
+    ex.sent.fields = std::mem::take(&mut reply.fields);
+    let done = match append_short(ex, &mut reply.body, framing, out) {
+        Ok(true) => sender.all(out).await,
+        Ok(false) => Box::pin(send_body(&mut sender, ex, out, reply.body, framing)).await,
+        Err(error) => Err(error),
     };
     ex.sent.bytes = sender.bytes;
     ex.sent.complete = done.is_ok();
     done
 }
 
-/// Bytes for the head, and for a body that goes out in the same write.
-fn room(reply: &Reply) -> usize {
-    let copied = reply.body.len().filter(|it| *it <= COPIED_BYTES_MAX as u64).unwrap_or(0);
-    reply.fields.lines_len() + OWN_BYTES + copied as usize
+/// Puts a body that is short, or none, behind the head, because one write is cheaper than two. `false`: it is not.
+fn append_short(
+    ex: &mut Exchange,
+    body: &mut Body,
+    framing: Framing,
+    out: &mut Vec<u8>,
+) -> Result<bool, SendError> {
+    match body {
+        _ if framing == Framing::None => Ok(true),
+        Body::Empty | Body::Tunnel(_) => {
+            end(framing, &Fields::default(), out);
+            Ok(true)
+        }
+        Body::Bytes(bytes) if framing != Framing::Chunked && bytes.len() <= COPIED_BYTES_MAX => {
+            ex.sent.body_bytes = bytes.len() as u64;
+            out.extend_from_slice(bytes);
+            Ok(true)
+        }
+        Body::File(slice) if framing != Framing::Chunked && slice.len() <= COPIED_BYTES_MAX as u64 => {
+            let before = out.len();
+            let whole = slice.read_all(out).map_err(|_| SendError::Body)?;
+            ex.sent.body_bytes = (out.len() - before) as u64;
+            if !whole {
+                log!(ex, Level::Alert, "a file was truncated while sending response to client");
+                return Err(SendError::Body);
+            }
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
 }
 
 async fn send_body(
     sender: &mut Sender<'_>,
     ex: &mut Exchange,
-    mut out: Vec<u8>,
+    out: &mut Vec<u8>,
     body: Body,
     framing: Framing,
 ) -> Result<(), SendError> {
     match body {
-        Body::Empty | Body::Tunnel(_) => {
-            end(framing, &Fields::default(), &mut out);
-            sender.all(&out).await
-        }
         Body::Bytes(bytes) if framing != Framing::Chunked => {
             ex.sent.body_bytes = bytes.len() as u64;
-            sender.head_and(out, &bytes).await
-        }
-        Body::File(mut slice) if framing != Framing::Chunked && slice.len() <= COPIED_BYTES_MAX as u64 => {
-            // One write for head and body is cheaper than sendfile with a write before it.
-            let mut whole = slice.len();
-            while whole > 0 {
-                let bytes = slice.read().map_err(|_| SendError::Body)?;
-                if bytes.is_empty() {
-                    log!(ex, Level::Alert, "a file was truncated while sending response to client");
-                    return Err(SendError::Body);
-                }
-                whole -= bytes.len() as u64;
-                ex.sent.body_bytes += bytes.len() as u64;
-                out.extend_from_slice(&bytes);
-            }
-            sender.all(&out).await
+            sender.vectored(&[out, &bytes]).await
         }
         Body::File(slice) if framing != Framing::Chunked => {
-            sender.all(&out).await?;
+            sender.all(out).await?;
             sender.file(ex, slice).await
         }
         Body::Parts(parts) if framing != Framing::Chunked => {
-            sender.all(&out).await?;
+            sender.all(out).await?;
             for part in parts {
                 match part {
                     Part::Bytes(bytes) => {
@@ -265,21 +271,13 @@ fn end(framing: Framing, trailers: &Fields, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The head of an interim response.
-pub(super) fn interim(status: u16, fields: &Fields, out: &mut Vec<u8>) {
-    let reason = (status == 103).then(|| Buf::from_static(b"Early Hints"));
-    let reply = Reply { status, reason, ..Reply::default() };
-    status_line(&reply, out);
-    fields.write_lines(NameSet::EMPTY, |_| false, out);
-    out.extend_from_slice(b"\r\n");
-}
-
 /// What `limit_rate` allows.
 struct Rate {
     bytes_per_s: u64,
     /// Bytes that go out at full speed first.
     after: u64,
-    started: std::time::Instant,
+    /// By [`clock::ms`].
+    started_ms: u64,
 }
 
 fn rate(on: &client::Settings, ex: &mut Exchange) -> Option<Rate> {
@@ -292,35 +290,64 @@ fn rate(on: &client::Settings, ex: &mut Exchange) -> Option<Rate> {
     };
     let bytes_per_s = ex.limit_rate.unwrap_or_else(|| number(&on.limit_rate, ex));
     let after = ex.limit_rate_after.unwrap_or_else(|| number(&on.limit_rate_after, ex));
-    (bytes_per_s > 0).then(|| Rate { bytes_per_s, after, started: clock::now() })
+    (bytes_per_s > 0).then(|| Rate { bytes_per_s, after, started_ms: clock::ms() })
 }
 
 /// Writes to the client, counting and within its times.
 struct Sender<'a> {
     conn: &'a Conn,
+    deadline: &'a Deadline,
     timeout: Duration,
     limit: Option<Rate>,
     bytes: u64,
 }
 
 impl Sender<'_> {
-    async fn head_and(&mut self, mut out: Vec<u8>, body: &[u8]) -> Result<(), SendError> {
-        if body.len() <= COPIED_BYTES_MAX || self.limit.is_some() {
-            out.extend_from_slice(body);
-            return self.all(&out).await;
+    /// Sends all of it. What the socket takes at once costs neither a timer nor a box.
+    async fn all(&mut self, bytes: &[u8]) -> Result<(), SendError> {
+        if self.limit.is_some() {
+            return Box::pin(self.all_in_time(bytes)).await;
         }
-        self.vectored(&[&out, body]).await
+        self.whole(bytes).await?;
+        self.bytes += bytes.len() as u64;
+        Ok(())
     }
 
-    async fn all(&mut self, mut bytes: &[u8]) -> Result<(), SendError> {
+    /// As `all`, at the rate that is allowed.
+    async fn all_in_time(&mut self, mut bytes: &[u8]) -> Result<(), SendError> {
         while !bytes.is_empty() {
             let n = self.allowed(bytes.len()).await?;
-            let sent = clock::timeout(self.timeout, self.conn.send_all(&bytes[..n])).await;
-            settle(sent)?;
+            self.whole(&bytes[..n]).await?;
             self.bytes += n as u64;
             bytes = &bytes[n..];
         }
         Ok(())
+    }
+
+    /// Sends without a look at the rate, within the time that a client may take.
+    fn whole(&self, mut bytes: &[u8]) -> impl Future<Output = Result<(), SendError>> {
+        let mut waits = false;
+        poll_fn(move |cx| {
+            while !bytes.is_empty() {
+                match self.conn.poll_send(cx, bytes) {
+                    Poll::Ready(Ok(n)) => bytes = &bytes[n..],
+                    Poll::Ready(Err(_)) => return Poll::Ready(Err(SendError::Client)),
+                    Poll::Pending => return self.poll_slow(cx, &mut waits),
+                }
+            }
+            match self.conn.poll_flush(cx) {
+                Poll::Ready(done) => Poll::Ready(done.map_err(|_| SendError::Client)),
+                Poll::Pending => self.poll_slow(cx, &mut waits),
+            }
+        })
+    }
+
+    /// The socket is full: ready once the client has taken too long.
+    fn poll_slow(&self, cx: &mut Context<'_>, waits: &mut bool) -> Poll<Result<(), SendError>> {
+        if !std::mem::replace(waits, true) {
+            self.deadline.arm(self.timeout);
+        }
+        self.deadline.poll_expired(cx).map(|()| Err(SendError::Slow))
     }
 
     async fn vectored(&mut self, slices: &[&[u8]]) -> Result<(), SendError> {
@@ -353,7 +380,7 @@ impl Sender<'_> {
     async fn stream(
         &mut self,
         ex: &mut Exchange,
-        mut out: Vec<u8>,
+        out: &mut Vec<u8>,
         mut source: Box<dyn Source>,
         framing: Framing,
     ) -> Result<(), SendError> {
@@ -361,7 +388,7 @@ impl Sender<'_> {
             let next = match poll_now(&mut *source) {
                 Poll::Ready(next) => next,
                 Poll::Pending => {
-                    self.all(&out).await?;
+                    self.all(out).await?;
                     out.clear();
                     foregate_core::next(&mut *source).await
                 }
@@ -369,15 +396,15 @@ impl Sender<'_> {
             match next {
                 Ok(Some(bytes)) => {
                     ex.sent.body_bytes += bytes.len() as u64;
-                    self.chunk(&mut out, &bytes, framing, &mut *source).await?;
+                    self.chunk(out, &bytes, framing, &mut *source).await?;
                 }
                 Ok(None) => {
                     if framing == Framing::Chunked {
                         ex.sent.trailers = source.trailers().unwrap_or_default();
                         headers::trailers(ex);
                     }
-                    end(framing, &ex.sent.trailers, &mut out);
-                    self.all(&out).await?;
+                    end(framing, &ex.sent.trailers, out);
+                    self.all(out).await?;
                     return check_length(ex, framing);
                 }
                 Err(error) => {
@@ -385,7 +412,7 @@ impl Sender<'_> {
                         log!(ex, Level::Alert, "reading a body from its file failed while sending to client");
                     }
                     // What came before the failure is the client's, the head at the least.
-                    self.all(&out).await?;
+                    self.all(out).await?;
                     return Err(SendError::Body);
                 }
             }
@@ -444,7 +471,7 @@ impl Sender<'_> {
     async fn allowed(&mut self, want: usize) -> Result<usize, SendError> {
         let Some(limit) = &self.limit else { return Ok(want) };
         loop {
-            let elapsed_ms = clock::now().duration_since(limit.started).as_millis() as u64;
+            let elapsed_ms = clock::ms() - limit.started_ms;
             let allowed = limit.after + limit.bytes_per_s.saturating_mul(elapsed_ms / 1000 + 1);
             if allowed > self.bytes {
                 return Ok(want.min((allowed - self.bytes) as usize).min(LIMITED_WRITE_BYTES_MAX));
