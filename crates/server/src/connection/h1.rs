@@ -11,8 +11,8 @@ use foregate_core::{Body, Connection, Exchange, Level, Method, Pipelined, Reply,
 use foregate_modules::{Settings, client, log as access_log};
 use foregate_net::clock::{Deadline, Elapsed};
 use foregate_net::{Addr, Conn, clock};
-use foregate_wire::h1::{RequestError, RequestHead, RequestRules, parse_request};
 use foregate_wire::Buf;
+use foregate_wire::h1::{RequestError, RequestHead, RequestRules, parse_request};
 
 use super::body::{self, BodyReader, BodyState};
 use super::response::{self, SendError};

@@ -333,9 +333,7 @@ fn welcome(thread: &Rc<Thread>, stream: Stream, listener: &Rc<Addr>) {
     let (number, place) = (counted.number, counted.place as usize);
     let task = match address.ssl || address.proxy_protocol {
         true => runtime::spawn(greet(counted, stream, listener.clone())),
-        false => {
-            runtime::spawn(live(begin(counted, Arrival::plain(stream), listener.clone())))
-        }
+        false => runtime::spawn(live(begin(counted, Arrival::plain(stream), listener.clone()))),
     };
     let mut tasks = thread.tasks.borrow_mut();
     if tasks.len() <= place {
