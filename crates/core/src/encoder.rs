@@ -7,7 +7,9 @@ use std::task::{Context, Poll};
 use foregate_wire::{Block, Buf, Fields};
 
 use crate::digits::push_number;
+use crate::exchange::Exchange;
 use crate::reply::{Body, BodyError, Reply, Source};
+use crate::types::Types;
 
 /// A compressor in the midst of one body.
 pub trait Encoder {
@@ -23,31 +25,36 @@ pub trait Encoder {
 
     /// Packs a body that nothing was read of before.
     fn whole(&mut self, body: &[u8]) -> Option<Buf> {
-        let mut block = Block::take();
-        let mut step = self.step(body, block.spare(), Flush::End)?;
-        if step.done {
-            return Some(block.fill(step.written));
-        }
-        let (mut out, mut read) = (block.spare().to_vec(), 0);
-        let mut written = 0;
-        loop {
-            read += step.read;
-            written += step.written;
-            if step.done {
-                out.truncate(written);
-                return Some(Buf::from_vec(out));
-            }
-            if step.read + step.written == 0 {
-                return None;
-            }
-            out.resize(written + Buf::BLOCK, 0);
-            step = self.step(&body[read..], &mut out[written..], Flush::End)?;
-        }
+        whole_by_steps(self, body)
     }
 
-    /// What comes behind is better found one piece after the other.
+    /// A body that comes in pieces is put together first, where it is no longer than that and no pause lies between.
     fn gathers(&self) -> bool {
-        false
+        true
+    }
+}
+
+/// What [`Encoder::whole`] does where the compressor has no better way.
+pub fn whole_by_steps(encoder: &mut (impl Encoder + ?Sized), body: &[u8]) -> Option<Buf> {
+    let mut block = Block::take();
+    let mut step = encoder.step(body, block.spare(), Flush::End)?;
+    if step.done {
+        return Some(block.fill(step.written));
+    }
+    let (mut out, mut read) = (block.spare().to_vec(), 0);
+    let mut written = 0;
+    loop {
+        read += step.read;
+        written += step.written;
+        if step.done {
+            out.truncate(written);
+            return Some(Buf::from_vec(out));
+        }
+        if step.read + step.written == 0 {
+            return None;
+        }
+        out.resize(written + Buf::BLOCK, 0);
+        step = encoder.step(&body[read..], &mut out[written..], Flush::End)?;
     }
 }
 
@@ -90,6 +97,17 @@ impl Ratio {
 }
 
 impl Reply {
+    /// Whether the answer is one to pack, for clients that take it so: `gzip_min_length`, `gzip_types` and what
+    /// goes without saying.
+    pub fn may_encode(&self, ex: &Exchange, bytes_min: u64, types: &Types) -> bool {
+        matches!(self.status, 200 | 403 | 404)
+            && !ex.header_only
+            && self.fields.get(b"Content-Encoding").unwrap_or_default().is_empty()
+            && self.content_length().is_none_or(|it| it >= bytes_min)
+            && types.fit(&self.fields)
+            && !matches!(self.body, Body::Tunnel(_))
+    }
+
     /// Packs the body and says so in the head.
     pub fn encode(&mut self, coding: &[u8], mut encoder: impl Encoder + 'static) -> Ratio {
         self.fields.push(b"Content-Encoding", coding);

@@ -35,7 +35,7 @@ mod zones;
 pub use cidr::Cidr;
 pub use digits::{push_hex, push_number, push_seconds};
 pub use directive::{Args, Block, Directive, Read, check, duplicate};
-pub use encoder::{Encoder, Flush, Ratio, Step};
+pub use encoder::{Encoder, Flush, Ratio, Step, whole_by_steps};
 pub use error_log::{ErrorLog, Level};
 pub use exchange::{
     BODY_MEMORY_BYTES, Client, Connection, Exchange, Household, Nobody, Pipelined, Proxied, REDIRECTS_MAX,

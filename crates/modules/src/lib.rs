@@ -4,6 +4,8 @@
 //! its neighbours. Adding one is: a folder, a line in the list below, and a call in the server's `phases.rs`
 //! or `filters.rs`.
 
+#[cfg(test)]
+mod codings_tests;
 pub mod known;
 mod registry;
 #[cfg(test)]
@@ -14,6 +16,8 @@ registry::modules! {
     addition,
     auth_basic,
     auth_request,
+    brotli,
+    brotli_static,
     browser,
     charset,
     client,
@@ -56,6 +60,8 @@ registry::modules! {
     upstream,
     userid,
     variables,
+    zstd,
+    zstd_static,
 }
 
 /// The settings that hold where an exchange is now.

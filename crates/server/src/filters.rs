@@ -5,8 +5,8 @@
 
 use foregate_core::{CharsetOverride, Exchange, KeptFields, Reply};
 use foregate_modules::{
-    Settings, addition, charset, encoding, gunzip, gzip, headers, mime, not_modified, range, redirects,
-    slice, ssi, sub_filter, userid,
+    Settings, addition, brotli, charset, encoding, encoding::Coding, gunzip, gzip, headers, mime,
+    not_modified, range, redirects, slice, ssi, sub_filter, userid, zstd,
 };
 use foregate_wire::Fields;
 
@@ -47,12 +47,7 @@ pub(crate) async fn header_filters(on: &Settings, ex: &mut Exchange, reply: &mut
     if let Some(on) = on.ssi.as_ref().filter(|it| ssi::fits(it, reply)) {
         Box::pin(ssi::filter(on, ex, reply)).await.ok()?;
     }
-    if let Some(gzip) = on.gzip.as_ref().filter(|it| gzip::fits(it, ex, reply)) {
-        varies = true;
-        if encoding::accepts_gzip(on.encoding.as_ref(), ex, reply) {
-            gzip::filter(gzip, ex, reply);
-        }
-    }
+    varies |= pack(on, ex, reply);
     if varies {
         encoding::vary(on.encoding.as_ref(), reply);
     }
@@ -64,6 +59,26 @@ pub(crate) async fn header_filters(on: &Settings, ex: &mut Exchange, reply: &mut
         headers::make_room(on, ex, reply);
     }
     Some(())
+}
+
+/// Packs the answer in the coding that the client likes best; whether it could have been packed.
+fn pack(on: &Settings, ex: &mut Exchange, reply: &mut Reply) -> bool {
+    let offers = encoding::Offers {
+        zstd: on.zstd.as_ref().is_some_and(|it| zstd::fits(it, ex, reply)),
+        brotli: on.brotli.as_ref().is_some_and(|it| brotli::fits(it, ex, reply)),
+        gzip: on.gzip.as_ref().is_some_and(|it| gzip::fits(it, ex, reply)),
+    };
+    if !offers.any() {
+        return false;
+    }
+    let [best, ..] = encoding::rank(on.encoding.as_ref(), ex, reply, offers);
+    match (best, &on.zstd, &on.brotli, &on.gzip) {
+        (Some(Coding::Zstd), Some(on), _, _) => zstd::filter(on, ex, reply),
+        (Some(Coding::Brotli), _, Some(on), _) => brotli::filter(on, ex, reply),
+        (Some(Coding::Gzip), _, _, Some(on)) => gzip::filter(on, ex, reply),
+        _ => (),
+    }
+    true
 }
 
 /// A filter may turn an answer into an error (412, 416), which has a page.

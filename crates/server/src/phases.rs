@@ -7,8 +7,10 @@ use std::ops::ControlFlow::{Break, Continue};
 
 use foregate_core::{Entry, Exchange, Flow, Level, REDIRECTS_MAX, Reply, Stop, Unadorned, log};
 use foregate_modules::{
-    Settings, access, auth_basic, auth_request, empty_gif, encoding, errors, files, gzip_static, limit_conn,
-    limit_req, mirror, post_action, proxy, realip, rewrite, satisfy, ssl, stub_status,
+    Settings, access, auth_basic, auth_request, brotli_static, empty_gif, encoding,
+    encoding::{Coding, Offers},
+    errors, files, gzip_static, limit_conn, limit_req, mirror, post_action, proxy, realip, rewrite, satisfy,
+    ssl, stub_status, zstd_static,
 };
 
 use crate::cycle::Local;
@@ -290,19 +292,40 @@ fn content_phase(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
     }
 }
 
-/// The packed file beside the one that is asked for, where the client takes it.
+/// The packed file beside the one that is asked for, in the coding that the client likes best of those there are.
 fn packed_file(on: &Settings, ex: &mut Exchange) -> Option<Reply> {
-    let packed = on.gzip_static.as_ref().filter(|it| gzip_static::fits(it, ex))?;
-    let takes = packed.always || encoding::accepts_gzip(on.encoding.as_ref(), ex, &Reply::default());
-    if !takes && !encoding::tells(on.encoding.as_ref()) {
+    let zstd = on.zstd_static.as_ref().filter(|it| zstd_static::fits(it, ex)).map(|it| it.always);
+    let brotli = on.brotli_static.as_ref().filter(|it| brotli_static::fits(it, ex)).map(|it| it.always);
+    let gzip = on.gzip_static.as_ref().filter(|it| gzip_static::fits(it, ex)).map(|it| it.always);
+    let offers = Offers { zstd: zstd.is_some(), brotli: brotli.is_some(), gzip: gzip.is_some() };
+    if !offers.any() {
         return None;
     }
-    let mut reply = files::serve_beside(on.files.as_ref()?, ex, gzip_static::SUFFIX)?;
-    if !packed.always {
-        ex.notes.put(encoding::Varies);
+    let ranked = encoding::rank(on.encoding.as_ref(), ex, &Reply::default(), offers);
+    let of = |coding| match coding {
+        Coding::Zstd => (zstd, zstd_static::SUFFIX),
+        Coding::Brotli => (brotli, brotli_static::SUFFIX),
+        Coding::Gzip => (gzip, gzip_static::SUFFIX),
+    };
+    // Those that the client does not take come last: some are for everybody, of others caches are to be told.
+    let others =
+        [Coding::Zstd, Coding::Brotli, Coding::Gzip].into_iter().filter(|it| !ranked.contains(&Some(*it)));
+    for coding in ranked.into_iter().flatten().chain(others) {
+        let (Some(always), suffix) = of(coding) else { continue };
+        let takes = always || ranked.contains(&Some(coding));
+        if !takes && !encoding::tells(on.encoding.as_ref()) {
+            continue;
+        }
+        let Some(mut reply) = files::serve_beside(on.files.as_ref()?, ex, suffix) else { continue };
+        if !always {
+            ex.notes.put(encoding::Varies);
+        }
+        if takes {
+            reply.fields.push(b"Content-Encoding", coding.name());
+            return Some(reply);
+        }
     }
-    reply.fields.push(b"Content-Encoding", b"gzip");
-    takes.then_some(reply)
+    None
 }
 
 /// `Some`: the error has a page, which is to be served instead.

@@ -98,10 +98,6 @@ impl Encoder for Gzip {
             false => Some(packed),
         }
     }
-
-    fn gathers(&self) -> bool {
-        true
-    }
 }
 
 impl Drop for Gzip {

@@ -6,7 +6,7 @@ mod tests;
 
 use foregate_conf::{Error, Node, value as values};
 use foregate_core::{
-    Args, Body, Compile, Directive, Exchange, Ratio, Reply, Scope, Types, Variable, duplicate,
+    Args, Compile, Directive, Exchange, Ratio, Reply, Scope, Types, Variable, duplicate,
 };
 
 pub struct Module;
@@ -42,12 +42,7 @@ const TYPES: [&str; 1] = ["text/html"];
 
 /// Whether an answer is one to compress, for clients that take it so.
 pub fn fits(on: &Settings, ex: &Exchange, reply: &Reply) -> bool {
-    matches!(reply.status, 200 | 403 | 404)
-        && !ex.header_only
-        && reply.fields.get(b"Content-Encoding").unwrap_or_default().is_empty()
-        && reply.content_length().is_none_or(|it| it >= on.min_length)
-        && on.types.fit(&reply.fields)
-        && !matches!(reply.body, Body::Tunnel(_))
+    reply.may_encode(ex, on.min_length, &on.types)
 }
 
 /// Header and body filter. The answer [`fits`], and the client takes gzip.
