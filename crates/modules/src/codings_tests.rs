@@ -181,7 +181,7 @@ fn check(site: &Site, number: u64) -> Option<Coding> {
     assert!(taken, "case {number}: {coding:?} for {accept}");
     let (mut source, mut packed) = (reply.body.into_source(), Vec::new());
     let mut cx = Context::from_waker(Waker::noop());
-    let mut checks = if streams && number % 4 == 0 { 3 } else { 0 };
+    let mut checks = if streams && number.is_multiple_of(4) { 3 } else { 0 };
     loop {
         match source.poll_next(&mut cx) {
             Poll::Ready(Ok(Some(bytes))) => packed.extend_from_slice(&bytes),
