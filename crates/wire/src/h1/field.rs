@@ -64,13 +64,10 @@ pub(super) fn parse_tidy(bytes: &[u8], start: usize) -> Option<FieldSpan> {
     if known == Name::Other && !scan::is_regular(name) {
         return None;
     }
-    let text = line.get(colon + 2..)?;
+    let text = line[colon..].strip_prefix(b": ")?;
     let len = scan::value_end(text)?;
-    let value = text.get(..len)?;
-    if matches!(value, [] | [b' ', ..] | [.., b' '])
-        || line[colon + 1] != b' '
-        || !text[len..].starts_with(b"\r\n")
-    {
+    let (value, rest) = text.split_at_checked(len)?;
+    if matches!(value, [] | [b' ', ..] | [.., b' ']) || !rest.starts_with(b"\r\n") {
         return None;
     }
     let at = start + colon;
@@ -160,5 +157,56 @@ fn end_of_head(bytes: &[u8], start: usize) -> Line {
         None => Line::Partial,
         Some(b'\n') => Line::End { next: start + 2 },
         Some(_) => Line::Invalid { at: start },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_to_read_a_line_agree() {
+        let names = [
+            "Host",
+            "hOST",
+            "X-Y",
+            "X-Unknown-Name",
+            "X_Underscored",
+            "Content\rLength",
+            "A b",
+            "",
+            "Caf\u{e9}-aux-Lait",
+        ];
+        let betweens = [": ", ":", ":  ", " : ", ":\t", "", "::"];
+        let values = [
+            "",
+            "v",
+            "a: b",
+            "a b ",
+            " ",
+            "tab\there",
+            "\0",
+            "a value that is longer than a few words are",
+            "a\rb",
+        ];
+        let mut tidy = 0;
+        for (name, between) in names.iter().flat_map(|name| betweens.map(|it| (name, it))) {
+            for (value, end) in
+                values.iter().flat_map(|value| ["\r\n", "\n", "\r\r\n", "\r", ""].map(|end| (value, end)))
+            {
+                for behind in ["\r\n", "\r\nbody: of some length", "Next: field\r\n\r\n", ""] {
+                    let bytes = format!("GET\r\n{name}{between}{value}{end}{behind}").into_bytes();
+                    let Some(found) = parse_tidy(&bytes, 5) else { continue };
+                    tidy += 1;
+                    match parse_line(&bytes, 5) {
+                        Line::Field { field, irregular: Irregular::No, next } => {
+                            assert_eq!((field, next), (found, found.end()), "{}", bytes.escape_ascii());
+                        }
+                        _ => panic!("{} is no regular field", bytes.escape_ascii()),
+                    }
+                }
+            }
+        }
+        assert!(tidy > 20, "the usual lines are tidy");
     }
 }

@@ -74,7 +74,7 @@ fn are_regular(word: &[u8; 8]) -> bool {
     let word = u64::from_le_bytes(*word);
     // Where no high bit is set, `byte + 0x80 - least` sets it for those not below `least`, and nothing carries over.
     let not_below = |word: u64, least: u8| word.wrapping_add(ONES * (0x80 - least as u64));
-    let lower = word | ONES * 0x20;
+    let lower = word | (ONES * 0x20);
     let letters = not_below(lower, b'a') & !not_below(lower, b'z' + 1);
     let digits = not_below(word, b'0') & !not_below(word, b'9' + 1);
     let hyphens = !not_below(word ^ (ONES * b'-' as u64), 1);
