@@ -21,6 +21,7 @@ pub struct Regex {
     names: Box<[(usize, u32)]>,
     groups: usize,
     pattern: Box<str>,
+    caseless: bool,
 }
 
 /// The match took more steps than allowed: answered with 500, as nginx does.
@@ -44,7 +45,7 @@ impl Regex {
             }
         }
         let groups = engine.captures_len();
-        Ok(Self { engine, names: names.into(), groups, pattern: pattern.into() })
+        Ok(Self { engine, names: names.into(), groups, pattern: pattern.into(), caseless })
     }
 
     /// A pattern that a response brings (SSI): its named groups fill no variables, [`Regex::groups`] tells them.
@@ -80,6 +81,15 @@ impl Regex {
 
     pub fn pattern(&self) -> &str {
         &self.pattern
+    }
+
+    /// The pattern in the engine's spelling.
+    pub(crate) fn spelling(&self) -> String {
+        translate(&self.pattern)
+    }
+
+    pub(crate) fn is_caseless(&self) -> bool {
+        self.caseless
     }
 
     /// Tells whether the subject matches, leaving the captures alone.

@@ -9,6 +9,7 @@ mod filters;
 mod listen;
 mod locations;
 mod names;
+mod path_tree;
 mod phases;
 pub mod process;
 mod read;
