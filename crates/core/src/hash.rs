@@ -66,7 +66,9 @@ impl Hasher for Fold {
                 let half = |it: &[u8]| it.first_chunk().map_or(0, |it| u64::from(u32::from_le_bytes(*it)));
                 (half(rest), half(&rest[rest.len() - 4..]))
             }
-            1.. => (u64::from(rest[0]) << 8 | u64::from(rest[rest.len() / 2]), u64::from(rest[rest.len() - 1])),
+            1.. => {
+                (u64::from(rest[0]) << 8 | u64::from(rest[rest.len() / 2]), u64::from(rest[rest.len() - 1]))
+            }
             0 => (0, 0),
         };
         self.state = fold(a ^ self.state, b ^ SECOND);

@@ -32,6 +32,7 @@ pub mod time;
 mod transform;
 mod types;
 pub mod variable;
+mod written;
 mod zones;
 
 pub use cidr::Cidr;
@@ -65,6 +66,7 @@ pub use template::Template;
 pub use transform::Transform;
 pub use types::Types;
 pub use variable::{Evaluate, Evaluator, Prefix, Variable, Variables};
+pub use written::{Heirs, Made, Written};
 pub use zones::{ZoneNames, ZoneSpec};
 
 /// Writes a line about an exchange to its error log: `log!(ex, Level::Error, "…")`.

@@ -231,8 +231,9 @@ mod tests {
         let mut together = table(&PATTERNS);
         together.finish();
         assert_eq!(together.together.as_ref().unwrap().others[..], [3, 5, 6]);
-        let pieces =
-            ["", "/r1/", "/r12/", "x", "y", "a", "/a", "admin", ".php", ".PHP", "11", "Ab", "bc", "a.b", "zZ~"];
+        let pieces = [
+            "", "/r1/", "/r12/", "x", "y", "a", "/a", "admin", ".php", ".PHP", "11", "Ab", "bc", "a.b", "zZ~",
+        ];
         let more = ["2020-01", "\nq", "q", "é", "/", "\u{ff}", " ", ".", "bcb", "0"];
         let all: Vec<_> = pieces.iter().chain(&more).collect();
         for one in &all {

@@ -62,7 +62,7 @@ pub struct Cycle {
 
 /// What the processes read.
 pub struct Main {
-    pub process: process::Settings,
+    pub process: Arc<process::Settings>,
     pub pid: PathBuf,
     pub error_log: ErrorLog,
     /// Some `error_log` goes to stderr, which therefore must not be led elsewhere.
@@ -109,6 +109,11 @@ pub fn load(setup: &Setup, files: &dyn Files, previous: Option<&Cycle>) -> Resul
 }
 
 impl Cycle {
+    /// What the processes read; the rest is dropped.
+    pub fn into_main(self) -> Main {
+        self.main
+    }
+
     /// The log files that this configuration writes.
     pub fn log_files(&self) -> &[PathBuf] {
         &self.log_files

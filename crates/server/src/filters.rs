@@ -31,7 +31,7 @@ pub(crate) async fn header_filters(on: &Settings, ex: &mut Exchange, reply: &mut
     let mut varies = ex.notes.take::<encoding::Varies>().is_some();
     if let Some(gunzip) = on.gunzip.as_ref().filter(|it| gunzip::fits(it, reply)) {
         varies = true;
-        if !encoding::accepts_gzip(on.encoding.as_ref(), ex, reply) {
+        if !encoding::accepts_gzip(on.encoding.as_deref(), ex, reply) {
             gunzip::filter(gunzip, ex, reply);
         }
     }
@@ -49,7 +49,7 @@ pub(crate) async fn header_filters(on: &Settings, ex: &mut Exchange, reply: &mut
     }
     varies |= pack(on, ex, reply);
     if varies {
-        encoding::vary(on.encoding.as_ref(), reply);
+        encoding::vary(on.encoding.as_deref(), reply);
     }
     if let Some(ranges) = &on.range {
         range::filter(ranges, ex, reply);
@@ -71,7 +71,7 @@ fn pack(on: &Settings, ex: &mut Exchange, reply: &mut Reply) -> bool {
     if !offers.any() {
         return false;
     }
-    let [best, ..] = encoding::rank(on.encoding.as_ref(), ex, reply, offers);
+    let [best, ..] = encoding::rank(on.encoding.as_deref(), ex, reply, offers);
     match (best, &on.zstd, &on.brotli, &on.gzip) {
         (Some(Coding::Zstd), Some(on), _, _) => zstd::filter(on, ex, reply),
         (Some(Coding::Brotli), _, Some(on), _) => brotli::filter(on, ex, reply),

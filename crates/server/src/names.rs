@@ -105,7 +105,8 @@ impl Names {
     /// `host` is lower case and without port.
     pub fn find(&self, host: &[u8]) -> Option<u32> {
         self.find_plain(host).or_else(|| {
-            let found = self.regexes.candidates(host).find(|(regex, _)| regex.is_match(host).unwrap_or(false));
+            let found =
+                self.regexes.candidates(host).find(|(regex, _)| regex.is_match(host).unwrap_or(false));
             found.map(|(_, server)| *server)
         })
     }

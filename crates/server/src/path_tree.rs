@@ -111,7 +111,8 @@ impl PathTree {
             found.prefix = some(node.prefix).or(found.prefix);
             let Some(byte) = rest.first() else {
                 found.exact = some(node.exact);
-                found.with_slash = self.child(node, b'/').filter(|it| it.label_len == 1).and_then(|it| some(it.prefix));
+                found.with_slash =
+                    self.child(node, b'/').filter(|it| it.label_len == 1).and_then(|it| some(it.prefix));
                 return found;
             };
             let Some(child) = self.child(node, *byte) else { return found };
@@ -170,7 +171,8 @@ mod tests {
 
     #[test]
     fn a_walk_finds_what_a_search_through_all_finds() {
-        let mut texts = vec!["/", "/a", "/a/", "/ab", "/abc/", "/abd", "/b/c/d/", "/b/c/e", "", "x", "/long/er"];
+        let mut texts =
+            vec!["/", "/a", "/a/", "/ab", "/abc/", "/abd", "/b/c/d/", "/b/c/e", "", "x", "/long/er"];
         let many: Vec<_> = (0..300).map(|n| format!("/p{n}/")).collect();
         texts.extend(many.iter().map(String::as_str));
         for skip in 0..4 {

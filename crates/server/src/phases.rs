@@ -253,7 +253,7 @@ async fn access_phase(on: &Settings, ex: &mut Exchange) -> Flow {
     if ex.subrequest_depth > 0 {
         return Continue(());
     }
-    let mut verdict = satisfy::Verdict::new(on.satisfy.as_ref());
+    let mut verdict = satisfy::Verdict::new(on.satisfy.as_deref());
     if let Some(on) = &on.access {
         let logs = !verdict.any();
         verdict.hear(access::check(on, ex, logs));
@@ -301,7 +301,7 @@ fn packed_file(on: &Settings, ex: &mut Exchange) -> Option<Reply> {
     if !offers.any() {
         return None;
     }
-    let ranked = encoding::rank(on.encoding.as_ref(), ex, &Reply::default(), offers);
+    let ranked = encoding::rank(on.encoding.as_deref(), ex, &Reply::default(), offers);
     let of = |coding| match coding {
         Coding::Zstd => (zstd, zstd_static::SUFFIX),
         Coding::Brotli => (brotli, brotli_static::SUFFIX),
@@ -313,7 +313,7 @@ fn packed_file(on: &Settings, ex: &mut Exchange) -> Option<Reply> {
     for coding in ranked.into_iter().flatten().chain(others) {
         let (Some(always), suffix) = of(coding) else { continue };
         let takes = always || ranked.contains(&Some(coding));
-        if !takes && !encoding::tells(on.encoding.as_ref()) {
+        if !takes && !encoding::tells(on.encoding.as_deref()) {
             continue;
         }
         let Some(mut reply) = files::serve_beside(on.files.as_ref()?, ex, suffix) else { continue };
