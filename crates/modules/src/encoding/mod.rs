@@ -244,7 +244,7 @@ mod tests {
         let ex = site.exchange(&format!("GET / HTTP/1.1\nHost: h\nAccept-Encoding: gzip\n{request}"));
         let mut reply = Reply::status(200);
         reply.fields.extend(fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
-        super::accepts_gzip(site.settings().encoding.as_ref(), &ex, &reply)
+        super::accepts_gzip(site.settings().encoding.as_deref(), &ex, &reply)
     }
 
     #[test]
@@ -323,7 +323,7 @@ mod tests {
     fn old_versions_get_none_unless_told() {
         let site = Site::new("server { gzip_http_version 1.0; }");
         let ex = site.exchange("GET / HTTP/1.0\nHost: h\nAccept-Encoding: x, gzip");
-        assert!(super::accepts_gzip(site.settings().encoding.as_ref(), &ex, &Reply::status(200)));
+        assert!(super::accepts_gzip(site.settings().encoding.as_deref(), &ex, &Reply::status(200)));
         assert!(!super::accepts_gzip(None, &ex, &Reply::status(200)));
     }
 }
