@@ -54,20 +54,18 @@ impl<O> Default for Heirs<O> {
 impl<O: Clone + Default> Heirs<O> {
     /// Gives `part` what it did not set of `outer`.
     pub fn inherit<M: Module<Options = O>>(&mut self, part: &mut Written<O>, outer: &Written<O>) {
-        match (&part.0, &outer.0) {
-            (None, None) => (),
-            // The outer part is kept with its heir: its address means it as long as it lives.
-            (None, Some(from)) => {
-                let (_, heir) = self.0.entry(outer.key()).or_insert_with(|| {
-                    let mut heir = O::default();
-                    M::inherit(&mut heir, from);
-                    (outer.clone(), Written(Some(Rc::new(heir))))
-                });
-                part.0.clone_from(&heir.0);
-            }
-            (Some(_), None) => M::inherit(part.get_mut(), &O::default()),
-            (Some(_), Some(from)) => M::inherit(part.get_mut(), from),
+        let nothing = O::default();
+        let from = outer.get().unwrap_or(&nothing);
+        if part.0.is_some() {
+            return M::inherit(part.get_mut(), from);
         }
+        // The outer part is kept with its heir: its address means it as long as it lives.
+        let (_, heir) = self.0.entry(outer.key()).or_insert_with(|| {
+            let mut heir = O::default();
+            M::inherit(&mut heir, from);
+            (outer.clone(), Written(Some(Rc::new(heir))))
+        });
+        part.clone_from(heir);
     }
 }
 
@@ -99,5 +97,78 @@ impl<M: Module> Made<M> {
             self.0.insert(key, (kept, made.clone()));
         }
         Ok(made)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directive::Directive;
+    use crate::scope::Scope;
+    use std::cell::Cell;
+
+    thread_local! {
+        static RESOLVED: Cell<u32> = const { Cell::new(0) };
+    }
+
+    #[derive(Clone, Default)]
+    struct Options {
+        size: Option<u64>,
+        depth: u32,
+    }
+
+    struct Test;
+
+    impl Module for Test {
+        type Options = Options;
+        type Settings = (u64, u32);
+
+        const DIRECTIVES: &'static [Directive<Options>] =
+            &[Directive::size("size", Scope::HTTP, |o| &mut o.size)];
+
+        fn inherit(options: &mut Options, outer: &Options) {
+            options.size = options.size.or(outer.size);
+            options.depth = outer.depth + 1;
+        }
+
+        fn resolve(options: Options, _: &mut Compile<'_>) -> Result<Option<(u64, u32)>, Error> {
+            RESOLVED.set(RESOLVED.get() + 1);
+            Ok(Some((options.size.unwrap_or(7), options.depth)))
+        }
+    }
+
+    #[test]
+    fn blocks_that_wrote_nothing_share_what_they_inherit_and_what_is_made_of_it() {
+        let mut known = Heirs::default();
+        let mut http = Written::<Options>::default();
+        known.inherit::<Test>(&mut http, &Written::default());
+        let mut servers = [const { Written::<Options>(None) }; 4];
+        servers[3].get_mut().size = Some(9);
+        servers.iter_mut().for_each(|it| known.inherit::<Test>(it, &http));
+        let mut locations = servers.clone().map(|_| Written::<Options>::default());
+        for (location, server) in locations.iter_mut().zip(&servers) {
+            known.inherit::<Test>(location, server);
+        }
+        drop(known);
+        let mut cx = Compile {
+            variables: &mut crate::Variables::new(|_| None, |_| None),
+            files: &foregate_conf::OsFiles,
+            prefix: "/".as_ref(),
+            conf_prefix: "/".as_ref(),
+            shared: &mut crate::Shared::default(),
+            previous: None,
+            warnings: Vec::new(),
+            log_files: Vec::new(),
+            temp_dirs: Vec::new(),
+            server_names: Vec::new(),
+            location: None,
+        };
+        let mut known = Made::<Test>::default();
+        let parts = servers.into_iter().chain(locations);
+        let made: Vec<_> = parts.map(|it| known.resolve(it, &mut cx).ok().flatten().unwrap()).collect();
+        let values: Vec<_> = made.iter().map(|it| **it).collect();
+        assert_eq!(values, [(7, 2), (7, 2), (7, 2), (9, 2), (7, 3), (7, 3), (7, 3), (9, 3)]);
+        assert!(Arc::ptr_eq(&made[0], &made[2]) && Arc::ptr_eq(&made[4], &made[6]));
+        assert_eq!(RESOLVED.get(), 4);
     }
 }
