@@ -55,7 +55,7 @@ impl Regex {
     pub fn nameless(pattern: &str) -> Result<Self, String> {
         let engine = engine(pattern, false)?;
         let groups = engine.captures_len();
-        Ok(Self { engine, names: Box::default(), groups, pattern: pattern.into() })
+        Ok(Self { engine, names: Box::default(), groups, pattern: pattern.into(), caseless: false })
     }
 
     /// Declares the named groups of a pattern before anything is resolved, so that they may be used above it.

@@ -66,7 +66,7 @@ pub(crate) async fn after_answer(local: &Local, ex: &mut Exchange) {
     {
         ex.body.length = ex.body.length.filter(|_| ex.body.exists());
         ex.status_override = None;
-        let stop = match to {
+        let stop = match &**to {
             post_action::Settings::Uri(uri) => Stop::Redirect { uri: uri.to_vec(), args: Vec::new() },
             post_action::Settings::Named(name) => Stop::Named(name.to_vec()),
         };

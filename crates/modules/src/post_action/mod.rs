@@ -40,9 +40,9 @@ mod tests {
     #[test]
     fn places_are_told_apart() {
         let site = Site::new("post_action /a; server { post_action @b; location / { } }");
-        assert!(matches!(site.settings().post_action.as_ref(), Some(Settings::Named(it)) if **it == *b"b"));
+        assert!(matches!(site.settings().post_action.as_deref(), Some(Settings::Named(it)) if **it == *b"b"));
         let site = Site::new("post_action /a;");
-        assert!(matches!(site.settings().post_action.as_ref(), Some(Settings::Uri(it)) if **it == *b"/a"));
+        assert!(matches!(site.settings().post_action.as_deref(), Some(Settings::Uri(it)) if **it == *b"/a"));
         assert!(Site::new("post_action /a; server { post_action off; }").settings().post_action.is_none());
     }
 }
