@@ -126,7 +126,7 @@ fn pack(site: &Site, ex: &mut Exchange, reply: &mut Reply) -> Option<Coding> {
         brotli: brotli::fits(brotli_on, ex, reply),
         gzip: gzip::fits(gzip_on, ex, reply),
     };
-    let [best, ..] = rank(on.encoding.as_ref(), ex, reply, offers);
+    let [best, ..] = rank(on.encoding.as_deref(), ex, reply, offers);
     match best? {
         Coding::Zstd => zstd::filter(zstd_on, ex, reply),
         Coding::Brotli => brotli::filter(brotli_on, ex, reply),

@@ -280,7 +280,7 @@ mod tests {
         let check = |accept: &str, more: &str, [zstd, brotli, gzip]: [bool; 3]| -> Vec<Coding> {
             let ex = site.exchange(&format!("GET / HTTP/1.1\nHost: h\nAccept-Encoding: {accept}\n{more}"));
             let offers = Offers { zstd, brotli, gzip };
-            let on = site.settings().encoding.as_ref();
+            let on = site.settings().encoding.as_deref();
             super::rank(on, &ex, &Reply::status(200), offers).into_iter().flatten().collect()
         };
         let all = [true; 3];
@@ -302,7 +302,7 @@ mod tests {
         let offers = Offers { zstd: true, brotli: true, gzip: true };
         for more in ["Via: 1.1 x", "User-Agent: old"] {
             let ex = site.exchange(&format!("GET / HTTP/1.1\nHost: h\nAccept-Encoding: gzip, br\n{more}"));
-            let ranked = super::rank(site.settings().encoding.as_ref(), &ex, &Reply::status(200), offers);
+            let ranked = super::rank(site.settings().encoding.as_deref(), &ex, &Reply::status(200), offers);
             assert_eq!(ranked, [Some(Brotli), None, None], "{more}");
         }
     }
