@@ -37,7 +37,10 @@ pub(crate) fn run(args: Vec<String>) -> Result<(), String> {
         println!("end to end: on {only} only, because FOREGATE_SUBJECT says so");
     }
     match conformance::build() {
-        Ok(binary) => step("tests", cargo_with(&["test", "--workspace", "--no-fail-fast"], Some(&binary))),
+        Ok(binary) => {
+            step("tests", cargo_with(&["test", "--workspace", "--no-fail-fast"], Some(&binary), &[]));
+            step("tests on io_uring", on_io_uring(&binary));
+        }
         Err(why) => {
             eprintln!("{why}");
             step("build, and so all tests", false);
@@ -76,15 +79,25 @@ fn conform(dir: PathBuf) -> bool {
     done.is_ok()
 }
 
+/// Once more what concerns sockets, with the other driver. Where the kernel has none for us, it is epoll again.
+fn on_io_uring(binary: &Path) -> bool {
+    let packages = ["test", "-p", "foregate-net", "-p", "foregate-tests", "--no-fail-fast"];
+    cargo_with(
+        &packages,
+        Some(binary),
+        &[("FOREGATE_TEST_EVENTS", "io_uring"), ("FOREGATE_SUBJECT", "foregate")],
+    )
+}
+
 fn cargo(args: &[&str]) -> bool {
-    cargo_with(args, None)
+    cargo_with(args, None, &[])
 }
 
 /// Runs cargo; tests get the binary named, so that each test program need not ask cargo whether it is fresh.
-fn cargo_with(args: &[&str], binary: Option<&Path>) -> bool {
+fn cargo_with(args: &[&str], binary: Option<&Path>, env: &[(&str, &str)]) -> bool {
     println!("\n== cargo {}", args.join(" "));
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(args).current_dir(crate::workspace());
+    command.args(args).current_dir(crate::workspace()).envs(env.iter().copied());
     if let Some(binary) = binary {
         command.env("FOREGATE_BIN", binary);
     }

@@ -4,8 +4,6 @@
 //! its neighbours. Adding one is: a folder, a line in the list below, and a call in the server's `phases.rs`
 //! or `filters.rs`.
 
-#[cfg(test)]
-mod codings_tests;
 pub mod known;
 mod registry;
 #[cfg(test)]
@@ -16,8 +14,6 @@ registry::modules! {
     addition,
     auth_basic,
     auth_request,
-    brotli,
-    brotli_static,
     browser,
     charset,
     client,
@@ -38,9 +34,7 @@ registry::modules! {
     log,
     map,
     mime,
-    mirror,
     not_modified,
-    post_action,
     process,
     proxy,
     range,
@@ -51,17 +45,13 @@ registry::modules! {
     rewrite,
     satisfy,
     secure_link,
-    slice,
     split_clients,
-    ssi,
     ssl,
     stub_status,
     sub_filter,
     upstream,
     userid,
     variables,
-    zstd,
-    zstd_static,
 }
 
 /// The settings that hold where an exchange is now.

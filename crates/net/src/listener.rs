@@ -166,7 +166,6 @@ impl std::error::Error for ListenError {}
 /// A listening socket as one thread uses it. Each thread has its own, on a descriptor of its own (`try_clone`).
 pub struct Listener {
     source: Registered,
-    fd: OwnedFd,
     addr: Addr,
     /// The local address of every connection, when the socket is not bound to a wildcard.
     definite: Option<Addr>,
@@ -188,15 +187,13 @@ impl Listener {
     /// Takes over a listening, non-blocking socket.
     pub fn from_fd(fd: OwnedFd) -> io::Result<Listener> {
         let addr = Addr::from_os(Some(rustix::net::getsockname(&fd)?));
-        let source = Registered::new(&fd, Watch::Listener, 0)?;
         let definite = match &addr {
             Addr::Ip(ip) if ip.ip().is_unspecified() => None,
             _ => Some(addr.clone()),
         };
         let deferred = !addr.is_unix() && sys::defer_accept(fd.as_fd()).unwrap_or(false);
         Ok(Listener {
-            source,
-            fd,
+            source: Registered::new(fd, Watch::Listener, 0)?,
             addr,
             definite,
             deferred,
@@ -223,7 +220,7 @@ impl Listener {
 
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, Addr)>> {
         if self.resting.replace(false) {
-            self.source.restore(&self.fd, Watch::Listener)?;
+            self.source.restore(Watch::Listener)?;
         }
         ready!(self.source.poll_readable(cx));
         if self.batch.is_full() {
@@ -233,7 +230,7 @@ impl Listener {
         }
         loop {
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-            match rustix::net::acceptfrom_with(&self.fd, flags) {
+            match rustix::net::acceptfrom_with(self.source.fd(), flags) {
                 Ok((fd, peer)) => {
                     if !self.batch.go_on() {
                         // Level-triggered: if more are waiting, the next turn says so.
@@ -250,7 +247,7 @@ impl Listener {
                 }
                 Err(Errno::INTR) => {}
                 Err(error) => {
-                    self.source.withdraw(&self.fd);
+                    self.source.withdraw();
                     self.source.clear(READABLE);
                     self.resting.set(true);
                     return Poll::Ready(Err(error.into()));
@@ -258,17 +255,12 @@ impl Listener {
             }
         }
     }
-
-    /// Stops listening here; returns a descriptor of the socket, to be handed on.
-    pub fn into_fd(self) -> io::Result<OwnedFd> {
-        self.fd.try_clone()
-    }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
         // The socket may live on in other threads: closing would not take it out of this thread's epoll.
-        self.source.withdraw(&self.fd);
+        self.source.withdraw();
     }
 }
 
@@ -300,6 +292,6 @@ impl Batch {
 
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.source.fd()
     }
 }

@@ -1,26 +1,31 @@
-//! Readiness: each descriptor stands once in this thread's epoll, edge-triggered, and its state is kept beside it.
+//! Readiness: each descriptor is known once to this thread's driver, and its state is kept beside it.
 //!
-//! A stream registers for everything (IN, OUT, RDHUP) when it is made and never again. What an event reports is
-//! remembered in `Source` until a call on the socket shows that it no longer holds.
+//! What an event reports is remembered in `Source` until a call on the socket shows that it no longer holds.
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use rustix::event::Timespec;
-use rustix::event::epoll::{self, Event, EventData, EventFlags};
-use rustix::io::Errno;
+mod epoll;
+mod ringed;
+mod slots;
+mod uring;
 
-/// Events taken from the kernel at once.
-const EVENTS_MAX: usize = 512;
+use epoll::Epoll;
+pub(crate) use ringed::Received;
+use ringed::Ringed;
+use slots::Slots;
+use uring::Uring;
+
+use crate::events::{self, Events};
 
 /// The longest wait: bounds the arithmetic, and nothing else.
 const WAIT_MS_MAX: u64 = 24 * 3600 * 1000;
 
-/// The token of the inbox's doorbell.
-const DOORBELL: u64 = u64::MAX;
+/// The token of the inbox's doorbell: no slot's.
+const DOORBELL: u64 = (1 << 56) - 1;
 
 /// `recv` may be tried.
 pub(crate) const READABLE: u8 = 1;
@@ -38,30 +43,29 @@ thread_local! {
 /// How a descriptor is watched.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Watch {
-    /// A stream: each change of anything once.
+    /// Each change of anything is reported once.
     Stream,
+    Datagrams,
     /// A listening socket that several threads may share: reported until accepted, to one thread at a time.
     Listener,
-}
-
-impl Watch {
-    fn flags(self) -> EventFlags {
-        match self {
-            Watch::Stream => EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET,
-            Watch::Listener => EventFlags::IN | EventFlags::EXCLUSIVE,
-        }
-    }
+    /// An eventfd that is never read: each write to it is reported once.
+    Doorbell,
 }
 
 /// What is known about one descriptor, and who waits for what.
 pub(crate) struct Source {
+    fd: OwnedFd,
     ready: Cell<u8>,
+    /// READABLE is a guess: the last read filled its block to the brim, and nothing may have been left.
+    pub(crate) guessed: Cell<bool>,
     read: Waiter,
     write: Waiter,
     hangup: Waiter,
+    /// What only the driver on io_uring needs.
+    ring: Option<Box<Ringed>>,
 }
 
-/// A descriptor's place in epoll. Dropping it gives the place up; closing the descriptor takes it out of epoll.
+/// A descriptor's place in the driver. Dropping it gives the place up and closes the descriptor.
 pub(crate) struct Registered {
     source: Rc<Source>,
     token: u64,
@@ -69,36 +73,38 @@ pub(crate) struct Registered {
 
 impl Registered {
     /// Watches `fd`. `ready` is what may be tried at once, without an event.
-    pub(crate) fn new(fd: impl AsFd, watch: Watch, ready: u8) -> io::Result<Registered> {
-        let source = Rc::new(Source::new(ready));
-        let token = REACTOR.with_borrow_mut(|reactor| {
-            let reactor = match reactor {
-                Some(reactor) => reactor,
-                None => reactor.insert(Reactor::new()?),
+    pub(crate) fn new(fd: OwnedFd, watch: Watch, ready: u8) -> io::Result<Registered> {
+        REACTOR.with_borrow_mut(|reactor| {
+            let Reactor { slots, driver } = Reactor::of(reactor)?;
+            let ring = match driver {
+                Driver::Epoll(_) => None,
+                Driver::Uring(_) => Some(Box::new(Ringed::new(slots.next_token(), watch))),
             };
-            let token = reactor.insert(source.clone());
-            if let Err(error) = epoll::add(&reactor.epoll, fd, EventData::new_u64(token), watch.flags()) {
-                reactor.remove(token);
-                return Err(error.into());
+            let source = Rc::new(Source::new(fd, ready, ring));
+            let token = slots.insert(source.clone());
+            if let Err(error) = driver.add(source.fd(), token, watch) {
+                slots.remove(token);
+                return Err(error);
             }
-            io::Result::Ok(token)
-        })?;
-        Ok(Registered { source, token })
-    }
-
-    /// Puts `fd` back into epoll after `withdraw`.
-    pub(crate) fn restore(&self, fd: impl AsFd, watch: Watch) -> io::Result<()> {
-        REACTOR.with_borrow(|reactor| {
-            let reactor = reactor.as_ref().expect("because a reactor with a registration stays");
-            Ok(epoll::add(&reactor.epoll, fd, EventData::new_u64(self.token), watch.flags())?)
+            Ok(Registered { source, token })
         })
     }
 
-    /// Takes `fd` out of epoll: needed when other descriptors of the same socket stay open.
-    pub(crate) fn withdraw(&self, fd: impl AsFd) {
+    /// Watches the descriptor again after `withdraw`.
+    pub(crate) fn restore(&self, watch: Watch) -> io::Result<()> {
+        REACTOR.with_borrow_mut(|reactor| {
+            let reactor = reactor.as_mut().expect("because a reactor with a registration stays");
+            reactor.driver.add(self.fd(), self.token, watch)
+        })
+    }
+
+    /// Watches the descriptor no longer. Also needed before it closes while others of the same socket stay open.
+    pub(crate) fn withdraw(&self) {
         let _ = REACTOR.try_with(|reactor| {
-            if let Some(reactor) = &*reactor.borrow() {
-                let _ = epoll::delete(&reactor.epoll, fd);
+            match reactor.borrow_mut().as_mut().map(|reactor| &mut reactor.driver) {
+                Some(Driver::Epoll(epoll)) => epoll.delete(self.fd()),
+                Some(Driver::Uring(uring)) => self.ring.iter().for_each(|ring| uring.delete(ring)),
+                None => {}
             }
         });
     }
@@ -116,16 +122,32 @@ impl std::ops::Deref for Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         let _ = REACTOR.try_with(|reactor| {
-            if let Some(reactor) = &mut *reactor.borrow_mut() {
-                reactor.remove(self.token);
+            if let Some(Reactor { slots, driver }) = &mut *reactor.borrow_mut() {
+                let source = slots.remove(self.token);
+                if let (Driver::Uring(uring), Some(source)) = (driver, source) {
+                    uring.close(source);
+                }
             }
         });
     }
 }
 
 impl Source {
-    fn new(ready: u8) -> Source {
-        Source { ready: Cell::new(ready), read: Waiter::new(), write: Waiter::new(), hangup: Waiter::new() }
+    fn new(fd: OwnedFd, ready: u8, ring: Option<Box<Ringed>>) -> Source {
+        Source {
+            fd,
+            ready: Cell::new(ready),
+            guessed: Cell::new(false),
+            ring,
+            read: Waiter::new(),
+            write: Waiter::new(),
+            hangup: Waiter::new(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 
     #[inline]
@@ -165,23 +187,16 @@ impl Source {
             return Poll::Ready(());
         }
         waiter.park(cx.waker());
+        if let Some(ring) = &self.ring
+            && ring.needed(flags).is_some()
+        {
+            with_uring(|uring, _| uring.arm(self, ring, flags));
+        }
         Poll::Pending
     }
 
-    fn report(&self, flags: EventFlags) {
-        let mut ready = 0;
-        if flags.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR) {
-            ready |= READABLE;
-        }
-        if flags.intersects(EventFlags::OUT | EventFlags::HUP | EventFlags::ERR) {
-            ready |= WRITABLE;
-        }
-        if flags.contains(EventFlags::RDHUP) {
-            ready |= PEER_CLOSED;
-        }
-        if flags.intersects(EventFlags::HUP | EventFlags::ERR) {
-            ready |= BROKEN;
-        }
+    /// Remembers what an event has told and wakes those concerned.
+    fn report(&self, ready: u8) {
         self.set(ready);
         if ready & READABLE != 0 {
             self.read.wake();
@@ -226,101 +241,87 @@ impl Waiter {
     }
 }
 
-/// Opens this thread's epoll, unless there is one already, and watches the doorbell.
+/// Opens this thread's reactor, unless there is one already, and watches the doorbell.
 pub(crate) fn start(doorbell: impl AsFd) -> io::Result<()> {
     REACTOR.with_borrow_mut(|reactor| {
-        let reactor = match reactor {
-            Some(reactor) => reactor,
-            None => reactor.insert(Reactor::new()?),
-        };
-        let flags = EventFlags::IN | EventFlags::ET;
-        Ok(epoll::add(&reactor.epoll, doorbell, EventData::new_u64(DOORBELL), flags)?)
+        Reactor::of(reactor)?.driver.add(doorbell.as_fd(), DOORBELL, Watch::Doorbell)
     })
 }
 
-/// Watches the doorbell no longer.
+/// Watches the doorbell no longer; what was to be sent is sent.
 pub(crate) fn stop(doorbell: impl AsFd) {
-    REACTOR.with_borrow(|reactor| {
-        if let Some(reactor) = reactor {
-            let _ = epoll::delete(&reactor.epoll, doorbell);
-        }
+    REACTOR.with_borrow_mut(|reactor| match reactor {
+        Some(Reactor { driver: Driver::Epoll(epoll), .. }) => epoll.delete(doorbell),
+        Some(Reactor { driver: Driver::Uring(uring), slots }) => uring.stop(slots),
+        None => {}
     });
 }
 
 /// Waits up to `wait_ms` (without limit if `None`) and wakes those whose descriptors are ready; true when the
 /// doorbell rang.
 pub(crate) fn wait(wait_ms: Option<u64>) -> io::Result<bool> {
-    let timeout = wait_ms.map(|ms| {
-        let ms = ms.min(WAIT_MS_MAX);
-        Timespec { tv_sec: (ms / 1000) as i64, tv_nsec: (ms % 1000 * 1_000_000) as i64 }
-    });
-    let mut rung = false;
+    let wait_ms = wait_ms.map(|ms| ms.min(WAIT_MS_MAX));
     REACTOR.with_borrow_mut(|reactor| {
-        let reactor = reactor.as_mut().expect("because run starts the reactor before the loop");
-        reactor.events.clear();
-        let space = rustix::buffer::spare_capacity(&mut reactor.events);
-        match epoll::wait(&reactor.epoll, space, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+        let Reactor { slots, driver } =
+            reactor.as_mut().expect("because run starts the reactor before the loop");
+        match driver {
+            Driver::Epoll(epoll) => epoll.wait(slots, wait_ms),
+            Driver::Uring(uring) => uring.wait(slots, wait_ms),
         }
-        for event in &reactor.events {
-            match event.data.u64() {
-                DOORBELL => rung = true,
-                token => {
-                    if let Some(source) = reactor.source(token) {
-                        source.report(event.flags);
-                    }
-                }
-            }
-        }
-        Ok(rung)
     })
 }
 
-struct Reactor {
-    epoll: OwnedFd,
-    events: Vec<Event>,
-    slots: Vec<Slot>,
-    free: Vec<u32>,
+/// Whether this kernel lets us use the driver on io_uring.
+pub(crate) fn probe_uring() -> io::Result<()> {
+    Uring::probe()
 }
 
-struct Slot {
-    /// Rises each time the slot is freed, so that an event of a closed descriptor finds nobody.
-    generation: u32,
-    source: Option<Rc<Source>>,
+struct Reactor {
+    slots: Slots,
+    driver: Driver,
+}
+
+enum Driver {
+    Epoll(Epoll),
+    Uring(Box<Uring>),
 }
 
 impl Reactor {
-    fn new() -> io::Result<Reactor> {
-        Ok(Reactor {
-            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
-            events: Vec::with_capacity(EVENTS_MAX),
-            slots: Vec::new(),
-            free: Vec::new(),
-        })
+    /// This thread's, made when first asked for.
+    fn of(place: &mut Option<Reactor>) -> io::Result<&mut Reactor> {
+        match place {
+            Some(reactor) => Ok(reactor),
+            None => Ok(place.insert(Reactor { slots: Slots::default(), driver: Driver::new()? })),
+        }
+    }
+}
+
+impl Driver {
+    /// Each thread has its own; when io_uring has no room for one more (RLIMIT_MEMLOCK), epoll serves as well.
+    fn new() -> io::Result<Driver> {
+        if events::chosen() == Events::IoUring
+            && let Ok(uring) = Uring::new()
+        {
+            return Ok(Driver::Uring(Box::new(uring)));
+        }
+        Epoll::new().map(Driver::Epoll)
     }
 
-    fn source(&self, token: u64) -> Option<&Source> {
-        let slot = self.slots.get(token as u32 as usize)?;
-        if slot.generation == (token >> 32) as u32 { slot.source.as_deref() } else { None }
+    fn add(&mut self, fd: BorrowedFd<'_>, token: u64, watch: Watch) -> io::Result<()> {
+        match self {
+            Driver::Epoll(epoll) => epoll.add(fd, token, watch),
+            Driver::Uring(uring) if watch == Watch::Doorbell => uring.watch_doorbell(fd),
+            // Watched when somebody waits for it.
+            Driver::Uring(_) => Ok(()),
+        }
     }
+}
 
-    fn insert(&mut self, source: Rc<Source>) -> u64 {
-        let idx = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, source: None });
-            (self.slots.len() - 1) as u32
-        });
-        let slot = &mut self.slots[idx as usize];
-        slot.source = Some(source);
-        u64::from(slot.generation) << 32 | u64::from(idx)
-    }
-
-    fn remove(&mut self, token: u64) {
-        let idx = token as u32;
-        let slot = &mut self.slots[idx as usize];
-        slot.source = None;
-        // The highest generation is left out, so that no token ever equals DOORBELL.
-        slot.generation = (slot.generation + 1) % (u32::MAX - 1);
-        self.free.push(idx);
-    }
+/// Runs `f` on this thread's io_uring; `None` when there is none (any more: the thread ends).
+fn with_uring<T>(f: impl FnOnce(&mut Uring, &Slots) -> T) -> Option<T> {
+    let run = |reactor: &RefCell<Option<Reactor>>| match &mut *reactor.borrow_mut() {
+        Some(Reactor { slots, driver: Driver::Uring(uring) }) => Some(f(uring, slots)),
+        _ => None,
+    };
+    REACTOR.try_with(run).ok().flatten()
 }

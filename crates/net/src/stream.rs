@@ -1,6 +1,6 @@
 //! A non-blocking TCP or Unix stream: receive into pooled blocks, send, connect, and learn that the peer has left.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 use std::fs::File;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -14,8 +14,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, sockopt};
 
 use crate::addr::Addr;
-use crate::pipe::Pipe;
-use crate::reactor::{BROKEN, PEER_CLOSED, READABLE, Registered, WRITABLE, Watch};
+use crate::reactor::{BROKEN, PEER_CLOSED, READABLE, Received, Registered, WRITABLE, Watch};
 use crate::sys;
 
 /// Slices handed to the kernel in one call; Linux takes 1024 (IOV_MAX), more than 64 gain nothing.
@@ -27,13 +26,9 @@ const SENDFILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
 /// A connected stream. It belongs to the thread that made it. At most one task waits for each of: data, room to
 /// send, the peer's leaving.
 pub struct Stream {
-    /// Before `fd`: the place in the reactor is given up, then the descriptor closes.
     source: Registered,
-    fd: OwnedFd,
     peer: Addr,
     local: OnceCell<Addr>,
-    /// READABLE is a guess: the last read filled its block to the brim, and nothing may have been left.
-    guessed: Cell<bool>,
 }
 
 /// How an outgoing connection is made.
@@ -72,7 +67,7 @@ impl Stream {
         poll_fn(|cx| stream.source.poll_writable(cx)).await;
         // An attempt that failed is reported with ERR; without it no question need be asked.
         if stream.source.is(BROKEN) {
-            sockopt::socket_error(&stream.fd)??;
+            sockopt::socket_error(stream.source.fd())??;
         }
         Ok(stream)
     }
@@ -80,13 +75,6 @@ impl Stream {
     /// Takes over a connected, non-blocking socket.
     pub fn from_fd(fd: OwnedFd, peer: Addr) -> io::Result<Stream> {
         Stream::register(fd, peer, WRITABLE)
-    }
-
-    /// Gives the socket up without closing it.
-    pub fn into_fd(self) -> OwnedFd {
-        let Stream { source, fd, .. } = self;
-        source.withdraw(&fd);
-        fd
     }
 
     pub(crate) fn accepted(
@@ -97,7 +85,7 @@ impl Stream {
     ) -> io::Result<Stream> {
         let ready = if has_data { READABLE | WRITABLE } else { WRITABLE };
         let stream = Stream::register(fd, peer, ready)?;
-        stream.guessed.set(has_data);
+        stream.source.guessed.set(has_data);
         if let Some(local) = local {
             let _ = stream.local.set(local);
         }
@@ -105,8 +93,8 @@ impl Stream {
     }
 
     fn register(fd: OwnedFd, peer: Addr, ready: u8) -> io::Result<Stream> {
-        let source = Registered::new(&fd, Watch::Stream, ready)?;
-        Ok(Stream { source, fd, peer, local: OnceCell::new(), guessed: Cell::new(false) })
+        let source = Registered::new(fd, Watch::Stream, ready)?;
+        Ok(Stream { source, peer, local: OnceCell::new() })
     }
 
     /// The other end, as known since accept or connect.
@@ -116,7 +104,7 @@ impl Stream {
 
     /// This end. Asks the kernel the first time, unless the listener's address was definite.
     pub fn local_addr(&self) -> &Addr {
-        self.local.get_or_init(|| Addr::from_os(rustix::net::getsockname(&self.fd).ok()))
+        self.local.get_or_init(|| Addr::from_os(rustix::net::getsockname(self.source.fd()).ok()))
     }
 
     /// Waits for data and receives up to one block; empty at the end of the stream. Holds no buffer while waiting.
@@ -139,8 +127,13 @@ impl Stream {
         if !self.source.is(READABLE) {
             return Ok(None);
         }
+        match self.source.take_received()? {
+            Received::Bytes(buf) => return Ok(Some(buf)),
+            Received::Nothing => return Ok(None),
+            Received::Ask => {}
+        }
         let mut block = Block::take();
-        Ok(self.try_recv_into(block.spare())?.map(|n| block.fill(n)))
+        Ok(self.ask(block.spare())?.map(|n| block.fill(n)))
     }
 
     /// As `poll_recv`, into the caller's memory, which must not be empty; 0 at the end of the stream.
@@ -155,12 +148,24 @@ impl Stream {
 
     /// As `try_recv`, into the caller's memory.
     pub fn try_recv_into(&self, into: &mut [u8]) -> io::Result<Option<usize>> {
+        if !self.source.is(READABLE) {
+            return Ok(None);
+        }
+        match self.source.copy_received(into)? {
+            Ok(n) => Ok(Some(n)),
+            Err(Received::Ask) => self.ask(into),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Receives by a call on the socket.
+    fn ask(&self, into: &mut [u8]) -> io::Result<Option<usize>> {
         let room = into.len();
         loop {
             if !self.source.is(READABLE) {
                 return Ok(None);
             }
-            match rustix::net::recv(&self.fd, &mut *into, RecvFlags::empty()) {
+            match rustix::net::recv(self.source.fd(), &mut *into, RecvFlags::empty()) {
                 Ok((n, _)) => {
                     self.note_received(n, room);
                     return Ok(Some(n));
@@ -172,34 +177,19 @@ impl Stream {
         }
     }
 
-    /// As `poll_recv`, up to `max` bytes, which stay within the kernel: an empty pipe is the end of the stream.
-    /// `None` where no pipe is to be had: then they must be received.
-    pub fn poll_recv_pipe(&self, cx: &mut Context<'_>, max: usize) -> Poll<io::Result<Option<Pipe>>> {
-        loop {
-            ready!(self.source.poll_readable(cx));
-            let Some(mut pipe) = Pipe::take() else { return Poll::Ready(Ok(None)) };
-            match pipe.fill(&self.fd, max) {
-                Ok(n) => {
-                    // How much is left cannot be told from how much came.
-                    self.guessed.set(n > 0);
-                    return Poll::Ready(Ok(Some(pipe)));
-                }
-                Err(Errno::AGAIN) => self.source.clear(READABLE),
-                Err(Errno::INTR) => {}
-                Err(error) => return Poll::Ready(Err(error.into())),
-            }
-        }
-    }
-
     /// A read shorter than its buffer has drained the socket: the next event tells of more, and no call need fail
     /// to learn it. Not so once the peer has closed, for then no further event comes.
     #[inline]
     fn note_received(&self, n: usize, room: usize) {
+        if n == 0 {
+            // An event may have said so already; a driver that watches nobody's idle socket has not.
+            self.source.set(PEER_CLOSED);
+        }
         let drained = n < room && n > 0;
         if drained && !self.source.is(PEER_CLOSED | BROKEN) {
             self.source.clear(READABLE);
         }
-        self.guessed.set(n == room);
+        self.source.guessed.set(n == room);
     }
 
     /// Waits, without a buffer, until there is something to receive or the stream has ended.
@@ -211,7 +201,7 @@ impl Stream {
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.source.poll_readable(cx));
-            if !self.guessed.get() || self.source.is(PEER_CLOSED | BROKEN) {
+            if !self.source.guessed.get() || self.source.is(PEER_CLOSED | BROKEN) {
                 return Poll::Ready(Ok(()));
             }
             self.verify_readable()?;
@@ -221,7 +211,7 @@ impl Stream {
     /// Whether something is there to receive, or the end is.
     pub fn is_readable(&self) -> bool {
         self.source.is(READABLE)
-            && (!self.guessed.get() || self.verify_readable().is_err() || self.source.is(READABLE))
+            && (!self.source.guessed.get() || self.verify_readable().is_err() || self.source.is(READABLE))
     }
 
     /// As `is_readable`, but may err where only a call could tell.
@@ -231,8 +221,8 @@ impl Stream {
     }
 
     fn verify_readable(&self) -> io::Result<()> {
-        self.guessed.set(false);
-        match rustix::net::recv(&self.fd, &mut [0_u8; 1], RecvFlags::PEEK) {
+        self.source.guessed.set(false);
+        match rustix::net::recv(self.source.fd(), &mut [0_u8; 1], RecvFlags::PEEK) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(Errno::AGAIN) => {
                 self.source.clear(READABLE);
@@ -260,21 +250,12 @@ impl Stream {
 
     /// Sends the start of `bytes`, which must not be empty; returns how many were taken.
     pub fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, bytes.len(), || rustix::net::send(&self.fd, bytes, SendFlags::NOSIGNAL))
-    }
-
-    /// Sends what `pipe` holds, which must not be empty; returns how many bytes were taken.
-    pub fn poll_send_pipe(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
-        // The kernel may stop in the middle though there is room, so only EAGAIN says that the socket is full.
-        self.poll_write_with(cx, 0, || pipe.drain(&self.fd))
-    }
-
-    /// Sends all that `pipe` holds.
-    pub async fn send_pipe(&self, mut pipe: Pipe) -> io::Result<()> {
-        while !pipe.is_empty() {
-            poll_fn(|cx| self.poll_send_pipe(cx, &mut pipe)).await?;
+        if let Some(queued) = self.source.poll_queue(cx, bytes.len(), &[bytes], 0) {
+            return queued;
         }
-        Ok(())
+        self.poll_write_with(cx, bytes.len(), || {
+            rustix::net::send(self.source.fd(), bytes, SendFlags::NOSIGNAL)
+        })
     }
 
     /// Sends all the slices, in order, in as few calls as may be.
@@ -311,6 +292,10 @@ impl Stream {
         if slices.len() == 1 {
             return self.poll_send(cx, first);
         }
+        let total = slices.iter().map(|slice| slice.len()).sum::<usize>() - offset;
+        if let Some(queued) = self.source.poll_queue(cx, total, slices, offset) {
+            return queued;
+        }
         let mut vector = [IoSlice::new(&[]); SLICES_MAX];
         let count = slices.len().min(SLICES_MAX);
         for (entry, slice) in vector.iter_mut().zip(slices) {
@@ -318,7 +303,7 @@ impl Stream {
         }
         vector[0] = IoSlice::new(first);
         let bytes = vector[..count].iter().map(|slice| slice.len()).sum();
-        self.poll_write_with(cx, bytes, || rustix::io::writev(&self.fd, &vector[..count]))
+        self.poll_write_with(cx, bytes, || rustix::io::writev(self.source.fd(), &vector[..count]))
     }
 
     /// Sends `count` bytes of `file` from `offset` on, without copying them here. Fails with UnexpectedEof when the
@@ -347,7 +332,7 @@ impl Stream {
     ) -> Poll<io::Result<usize>> {
         let chunk = count.min(SENDFILE_BYTES_MAX) as usize;
         // A short count may also mean that the file ends, so only EAGAIN says that the socket is full.
-        self.poll_write_with(cx, 0, || rustix::fs::sendfile(&self.fd, file, Some(offset), chunk))
+        self.poll_write_with(cx, 0, || rustix::fs::sendfile(self.source.fd(), file, Some(offset), chunk))
     }
 
     /// Tries `write` while the socket is writable; taking fewer bytes than `wanted` means that it no longer is.
@@ -360,6 +345,10 @@ impl Stream {
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.source.poll_writable(cx));
+            if !self.source.settle()? {
+                self.source.clear(WRITABLE);
+                continue;
+            }
             match write() {
                 Ok(n) => {
                     if n < wanted {
@@ -392,28 +381,31 @@ impl Stream {
 
     /// Says that nothing more will be sent. A peer that has gone already is no error.
     pub fn shutdown_write(&self) {
-        let _ = rustix::net::shutdown(&self.fd, Shutdown::Write);
+        if self.source.may_shut_down() {
+            let _ = rustix::net::shutdown(self.source.fd(), Shutdown::Write);
+        }
     }
 
     /// Closing will now send a reset (nginx: reset_timedout_connection).
     pub fn set_linger_reset(&self) {
-        let _ = sockopt::set_socket_linger(&self.fd, Some(Duration::ZERO));
+        self.source.reset_on_close();
+        let _ = sockopt::set_socket_linger(self.source.fd(), Some(Duration::ZERO));
     }
 
     /// TCP_CORK: holds back partly filled segments while on (nginx: tcp_nopush).
     pub fn set_cork(&self, on: bool) {
-        let _ = sockopt::set_tcp_cork(&self.fd, on);
+        let _ = sockopt::set_tcp_cork(self.source.fd(), on);
     }
 
     /// TCP_NODELAY, on from the start (nginx: tcp_nodelay).
     pub fn set_nodelay(&self, on: bool) {
-        let _ = sockopt::set_tcp_nodelay(&self.fd, on);
+        let _ = sockopt::set_tcp_nodelay(self.source.fd(), on);
     }
 }
 
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.source.fd()
     }
 }
 

@@ -1,9 +1,11 @@
-//! The one file with `unsafe`: calls for which no safe wrapper exists. Everything else goes through `rustix`.
+//! Calls for which no safe wrapper exists. Everything else goes through `rustix`.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+pub(crate) mod uring;
 
 /// The text nginx puts behind a failed call: `2: No such file or directory`.
 pub fn errno_text(error: &io::Error) -> String {
@@ -12,18 +14,6 @@ pub fn errno_text(error: &io::Error) -> String {
     // The standard library appends " (os error 2)".
     let words = text.rfind(" (os error").map_or(text.as_str(), |end| &text[..end]);
     format!("{code}: {words}")
-}
-
-/// Gives freed memory back to the system at once: after work that is done once and needs much for a short time.
-pub fn give_back_memory() {
-    // SAFETY: no argument refers to memory, and the allocator takes the call on any thread at any time.
-    unsafe { mi_collect(true) }
-}
-
-use libmimalloc_sys as _;
-
-unsafe extern "C" {
-    fn mi_collect(force: bool);
 }
 
 /// IP_TRANSPARENT or IPV6_TRANSPARENT: bind to an address that is not ours. Needs CAP_NET_ADMIN.

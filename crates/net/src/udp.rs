@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::task::{Context, Poll, ready};
 
 use rustix::io::Errno;
@@ -14,9 +14,7 @@ use crate::reactor::{READABLE, Registered, WRITABLE, Watch};
 
 /// A datagram socket connected to one peer, UDP or Unix: the kernel drops what comes from anybody else.
 pub struct UdpSocket {
-    /// Before `fd`: the place in the reactor is given up, then the descriptor closes.
     source: Registered,
-    fd: OwnedFd,
     local: OnceCell<Addr>,
 }
 
@@ -26,13 +24,13 @@ impl UdpSocket {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let fd = rustix::net::socket_with(peer.family(), SocketType::DGRAM, flags, None)?;
         rustix::net::connect(&fd, &peer.to_os()?)?;
-        let source = Registered::new(&fd, Watch::Stream, WRITABLE)?;
-        Ok(UdpSocket { source, fd, local: OnceCell::new() })
+        let source = Registered::new(fd, Watch::Datagrams, WRITABLE)?;
+        Ok(UdpSocket { source, local: OnceCell::new() })
     }
 
     /// The address and port the kernel chose.
     pub fn local_addr(&self) -> &Addr {
-        self.local.get_or_init(|| Addr::from_os(rustix::net::getsockname(&self.fd).ok()))
+        self.local.get_or_init(|| Addr::from_os(rustix::net::getsockname(self.source.fd()).ok()))
     }
 
     /// Sends one datagram, waiting while the socket's buffer is full.
@@ -50,7 +48,7 @@ impl UdpSocket {
 
     /// Sends one datagram; `None`, and nothing sent, when the socket's buffer is full.
     pub fn try_send(&self, datagram: &[u8]) -> io::Result<Option<usize>> {
-        match rustix::net::send(&self.fd, datagram, SendFlags::NOSIGNAL) {
+        match rustix::net::send(self.source.fd(), datagram, SendFlags::NOSIGNAL) {
             Ok(n) => Ok(Some(n)),
             Err(Errno::AGAIN) => {
                 self.source.clear(WRITABLE);
@@ -68,7 +66,7 @@ impl UdpSocket {
     pub fn poll_recv(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.source.poll_readable(cx));
-            match rustix::net::recv(&self.fd, &mut *into, RecvFlags::empty()) {
+            match rustix::net::recv(self.source.fd(), &mut *into, RecvFlags::empty()) {
                 Ok((n, _)) => return Poll::Ready(Ok(n)),
                 Err(Errno::AGAIN) => self.source.clear(READABLE),
                 Err(Errno::INTR) => {}
@@ -80,7 +78,7 @@ impl UdpSocket {
 
 impl AsFd for UdpSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.source.fd()
     }
 }
 

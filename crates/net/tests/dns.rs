@@ -9,7 +9,11 @@ use std::time::Duration;
 
 use foregate_net::clock;
 use foregate_net::dns::{self, ResolveError, Resolver, ResolverSpec};
-use foregate_net::runtime::{run, spawn};
+use foregate_net::runtime::spawn;
+
+mod driver;
+
+use driver::run;
 
 const LIMIT: Duration = Duration::from_secs(10);
 const A: u16 = 1;

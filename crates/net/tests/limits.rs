@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use foregate_net::runtime::run;
 use foregate_net::{Addr, ConnectOptions, ListenSpec, Listener, Stream, clock, process};
+
+mod driver;
+
+use driver::run;
 
 /// CPU time this thread has used.
 fn cpu_time() -> Duration {

@@ -4,11 +4,15 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use foregate_net::runtime::{run, spawn};
+use foregate_net::runtime::spawn;
 use foregate_net::tls::{self, Client, HandshakeError, Server, TlsStream};
 use foregate_net::{Addr, Conn, ConnectOptions, ListenSpec, Listener, Stream, clock};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
+
+mod driver;
+
+use driver::run;
 
 struct Made {
     cert: String,

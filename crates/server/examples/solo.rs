@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use foregate_conf::{OsFiles, render};
-use foregate_net::runtime;
+use foregate_net::{events, runtime};
 use foregate_server::{Setup, Thread, load};
 
 fn main() {
@@ -29,6 +29,7 @@ fn main() {
         foregate_core::LogFile::of(path).open().expect("because logs can be opened");
     }
     let cycle = Arc::new(loaded.cycle);
+    events::choose(cycle.main.process.events);
     let run = async {
         let thread = Thread::new(cycle.clone());
         for endpoint in &cycle.endpoints {

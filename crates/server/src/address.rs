@@ -89,7 +89,6 @@ pub(crate) fn gather(
                 }
             }
         }
-        draft.names.finish();
     }
     Ok(endpoints(drafts))
 }

@@ -9,7 +9,6 @@ mod filters;
 mod listen;
 mod locations;
 mod names;
-mod path_tree;
 mod phases;
 pub mod process;
 mod read;
@@ -19,6 +18,6 @@ mod subrequest;
 pub mod worker;
 
 pub use address::{Address, Endpoint};
-pub use connection::{Thread, sizes};
+pub use connection::Thread;
 pub use cycle::{Cycle, LoadError, Loaded, Local, Main, Setup, load};
 pub use listen::{Keepalive, Listen, Socket};

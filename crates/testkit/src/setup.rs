@@ -16,6 +16,9 @@ use crate::subject::Subject;
 /// The user a worker drops to when the tests run as root: `nobody`, as in Debian.
 const NOBODY: u32 = 65_534;
 
+/// Names the event method that Foregate is tested with, in configurations that name none: `epoll` or `io_uring`.
+const EVENTS: &str = "FOREGATE_TEST_EVENTS";
+
 /// A server to be. Placeholders in the configuration (and in the files, requests and expectations):
 ///
 /// | written | becomes |
@@ -146,7 +149,7 @@ impl Setup {
             fs::set_permissions(&path, fs::Permissions::from_mode(file.mode))
                 .expect("because the file is ours");
         }
-        place.write_conf(&self.conf);
+        place.write_conf(&with_events(&self.conf, subject));
         place
     }
 }
@@ -229,6 +232,15 @@ impl Drop for Place {
 
 pub(crate) fn path_text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
+}
+
+fn with_events(conf: &str, subject: Subject) -> String {
+    match std::env::var(EVENTS) {
+        Ok(method) if subject == Subject::Foregate && !conf.contains(" use ") => {
+            conf.replacen("events {", &format!("events {{ use {method};"), 1)
+        }
+        _ => conf.to_owned(),
+    }
 }
 
 pub(crate) fn is_root() -> bool {

@@ -58,7 +58,7 @@ pub struct Attempt {
 }
 
 /// All tries of an exchange; a note of it.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Attempts {
     /// The first is kept apart, for there is hardly ever a second.
     first: Attempt,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use foregate_conf::{Error, Node, Span, Word, value as values};
 use foregate_core::{Args, Compile, Directive, Scope, duplicate};
+use foregate_net::events::Events;
 
 pub struct Module;
 
@@ -43,11 +44,15 @@ pub struct Settings {
     pub env: Vec<String>,
     /// Client connections for each thread.
     pub connections: usize,
+    /// How threads wait for sockets; unset is automatic.
+    pub events: Option<Events>,
     pub multi_accept: bool,
 }
 
 /// nginx's default for `worker_connections`.
 const CONNECTIONS: u64 = 512;
+/// What `use` has a meaning for. nginx's `poll` and `select` are no better than what is chosen without it.
+const EVENTS: [Events; 2] = [Events::Epoll, Events::IoUring];
 /// More threads than this is a typing error.
 const WORKERS_MAX: usize = 1024;
 
@@ -86,6 +91,7 @@ impl foregate_core::Module for Module {
             shutdown_timeout: options.shutdown_timeout,
             env: options.env,
             connections: options.connections.unwrap_or(CONNECTIONS) as usize,
+            events: options.use_.and_then(|it| EVENTS.into_iter().find(|events| events.name() == it.text)),
             multi_accept: options.multi_accept.unwrap_or(false),
         }))
     }

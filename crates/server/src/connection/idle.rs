@@ -29,8 +29,7 @@ struct Ends {
 struct Entry {
     prev: u32,
     next: u32,
-    waits: bool,
-    /// Who is to be woken: kept while the connection does not wait, because it will be the same the next time.
+    /// Who is to be woken; `None` while the connection does not wait.
     waker: Option<Waker>,
     /// Its place is wanted: it is to close.
     unwanted: bool,
@@ -42,16 +41,14 @@ impl Idle {
         if let Some(at) = self.free.pop() {
             return at;
         }
-        self.entries.push(Entry { prev: NONE, next: NONE, waits: false, waker: None, unwanted: false });
+        self.entries.push(Entry { prev: NONE, next: NONE, waker: None, unwanted: false });
         u32::try_from(self.entries.len() - 1).expect("because there are fewer descriptors")
     }
 
     /// The connection is gone.
     pub(super) fn remove(&mut self, at: u32) {
         self.leave(at);
-        let entry = &mut self.entries[at as usize];
-        entry.unwanted = false;
-        entry.waker = None;
+        self.entries[at as usize].unwanted = false;
         self.free.push(at);
     }
 
@@ -61,10 +58,11 @@ impl Idle {
         if entry.unwanted {
             return false;
         }
+        let waits = entry.waker.is_some();
         if !entry.waker.as_ref().is_some_and(|it| it.will_wake(waker)) {
             entry.waker = Some(waker.clone());
         }
-        if !std::mem::replace(&mut entry.waits, true) {
+        if !waits {
             self.append(at);
         }
         true
@@ -86,7 +84,7 @@ impl Idle {
     /// The connection does not wait any more.
     pub(super) fn leave(&mut self, at: u32) {
         let entry = &mut self.entries[at as usize];
-        if !std::mem::take(&mut entry.waits) {
+        if entry.waker.take().is_none() {
             return;
         }
         self.len -= 1;
@@ -112,10 +110,12 @@ impl Idle {
         let mut found = false;
         for _ in 0..n {
             let Some(Ends { first, .. }) = self.ends else { break };
+            let waker = self.entries[first as usize].waker.clone();
             self.leave(first);
-            let entry = &mut self.entries[first as usize];
-            entry.unwanted = true;
-            entry.waker.iter().for_each(Waker::wake_by_ref);
+            self.entries[first as usize].unwanted = true;
+            if let Some(waker) = waker {
+                waker.wake();
+            }
             found = true;
         }
         found
@@ -123,8 +123,7 @@ impl Idle {
 
     /// Wakes all that wait: draining has begun.
     pub(super) fn wake_all(&self) {
-        let waiting = self.entries.iter().filter(|entry| entry.waits);
-        waiting.filter_map(|entry| entry.waker.as_ref()).for_each(Waker::wake_by_ref);
+        self.entries.iter().filter_map(|entry| entry.waker.as_ref()).for_each(Waker::wake_by_ref);
     }
 }
 

@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 
 use foregate_core::Level;
 use foregate_modules::log as access_log;
-use foregate_net::Addr;
 use foregate_net::process::redirect_stderr;
 use foregate_net::runtime::{self, Remote};
-use foregate_net::sys::{errno_text, give_back_memory};
+use foregate_net::sys::errno_text;
+use foregate_net::{Addr, events};
 
 use super::prepare::{adopt_logs, limit_rights, prepare};
 use crate::bundle::{Bundle, Log};
@@ -51,7 +51,6 @@ impl Worker {
     /// Compiles the configuration and serves it. With `alone` the process is a worker's, which gives up its rights.
     pub fn start(bundle: Bundle, alone: bool) -> Result<Self, String> {
         let (cycle, sockets) = prepare(bundle, None)?;
-        give_back_memory();
         if alone {
             limit_rights(&cycle)?;
         }
@@ -66,6 +65,9 @@ impl Worker {
             alone,
         };
         worker.follow_stderr();
+        // Once and for all: threads live on when the configuration changes.
+        let events = events::choose(worker.cycle.main.process.events);
+        worker.log(Level::Notice, &format_args!("using the \"{}\" event method", events.name()));
         worker.set_threads(&sockets)?;
         worker.listen(&sockets)?;
         Ok(worker)
@@ -74,7 +76,6 @@ impl Worker {
     /// Serves another configuration from now on; after an error everything is as it was.
     pub fn load(&mut self, bundle: Bundle) -> Result<(), String> {
         let (cycle, sockets) = prepare(bundle, Some(&self.cycle))?;
-        give_back_memory();
         self.cycle = Arc::new(cycle);
         for thread in &self.threads {
             let cycle = self.cycle.clone();

@@ -6,7 +6,6 @@ mod field;
 mod line;
 mod request;
 mod response;
-mod scan;
 
 #[cfg(test)]
 mod request_tests;
@@ -65,6 +64,5 @@ fn parse_length(value: &[u8]) -> Option<u64> {
 
 /// Whether `value` has `word` (in lower case) anywhere, letters compared without case: how nginx reads Connection.
 fn mentions(value: &[u8], word: &[u8]) -> bool {
-    let Some(room) = value.len().checked_sub(word.len()) else { return false };
-    (0..=room).any(|at| value[at] | 0x20 == word[0] && value[at..at + word.len()].eq_ignore_ascii_case(word))
+    value.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word))
 }
