@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Instant;
 
 use foregate_wire::{Buf, Fields};
 
@@ -63,7 +62,8 @@ pub struct Attempts {
     /// The first is kept apart, for there is hardly ever a second.
     first: Attempt,
     more: Vec<Attempt>,
-    begun: Option<Instant>,
+    /// `clock::ms` of the last try's start.
+    begun: Option<u64>,
     n: usize,
     /// The last try's head as received: `$upstream_http_…` looks into it.
     pub head: Buf,
@@ -88,7 +88,7 @@ impl Attempts {
         }
     }
 
-    pub(crate) fn begin(&mut self, now: Instant) {
+    pub(crate) fn begin(&mut self, now: u64) {
         self.settle();
         self.begun = Some(now);
         self.head = Buf::default();
@@ -108,16 +108,16 @@ impl Attempts {
     }
 
     /// Milliseconds since the last try began.
-    pub(crate) fn age_ms(&self, now: Instant) -> u64 {
-        self.begun.map_or(0, |it| now.saturating_duration_since(it).as_millis() as u64)
+    pub(crate) fn age_ms(&self, now: u64) -> u64 {
+        self.begun.map_or(0, |it| now.saturating_sub(it))
     }
 
-    pub(crate) fn begun(&self) -> Option<Instant> {
+    pub(crate) fn begun(&self) -> Option<u64> {
         self.begun
     }
 
     /// The last try is over.
-    pub(crate) fn end(&mut self, now: Instant) {
+    pub(crate) fn end(&mut self, now: u64) {
         let age = self.age_ms(now);
         let last = self.last();
         last.response_ms = last.response_ms.or(Some(age));

@@ -43,7 +43,8 @@ pub(crate) struct UpstreamBody {
     rate: Option<Rate>,
     failed: Option<BodyError>,
     progress: Rc<Progress>,
-    begun: Instant,
+    /// `clock::ms` of the try's start.
+    begun: u64,
     reporter: Reporter,
 }
 
@@ -82,7 +83,7 @@ impl UpstreamBody {
         rest: Buf,
         decoder: Decoder,
         progress: Rc<Progress>,
-        begun: Instant,
+        begun: u64,
         reporter: Reporter,
     ) -> Self {
         Self {
@@ -269,7 +270,7 @@ impl UpstreamBody {
             idle.park(link, lane, rules);
         }
         self.hold = None;
-        let age = clock::now().saturating_duration_since(self.begun).as_millis() as u64;
+        let age = clock::ms().saturating_sub(self.begun);
         self.progress.response_ms.set(Some(age));
         self.progress.trailers.borrow_mut().clone_from(&self.trailers);
     }

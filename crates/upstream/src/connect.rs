@@ -4,7 +4,6 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::time::Instant;
 
 use foregate_core::{Exchange, Level, Template};
 use foregate_net::{Addr, Conn, ConnectOptions, Stream, clock, sys};
@@ -20,12 +19,13 @@ pub struct Link {
     pub deadline: clock::Deadline,
     /// Requests sent over it, the current one included.
     pub requests: u64,
-    pub since: Instant,
+    /// `clock::ms` of its start.
+    pub since: u64,
 }
 
 impl Link {
     pub(crate) fn new(conn: Conn) -> Box<Self> {
-        Box::new(Self { conn, deadline: clock::Deadline::new(), requests: 0, since: clock::now() })
+        Box::new(Self { conn, deadline: clock::Deadline::new(), requests: 0, since: clock::ms() })
     }
 }
 
@@ -152,7 +152,7 @@ impl<P: Protocol> Run<'_, P> {
     }
 
     fn note_connected(&mut self) {
-        let now = clock::now();
+        let now = clock::ms();
         let attempts = self.attempts();
         let age = attempts.age_ms(now);
         attempts.last().connect_ms = Some(age);

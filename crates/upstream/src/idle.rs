@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::Duration;
 
 use foregate_net::{Addr, clock, runtime};
 
@@ -24,7 +24,8 @@ pub(crate) struct Idle {
 struct Parked {
     link: Box<Link>,
     lane: Lane,
-    until: Instant,
+    /// `clock::ms` of its end.
+    until: u64,
 }
 
 impl Idle {
@@ -43,10 +44,10 @@ impl Idle {
 
     /// Keeps a connection, if the rules and its state allow it; the oldest makes room.
     pub(crate) fn park(self: &Rc<Self>, link: Box<Link>, lane: Lane, rules: &Keepalive) {
-        let now = clock::now();
+        let now = clock::ms();
         if rules.connections == 0
             || link.requests >= rules.requests
-            || now.saturating_duration_since(link.since) > rules.time
+            || now.saturating_sub(link.since) > rules.time.as_millis() as u64
         {
             return;
         }
@@ -62,7 +63,7 @@ impl Idle {
         if !self.deadline.is_armed() {
             self.deadline.arm(rules.timeout);
         }
-        parked.push(Parked { link, lane, until: now + rules.timeout });
+        parked.push(Parked { link, lane, until: now + rules.timeout.as_millis() as u64 });
     }
 
     /// Whether an idle connection was closed, or sent what nobody asked for. Asks no system call.
@@ -86,11 +87,11 @@ impl Idle {
         if !idle.watcher.borrow().as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
             *idle.watcher.borrow_mut() = Some(cx.waker().clone());
         }
-        let now = clock::now();
+        let now = clock::ms();
         let mut parked = idle.parked.borrow_mut();
         parked.retain(|it| it.until > now && it.link.conn.poll_readable(cx).is_pending());
         match parked.iter().map(|it| it.until).min() {
-            Some(first) => idle.deadline.arm(first.saturating_duration_since(now)),
+            Some(first) => idle.deadline.arm(Duration::from_millis(first - now)),
             None => idle.deadline.disarm(),
         }
         _ = idle.deadline.poll_expired(cx);

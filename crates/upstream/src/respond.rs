@@ -185,7 +185,7 @@ fn rate<P: Protocol>(run: &mut Run<'_, P>) -> Option<u64> {
 
 /// The whole answer is here.
 fn end<P: Protocol>(run: &mut Run<'_, P>, bytes: &Buf, head_len: usize, rest_len: usize) {
-    let now = clock::now();
+    let now = clock::ms();
     let attempts = run.attempts();
     attempts.head = bytes.slice(0..head_len);
     attempts.last().response_bytes = rest_len as u64;
@@ -216,7 +216,7 @@ fn tunnel<P: Protocol>(run: &mut Run<'_, P>, link: Box<Link>, head: &[u8], rest:
         read_timeout: run.rules.read_timeout,
         send_timeout: run.rules.send_timeout,
         progress,
-        begun: run.attempts().begun().unwrap_or_else(clock::now),
+        begun: run.attempts().begun().unwrap_or_else(clock::ms),
         hold: run.pick.hold(),
         reporter: run.ex.reporter(),
     }))
@@ -250,7 +250,7 @@ fn stream<P: Protocol>(
     };
     let progress = progress(run, head, &rest);
     run.tell_upstream();
-    let begun = run.attempts().begun().unwrap_or_else(clock::now);
+    let begun = run.attempts().begun().unwrap_or_else(clock::ms);
     let mut body = UpstreamBody::new(link, rest, decoder, progress, begun, run.ex.reporter());
     body.read_timeout = run.rules.read_timeout;
     body.hold = run.pick.hold();

@@ -1,7 +1,6 @@
 //! One exchange with an upstream: peers are asked in turn until one answers, and its answer becomes ours.
 
 use std::rc::Rc;
-use std::time::Instant;
 
 use foregate_core::{BodyError, Exchange, Flow, Level, Reply, Stop, UpstreamFact, Version, log};
 use foregate_net::{clock, sys};
@@ -113,7 +112,7 @@ pub async fn run<P: Protocol>(
         head,
         request_sent: false,
         reused: false,
-        started: clock::now(),
+        started: clock::ms(),
     };
     let flow = run.tries().await;
     let Run { out, head, .. } = run;
@@ -145,7 +144,8 @@ pub(crate) struct Run<'a, P> {
     pub(crate) out: Vec<u8>,
     pub(crate) pick: Pick,
     pub(crate) head: Box<ResponseHead>,
-    started: Instant,
+    /// `clock::ms` of the first try's start.
+    started: u64,
     /// Some of the request went out in this try.
     pub(crate) request_sent: bool,
     /// This try's connection had served before.
@@ -159,7 +159,7 @@ impl<P: Protocol> Run<'_, P> {
                 Ok(reply) => return Flow::Continue(reply),
                 Err(Fault::Next(condition)) => condition,
                 Err(Fault::End(stop)) => {
-                    self.attempts().end(clock::now());
+                    self.attempts().end(clock::ms());
                     return Flow::Break(stop);
                 }
             };
@@ -186,7 +186,7 @@ impl<P: Protocol> Run<'_, P> {
             self.pick.try_once_more();
         }
         let status = condition.status();
-        let now = clock::now();
+        let now = clock::ms();
         let attempts = self.attempts();
         attempts.last().status = status;
         attempts.end(now);
@@ -209,7 +209,7 @@ impl<P: Protocol> Run<'_, P> {
 
     fn is_late(&self) -> bool {
         let limit = self.rules.next_timeout;
-        !limit.is_zero() && clock::now().saturating_duration_since(self.started) >= limit
+        !limit.is_zero() && clock::ms() - self.started >= limit.as_millis() as u64
     }
 
     /// The request's body goes out as it comes, so that it cannot be sent twice.
@@ -219,7 +219,6 @@ impl<P: Protocol> Run<'_, P> {
 
     async fn try_one(&mut self) -> Result<Reply, Fault> {
         (self.request_sent, self.reused) = (false, false);
-        self.attempts().begin(clock::now());
         self.choose().await?;
         let (link, lane) = self.connect().await?;
         let sent_all = self.send(&link).await?;
@@ -237,13 +236,15 @@ impl<P: Protocol> Run<'_, P> {
             self.route.view = View::of(&group);
             self.pick = Pick::new(self.route.view.clone(), self.ex, self.rules.next_tries);
         }
-        if self.pick.next(clock::unix_ms() / 1000) {
-            let asked = self.pick.asked();
-            self.attempts().last().peer = asked;
+        let found = self.pick.next(clock::unix_ms() / 1000);
+        let asked = if found { self.pick.asked() } else { Some(Asked::Group(self.route.view.clone())) };
+        let attempts = self.attempts();
+        attempts.begin(clock::ms());
+        attempts.last().peer = asked;
+        if found {
             return Ok(());
         }
         let view = self.route.view.clone();
-        self.attempts().last().peer = Some(Asked::Group(view.clone()));
         let nameless = view.is_empty() && view.group.as_ref().is_none_or(|it| !it.unresolved().is_empty());
         match nameless {
             true => self.report(Level::Error, format_args!("host not found in upstream \"{}\"", view.name)),
@@ -354,7 +355,7 @@ impl<P: Protocol> Run<'_, P> {
 
     /// Notes the answer's status; an error may be a reason to ask another peer.
     fn judge(&mut self) -> Result<(), Fault> {
-        let now = clock::now();
+        let now = clock::ms();
         let status = self.head.status;
         let attempts = self.attempts();
         let age = attempts.age_ms(now);

@@ -55,7 +55,18 @@ async fn head<P: Protocol>(run: &mut Run<'_, P>, link: &Link) -> Result<bool, Fa
 }
 
 async fn bytes<P: Protocol>(run: &mut Run<'_, P>, link: &Link, bytes: &[u8]) -> Result<bool, Fault> {
-    let done = part(run, link, link.conn.send_all(bytes)).await?;
+    let mut n = 0;
+    // As a rule all of it goes at once, and nothing need be prepared for waiting.
+    if let Conn::Plain(stream) = &link.conn
+        && !bytes.is_empty()
+    {
+        match poll_fn(|cx| Poll::Ready(stream.poll_send(cx, bytes))).await {
+            Poll::Ready(Ok(sent)) => n = sent,
+            Poll::Ready(Err(error)) => return Err(run.failed("writev()", &error, STEP)),
+            Poll::Pending => (),
+        }
+    }
+    let done = n == bytes.len() || part(run, link, link.conn.send_all(&bytes[n..])).await?;
     if done {
         run.attempts().last().bytes_sent += bytes.len() as u64;
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use foregate_core::{Carried, Level, Reporter, Tunnel};
 use foregate_net::{Conn, clock};
@@ -25,7 +25,8 @@ pub(crate) struct UpstreamTunnel {
     pub(crate) read_timeout: Duration,
     pub(crate) send_timeout: Duration,
     pub(crate) progress: Rc<Progress>,
-    pub(crate) begun: Instant,
+    /// `clock::ms` of the try's start.
+    pub(crate) begun: u64,
     pub(crate) hold: Option<Hold>,
     pub(crate) reporter: Reporter,
 }
@@ -57,7 +58,7 @@ impl Tunnel for UpstreamTunnel {
                     "upstream timed out (110: Connection timed out) while proxying upgraded connection";
                 this.reporter.log(Level::Error, format_args!("{text}"));
             }
-            let age = clock::now().saturating_duration_since(this.begun).as_millis() as u64;
+            let age = clock::ms().saturating_sub(this.begun);
             this.progress.response_ms.set(Some(age));
             this.progress.received.set(down.carried);
             drop(this.hold);
