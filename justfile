@@ -28,6 +28,10 @@ e2e-nginx *ARGS:
 tidy:
     cargo test --package foregate-tests --test tidy
 
+# what requests may cost, counted on a build close to a release; --write makes what is counted now the limits
+budgets *ARGS:
+    cargo xtask budgets {{ARGS}}
+
 # nginx-tests in DIR, compared with xtask/conformance.txt
 conformance DIR *ARGS:
     cargo xtask conformance {{DIR}} {{ARGS}}

@@ -1,7 +1,8 @@
 //! A small load generator for what wrk cannot do: TLS handshakes, WebSocket messages, a fixed rate.
 //!
-//! One thread, one epoll, every answer's status and length checked. Latencies of the fixed rate count from when
-//! a request was due, not from when it could be sent: a proxy that stalls does not hide it.
+//! One thread, one epoll, every answer's status and length checked. The fixed rate is an open loop: requests are due
+//! at even times whatever the proxy does, latencies count from then and not from when a request could be sent, and
+//! those that wait for an answer at the end count with the time they have waited. A proxy that stalls cannot hide it.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -22,6 +23,10 @@ const READ_BYTES: usize = 128 * 1024;
 const TIMER: u64 = u64::MAX;
 /// After so many mistakes the run ends: whatever it measures is not the workload.
 const MISTAKES_MAX: usize = 1000;
+/// Answers at a fixed rate count after this time: before it the proxy opens its connections to the backend.
+const WARM_UP: Duration = Duration::from_millis(500);
+/// Answers that may lack at a fixed rate before its latencies say nothing.
+const SHORT_MAX: f64 = 0.02;
 
 /// What a load did.
 #[derive(Debug, Clone, Default)]
@@ -92,6 +97,10 @@ struct Run<'a> {
     /// Due times that no connection was free for.
     due: VecDeque<Instant>,
     latencies_us: Vec<u32>,
+    /// Requests due earlier count in no latency.
+    counts_from: Instant,
+    /// How many of those were answered.
+    n_warm: u64,
     mistakes: Vec<String>,
 }
 
@@ -103,6 +112,8 @@ pub(crate) fn run(plan: &Plan) -> io::Result<Outcome> {
         slots: Vec::new(),
         due: VecDeque::new(),
         latencies_us: Vec::new(),
+        counts_from: Instant::now(),
+        n_warm: 0,
         mistakes: Vec::new(),
     };
     for at in 0..plan.conns {
@@ -120,11 +131,17 @@ pub(crate) fn run(plan: &Plan) -> io::Result<Outcome> {
         run.open(at)?;
     }
     let start = Instant::now();
-    run.turns(start)?;
+    if let Pace::Rate(_) = plan.pace {
+        run.counts_from = start + WARM_UP;
+    }
+    let end = start + Duration::from_secs(plan.seconds) + plan.warm_up();
+    run.turns(start, end)?;
     let seconds = start.elapsed().as_secs_f64();
+    let done = run.latencies_us.len() as u64 + run.n_warm;
+    run.end(end);
     run.latencies_us.sort_unstable();
     Ok(Outcome {
-        done: run.latencies_us.len() as u64,
+        done,
         seconds,
         p50_us: stats::percentile(&run.latencies_us, 0.50),
         p99_us: stats::percentile(&run.latencies_us, 0.99),
@@ -132,11 +149,17 @@ pub(crate) fn run(plan: &Plan) -> io::Result<Outcome> {
     })
 }
 
+impl Plan {
+    fn warm_up(&self) -> Duration {
+        if let Pace::Rate(_) = self.pace { WARM_UP } else { Duration::ZERO }
+    }
+}
+
 impl Run<'_> {
-    fn turns(&mut self, start: Instant) -> io::Result<()> {
+    fn turns(&mut self, start: Instant, deadline: Instant) -> io::Result<()> {
         let timer = self.timer()?;
         let mut n_due = 0;
-        let (deadline, mut buffer) = (start + Duration::from_secs(self.plan.seconds), vec![0; READ_BYTES]);
+        let mut buffer = vec![0; READ_BYTES];
         let mut events = Vec::with_capacity(EVENTS_MAX);
         if self.plan.pace != Pace::Reconnect && timer.is_none() {
             (0..self.slots.len()).for_each(|at| self.slots[at].since = Some(start));
@@ -170,6 +193,18 @@ impl Run<'_> {
                 }
             }
         }
+    }
+
+    /// What nobody has answered at a fixed rate counts as well, and may not be much.
+    fn end(&mut self, now: Instant) {
+        let Pace::Rate(rate) = self.plan.pace else { return };
+        let n_answered = self.latencies_us.len() as f64;
+        let n_due = (rate * self.plan.seconds) as f64;
+        if n_answered < n_due * (1.0 - SHORT_MAX) {
+            self.mistakes.push(format!("{n_answered} answers of {n_due} that were due"));
+        }
+        let waiting = self.slots.iter().filter_map(|slot| slot.since).chain(self.due.drain(..));
+        self.latencies_us.extend(waiting.map(|since| micros(now.saturating_duration_since(since))));
     }
 
     /// Ticks at the plan's rate, if it has one.
@@ -271,8 +306,10 @@ impl Run<'_> {
     /// Counts a complete answer and begins what comes next on the connection.
     fn finish(&mut self, at: usize) {
         let (now, slot) = (Instant::now(), &mut self.slots[at]);
-        if let Some(since) = slot.since.take() {
-            self.latencies_us.push((now - since).as_micros().min(u128::from(u32::MAX)) as u32);
+        match slot.since.take() {
+            Some(since) if since < self.counts_from => self.n_warm += 1,
+            Some(since) => self.latencies_us.push(micros(now - since)),
+            None => {}
         }
         slot.sent = 0;
         slot.head.clear();
@@ -315,6 +352,10 @@ impl Slot {
         self.missing = Some(missing);
         Ok(missing == 0)
     }
+}
+
+fn micros(time: Duration) -> u32 {
+    time.as_micros().min(u128::from(u32::MAX)) as u32
 }
 
 fn check_head(head: &[u8], body_bytes: usize) -> io::Result<()> {

@@ -87,7 +87,7 @@ impl Bench<'_> {
             mistakes: Vec::new(),
         };
         for round in 0..self.options.rounds {
-            for (at, workload) in workloads.iter().enumerate() {
+            for (at, workload) in workloads.iter().enumerate().filter(|(_, it)| round < it.rounds_max) {
                 let mut order: Vec<usize> = (0..self.subjects.len()).collect();
                 if (round + at) % 2 == 1 {
                     order.reverse();
@@ -241,7 +241,14 @@ impl Bench<'_> {
                 plan.message = bodies::frame(bytes);
                 plan.expect = Expect::Echo(plan.message.len());
             }
-            Load::Rate { conns } => (plan.conns, plan.pace) = (conns, Pace::Rate(self.options.rate)),
+            Load::Rate { conns, path, divisor } => {
+                (plan.conns, plan.pace) = (conns, Pace::Rate((self.options.rate / divisor).max(1)));
+                plan.message = verify::request(path, crate::workloads::Extra::None, 0);
+                plan.tls = tls.then(|| {
+                    let config = self.certificate.visitor(false);
+                    Box::new(move || config.clone()) as Box<dyn Fn() -> _>
+                });
+            }
         }
         let outcome = load::run(&plan).map_err(|e| format!("load: {e}"))?;
         Ok((outcome, Vec::new()))

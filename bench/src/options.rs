@@ -7,11 +7,12 @@ use crate::Result;
 const USAGE: &str = "\
 usage: cargo run --release -p foregate-bench -- [OPTION...]
 
-  --rounds N         rounds of each workload (default 3); proxies take turns in alternating order
-  --seconds N        how long each proxy is under load in each round (default 3)
+  --rounds N         rounds of each workload (default 7); proxies take turns in alternating order
+  --seconds N        how long each proxy is under load in each round (default 1): many short rounds
+                     say more than few long ones, since ratios are taken within a round
   --only A,B         only these workloads, or those whose names begin so; nothing is written without --out
   --list             name the workloads and end
-  --rate N           requests a second of the workload with a fixed rate (default 5000)
+  --rate N           requests a second of the workloads with a fixed rate (default 5000)
   --idle N           connections of the workloads with idle ones (default 5000)
   --foregate PATH    (default: target/release/foregate, built if it is not there)
   --nginx PATH       (default: nginx)      --no-nginx     leave it out
@@ -41,8 +42,8 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn parse(args: Vec<String>) -> Result<Options> {
         let mut options = Options {
-            rounds: 3,
-            seconds: 3,
+            rounds: 7,
+            seconds: 1,
             only: Vec::new(),
             list: false,
             rate: 5000,

@@ -7,7 +7,7 @@ use crate::measure::{Results, Sample};
 use crate::options::Options;
 use crate::proxy::Subject;
 use crate::stats::{self, max, median, min};
-use crate::workloads::{Figure, Load, PAIRS, Workload};
+use crate::workloads::{Figure, More, PAIRS, Workload};
 
 /// A report under construction; writing to a string cannot fail.
 struct Report<'a> {
@@ -29,6 +29,7 @@ pub(crate) fn markdown(
     text += &report.comparison();
     text += "\n![CPU per request](benchmark.svg)\n";
     text += &report.differences();
+    text += &report.verdict();
     text += "\n## Every figure\n\n";
     text += &report.details();
     text += &report.remarks();
@@ -53,7 +54,7 @@ in alternating order, round by round.
 
 CPU is the scheduler's count of all processes of a proxy, in microseconds per request. It says more than requests a
 second, which here depend on the core of the load generator as well. Figures are medians over {rounds} rounds of
-{seconds} s; ratios are taken within each round, and their smallest and largest stand in brackets. Other programs took
+{seconds} s; ratios and differences are taken within each round, and their smallest and largest stand in brackets. Other programs took
 {busy:.0} % of the proxy's core in the median measurement and {busiest:.0} % in the worst.
 ",
             date = machine::today(),
@@ -74,8 +75,8 @@ second, which here depend on the core of the load generator as well. Figures are
     fn comparison(&self) -> String {
         let names: Vec<&str> = self.subjects.iter().map(|s| s.name.as_str()).collect();
         let mut text =
-            format!("| workload | unit | {} | ratio to the best peer | goal |\n", names.join(" | "));
-        text += &format!("|---|---|{}--:|--:|\n", "--:|".repeat(names.len()));
+            format!("| workload | unit | {} | ratio to the best peer | goal | |\n", names.join(" | "));
+        text += &format!("|---|---|{}--:|--:|:-:|\n", "--:|".repeat(names.len()));
         for (at, workload) in self.workloads.iter().enumerate() {
             let cells: Vec<String> =
                 self.results.samples[at].iter().map(|s| number(median(&values(workload, s)))).collect();
@@ -84,65 +85,85 @@ second, which here depend on the core of the load generator as well. Figures are
                 Figure::P99 => "p99 ms",
                 Figure::Memory => "KiB",
             };
-            let ratio = match ratios(self.subjects, workload, &self.results.samples[at]) {
-                Some((peer, ratios)) => {
-                    let mark = if median(&ratios) <= workload.goal { "" } else { " **above**" };
-                    format!(
-                        "{:.2} ({:.2}–{:.2}) of {peer}{mark}",
-                        median(&ratios),
-                        min(&ratios),
-                        max(&ratios)
-                    )
-                }
-                None => "–".to_owned(),
+            let ratios = ratios(self.subjects, workload, &self.results.samples[at]);
+            let (ratio, holds) = match &ratios {
+                Some((peer, all)) => (
+                    format!("{:.2} ({:.2}–{:.2}) of {peer}", median(all), min(all), max(all)),
+                    mark(median(all) <= workload.goal),
+                ),
+                None => ("–".to_owned(), ""),
             };
-            let title = workload.title;
-            let _ = writeln!(
-                text,
-                "| {title} | {unit} | {} | {ratio} | {:.2} |",
-                cells.join(" | "),
-                workload.goal
-            );
+            let (title, cells, goal) = (workload.title, cells.join(" | "), workload.goal);
+            let _ = writeln!(text, "| {title} | {unit} | {cells} | {ratio} | {goal:.2} | {holds} |");
         }
         text
     }
 
     /// What one thing more costs, per proxy.
     fn differences(&self) -> String {
-        let at = |name: &str| self.workloads.iter().position(|w| w.name == name);
         let mut rows = String::new();
         for pair in PAIRS {
-            let (Some(without), Some(with)) = (at(pair.without), at(pair.with)) else { continue };
-            let cells: Vec<String> = (0..self.subjects.len())
-                .map(|who| {
-                    let both =
-                        by_round(&self.results.samples[without][who], &self.results.samples[with][who]);
-                    let more: Vec<f64> = both.iter().map(|(a, b)| b.cpu_us() - a.cpu_us()).collect();
-                    let share: Vec<f64> =
-                        both.iter().map(|(a, b)| (b.cpu_us() / a.cpu_us() - 1.0) * 100.0).collect();
-                    if more.is_empty() {
-                        return "–".to_owned();
-                    }
-                    format!(
-                        "{:+.2} us ({:+.2}…{:+.2}), {:+.1} %",
-                        median(&more),
-                        min(&more),
-                        max(&more),
-                        median(&share)
-                    )
-                })
-                .collect();
-            let _ = writeln!(rows, "| {} | {} |", pair.title, cells.join(" | "));
+            let more: Vec<_> =
+                (0..self.subjects.len()).map(|who| self.more(pair.without, pair.with, who)).collect();
+            if more.iter().all(Option::is_none) {
+                continue;
+            }
+            let show = |(us, percent): &(Vec<f64>, Vec<f64>)| {
+                let (low, high) = (min(us), max(us));
+                format!("{:+.2} us ({low:+.2}…{high:+.2}), {:+.1} %", median(us), median(percent))
+            };
+            let cells: Vec<String> = more.iter().map(|it| it.as_ref().map_or("–".to_owned(), show)).collect();
+            let ours = self.subjects.iter().position(Subject::is_ours).and_then(|who| more[who].as_ref());
+            let (goal, holds) = match (pair.goal, ours) {
+                (Some(More::Microseconds(most)), Some((us, _))) => {
+                    (format!("{most:.2} us"), mark(median(us) <= most))
+                }
+                (Some(More::Percent(most)), Some((_, percent))) => {
+                    (format!("{most:.0} %"), mark(median(percent) <= most))
+                }
+                _ => (String::new(), ""),
+            };
+            let _ = writeln!(rows, "| {} | {} | {goal} | {holds} |", pair.title, cells.join(" | "));
         }
         if rows.is_empty() {
             return rows;
         }
         let names: Vec<&str> = self.subjects.iter().map(|s| s.name.as_str()).collect();
         format!(
-            "\n## What one thing more costs\n\n| more CPU per request for | {} |\n|---|{}\n{rows}",
+            "\n## What one thing more costs\n\n| more CPU per request for | {} | goal | |\n|---|{}--:|:-:|\n{rows}",
             names.join(" | "),
             "--:|".repeat(names.len())
         )
+    }
+
+    /// Microseconds and percent that one workload costs more than another, in each round.
+    fn more(&self, without: &str, with: &str, who: usize) -> Option<(Vec<f64>, Vec<f64>)> {
+        let at = |name: &str| self.workloads.iter().position(|w| w.name == name);
+        let samples = |name: &str| Some(&self.results.samples[at(name)?][who]);
+        let both = by_round(samples(without)?, samples(with)?);
+        let us = both.iter().map(|(a, b)| b.cpu_us() - a.cpu_us()).collect();
+        let percent = both.iter().map(|(a, b)| (b.cpu_us() / a.cpu_us() - 1.0) * 100.0).collect();
+        (!both.is_empty()).then_some((us, percent))
+    }
+
+    /// Is a compressed answer no longer than nginx's? A ratio of CPU alone would reward compressing badly.
+    fn compressed(&self) -> Option<String> {
+        let at = self.workloads.iter().position(|w| w.name == "gzip")?;
+        let bytes = |name: &str| {
+            let who = self.subjects.iter().position(|s| s.name == name)?;
+            Some(self.results.samples[at][who].first()?.body_bytes)
+        };
+        let (ours, nginx) = (bytes("foregate")?, bytes("nginx")?);
+        Some(format!("| bytes of a compressed answer | {ours} | {nginx} | {} |\n", mark(ours <= nginx)))
+    }
+
+    /// What is measured once and not per request.
+    fn verdict(&self) -> String {
+        let rows = self.compressed().unwrap_or_default();
+        match rows.is_empty() {
+            true => rows,
+            false => format!("\n| | foregate | at most (nginx) | |\n|---|--:|--:|:-:|\n{rows}"),
+        }
     }
 
     fn details(&self) -> String {
@@ -186,13 +207,11 @@ second, which here depend on the core of the load generator as well. Figures are
         for (at, workload) in self.workloads.iter().enumerate() {
             let firsts = self.results.samples[at].iter().zip(self.subjects);
             let firsts = firsts.filter_map(|(samples, subject)| Some((samples.first()?, subject)));
-            if workload.name == "gzip" {
-                let sizes: Vec<String> =
-                    firsts.clone().map(|(s, subject)| format!("{} {}", subject.name, s.body_bytes)).collect();
-                let _ = writeln!(text, "\nBytes of a compressed answer: {}.", sizes.join(", "));
-            }
-            if matches!(workload.load, Load::Rate { .. }) {
-                let _ = writeln!(text, "\nLatency at the fixed rate counts from when a request was due.");
+            if workload.name == "rate" {
+                let _ = writeln!(
+                    text,
+                    "\nLatency at a fixed rate counts from when a request was due, and of those never answered too."
+                );
             }
             suites.extend(firsts.filter_map(|(s, subject)| Some((subject.name.clone(), s.suite.clone()?))));
         }
@@ -215,6 +234,11 @@ second, which here depend on the core of the load generator as well. Figures are
         }
         text
     }
+}
+
+/// Whether a goal is reached, as the tables show it.
+fn mark(holds: bool) -> &'static str {
+    if holds { "✓" } else { "**above**" }
 }
 
 /// The compared figure of each sample.

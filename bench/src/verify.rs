@@ -28,7 +28,8 @@ pub(crate) fn check(workload: &Workload, port: u16, certificate: &Certificate) -
     let tls = (workload.door == Door::Tls).then(|| certificate.visitor(true));
     match workload.load {
         Load::Wrk { path, extra, .. } => http(port, tls.as_ref(), path, extra),
-        Load::Rate { .. } | Load::Idle => http(port, tls.as_ref(), "/1k", Extra::None),
+        Load::Rate { path, .. } => http(port, tls.as_ref(), path, Extra::None),
+        Load::Idle => http(port, tls.as_ref(), "/1k", Extra::None),
         Load::Handshakes { resume, .. } => {
             let facts = http(port, tls.as_ref(), "/1k", Extra::Close)?;
             let mut link = open(port, tls.as_ref())?;

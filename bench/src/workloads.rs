@@ -61,9 +61,11 @@ pub(crate) enum Load {
         conns: usize,
         bytes: usize,
     },
-    /// At the rate of the options.
+    /// At the rate of the options, or a part of it.
     Rate {
         conns: usize,
+        path: &'static str,
+        divisor: u64,
     },
     /// As many as the options say.
     Idle,
@@ -90,6 +92,8 @@ pub(crate) struct Workload {
     pub(crate) haproxy: bool,
     /// The ratio to the best peer that is aimed at.
     pub(crate) goal: f64,
+    /// Fewer rounds than the options ask for are enough: the figure hardly moves.
+    pub(crate) rounds_max: usize,
 }
 
 /// Two workloads whose difference says something: the second is the first and one thing more.
@@ -97,15 +101,32 @@ pub(crate) struct Pair {
     pub(crate) title: &'static str,
     pub(crate) without: &'static str,
     pub(crate) with: &'static str,
+    /// What is aimed at.
+    pub(crate) goal: Option<More>,
 }
 
+/// At most so much more.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum More {
+    Microseconds(f64),
+    Percent(f64),
+}
+
+const fn pair(title: &'static str, without: &'static str, with: &'static str, goal: Option<More>) -> Pair {
+    Pair { title, without, with, goal }
+}
+
+#[rustfmt::skip]
 pub(crate) const PAIRS: &[Pair] = &[
-    Pair { title: "an access log", without: "keepalive", with: "access-log" },
-    Pair { title: "twelve header fields", without: "keepalive", with: "browser" },
-    Pair { title: "1,000 server names instead of 1", without: "names-1", with: "names-1000" },
-    Pair { title: "1,000 prefix locations instead of 1", without: "prefixes-1", with: "prefixes-1000" },
-    Pair { title: "1,000 regex locations instead of 1", without: "regexes-1", with: "regexes-1000" },
+    pair("an access log", "keepalive", "access-log", Some(More::Microseconds(0.4))),
+    pair("twelve header fields", "keepalive", "browser", None),
+    pair("1,000 server names instead of 1", "names-1", "names-1000", Some(More::Percent(3.0))),
+    pair("1,000 prefix locations instead of 1", "prefixes-1", "prefixes-1000", Some(More::Percent(3.0))),
+    pair("1,000 regex locations instead of 1", "regexes-1", "regexes-1000", None),
 ];
+
+/// Opening thousands of connections takes long, and their memory is the same each time.
+const IDLE_ROUNDS_MAX: usize = 2;
 
 pub(crate) const BROWSER: &[(&str, &str)] = &[
     ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
@@ -133,7 +154,8 @@ const fn wrk(
     goal: f64,
 ) -> Workload {
     let haproxy = !matches!(door, Door::Files | Door::Gzip);
-    Workload { name, title, door, load: Load::Wrk { conns, path, extra }, figure: Figure::Cpu, haproxy, goal }
+    let load = Load::Wrk { conns, path, extra };
+    Workload { haproxy, ..own(name, title, door, load, Figure::Cpu, goal) }
 }
 
 const fn own(
@@ -144,7 +166,8 @@ const fn own(
     figure: Figure,
     goal: f64,
 ) -> Workload {
-    Workload { name, title, door, load, figure, haproxy: true, goal }
+    let rounds_max = if matches!(load, Load::Idle) { IDLE_ROUNDS_MAX } else { usize::MAX };
+    Workload { name, title, door, load, figure, haproxy: true, goal, rounds_max }
 }
 
 #[rustfmt::skip]
@@ -175,7 +198,12 @@ pub(crate) const ALL: &[Workload] = &[
     wrk("prefixes-1000", "1,000 prefix locations", Door::Prefixes, (64, "/1k", Extra::Spread(Spread::Prefixes)), 1.0),
     wrk("regexes-1", "1 location, 1,000 patterns asked for", Door::Plain, (64, "/1k", Extra::Spread(Spread::Regexes)), 1.0),
     wrk("regexes-1000", "1,000 regex locations", Door::Regexes, (64, "/1k", Extra::Spread(Spread::Regexes)), 0.50),
-    own("rate", "latency at a fixed rate, 1 KiB", Door::Plain, Load::Rate { conns: 64 }, Figure::P99, 1.0),
+    own("rate", "latency at a fixed rate, 1 KiB", Door::Plain,
+        Load::Rate { conns: 64, path: "/1k", divisor: 1 }, Figure::P99, 1.0),
+    own("rate-100k", "latency at a fifth of that rate, 100 KiB", Door::Plain,
+        Load::Rate { conns: 64, path: "/100k", divisor: 5 }, Figure::P99, 1.0),
+    own("rate-tls", "latency at a fixed rate, TLS, 1 KiB", Door::Tls,
+        Load::Rate { conns: 64, path: "/1k", divisor: 1 }, Figure::P99, 1.0),
     own("idle", "memory of an idle connection", Door::Plain, Load::Idle, Figure::Memory, 1.0),
     own("idle-tls", "memory of an idle TLS connection", Door::Tls, Load::Idle, Figure::Memory, 1.0),
 ];

@@ -1,7 +1,8 @@
-//! The project's own commands: `cargo xtask test`, `cargo xtask conformance`, `cargo xtask docs`.
+//! The project's own commands: `cargo xtask test`, `cargo xtask budgets`, `cargo xtask conformance`, `cargo xtask docs`.
 
 use std::process::ExitCode;
 
+mod budgets;
 mod conformance;
 mod docs;
 mod packages;
@@ -13,6 +14,7 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test [--suite DIR]            everything that must be green: format, lints, tests, conformance
+  budgets [--write]             what requests may cost, counted on a build close to a release; write new limits
   packages [--install]          Debian packages the tests use: which are missing, and install them
   conformance DIR [NAME...]     run nginx-tests found in DIR and compare with xtask/conformance.txt
       --jobs N                  files run at a time (default: twice the cores)
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     let command = args.remove(0);
     let done = match command.as_str() {
         "test" => suite::run(args),
+        "budgets" => budgets::run(args),
         "packages" => packages::run(args),
         "conformance" => conformance::run(args),
         "docs" => docs::run(args),

@@ -14,12 +14,18 @@ struct Need {
 enum Use {
     /// `cargo test`: without it tests fail.
     Tests,
+    /// The budget tests: without it some costs are not counted.
+    Budgets,
     /// nginx-tests: without it files of the suite are skipped.
     Conformance,
 }
 
 const fn tests(package: &'static str, probe: &'static [&'static str]) -> Need {
     Need { package, probe, used_by: Use::Tests }
+}
+
+const fn budgets(package: &'static str, probe: &'static [&'static str]) -> Need {
+    Need { package, probe, used_by: Use::Budgets }
 }
 
 const fn suite(package: &'static str, probe: &'static [&'static str]) -> Need {
@@ -30,6 +36,8 @@ const NEEDS: &[Need] = &[
     tests("nginx", &["/usr/sbin/nginx", "-v"]),
     tests("openssl", &["openssl", "version"]),
     tests("curl", &["curl", "--version"]),
+    budgets("valgrind", &["valgrind", "--version"]),
+    budgets("strace", &["strace", "-V"]),
     suite("perl", &["prove", "--version"]),
     suite("libio-socket-ssl-perl", &["perl", "-MIO::Socket::SSL", "-e1"]),
     suite("libnet-ssleay-perl", &["perl", "-MNet::SSLeay", "-e1"]),
@@ -98,6 +106,7 @@ fn report(missing: Vec<&'static str>) -> Vec<&'static str> {
     for need in NEEDS.iter().filter(|n| missing.contains(&n.package)) {
         let what = match need.used_by {
             Use::Tests => "tests will fail without it",
+            Use::Budgets => "some costs will not be counted without it",
             Use::Conformance => "files of nginx-tests will be skipped without it",
         };
         println!("packages: {} is missing: {what}", need.package);

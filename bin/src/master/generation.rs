@@ -9,6 +9,7 @@ use foregate_core::error_log::Target;
 use foregate_modules::process;
 use foregate_net::ListenSpec;
 use foregate_net::process::is_superuser;
+use foregate_net::sys::give_back_memory;
 use foregate_server::bundle::Bundle;
 use foregate_server::process::User;
 use foregate_server::{Cycle, Endpoint, Main, Setup};
@@ -43,7 +44,9 @@ impl Generation {
             (cycle.endpoints.iter().map(Endpoint::spec).collect(), cycle.log_files().to_vec());
         let temp_dirs = cycle.temp_dirs().to_vec();
         let logs = with_error_log(logs, &cycle.main.error_log);
-        Draft { main: cycle.main, setup, files, listens, logs, temp_dirs }
+        let main = cycle.into_main();
+        give_back_memory();
+        Draft { main, setup, files, listens, logs, temp_dirs }
     }
 
     /// The same configuration for the worker, with descriptors of its own.

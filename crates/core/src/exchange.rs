@@ -11,18 +11,19 @@ use std::sync::LazyLock;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use foregate_net::{Addr, tls::Facts};
-use foregate_wire::{Fields, Method, h1::Version};
+use foregate_net::{Addr, Conn, clock, tls::Facts};
+use foregate_wire::{Fields, Method, NameSet, h1::Version};
 
-use crate::digits::push_number;
+use crate::digits::push_ipv4;
 use crate::error_log::{ErrorLog, Level};
 use crate::module::Shared;
 use crate::notes::Notes;
 use crate::regex::Captures;
 use crate::reply::Reply;
 use crate::request_body::{BodyLimits, InFile, RequestBody};
+use crate::subrequest::{self, BoxFuture, Entry, Kin};
 use crate::temp_file::TempDir;
-use crate::variable::{Evaluator, Slot};
+use crate::variable::{Evaluator, Found, Slot};
 
 /// As nginx: a request that is redirected inside more often is caught in a circle.
 pub const REDIRECTS_MAX: u32 = 10;
@@ -93,12 +94,150 @@ pub struct Exchange {
     pub sent: Sent,
 
     pub captures: Captures,
+    /// Made variables, while no child shares them.
     pub slots: Vec<Slot>,
+    /// What is shared with the requests made on this one's behalf, and with the one that made this.
+    pub kin: Option<Rc<Kin>>,
     pub variable_depth: u32,
     pub notes: Notes,
 }
 
+/// Memory of a buffer that is kept for the next exchange, bytes; what a stranger has blown up is given back.
+const KEPT_BYTES_MAX: usize = 8 << 10;
+
 impl Exchange {
+    /// An exchange that nobody has begun: waiting for its first request.
+    pub fn vacant(cycle: Rc<dyn Household>, nobody: &Nobody) -> Self {
+        Self {
+            conn: nobody.conn.clone(),
+            client: nobody.client.clone(),
+            cycle,
+            server: 0,
+            location: 0,
+            method: Method::Other,
+            method_name: Vec::new(),
+            line: Vec::new(),
+            target: Vec::new(),
+            version: Version::H09,
+            fields: Fields::new(),
+            host: Vec::new(),
+            host_port: None,
+            head_bytes: 0,
+            body: RequestBody::default(),
+            uri: Vec::new(),
+            args: Vec::new(),
+            matched_prefix: 0,
+            target_holds: true,
+            uri_changed: false,
+            location_holds: true,
+            internal: false,
+            redirects_left: REDIRECTS_MAX,
+            error_page: false,
+            status_override: None,
+            subrequest_depth: 0,
+            header_only: false,
+            remote: nobody.conn.peer.clone(),
+            started: clock::now(),
+            started_unix_ms: 0,
+            limit_rate: None,
+            limit_rate_after: None,
+            keepalive: true,
+            sent: Sent::default(),
+            captures: Captures::default(),
+            slots: Vec::new(),
+            kin: None,
+            variable_depth: 0,
+            notes: Notes::default(),
+        }
+    }
+
+    /// A client's request begins in a vacant exchange.
+    pub fn begin(&mut self, conn: Rc<Connection>, client: Rc<dyn Client>) {
+        self.remote.clone_from(&conn.peer);
+        self.conn = conn;
+        self.client = client;
+        self.started = clock::now();
+        self.started_unix_ms = clock::unix_ms();
+    }
+
+    /// Vacates an exchange that has ended, so that another may begin in its memory. Everything is as in a new one
+    /// but for the cycle and the buffers' room; every field is named, so that none can be forgotten.
+    pub fn clear(&mut self, nobody: &Nobody) {
+        let Self {
+            conn,
+            client,
+            cycle: _,
+            server,
+            location,
+            method,
+            method_name,
+            line,
+            target,
+            version,
+            fields,
+            host,
+            host_port,
+            head_bytes,
+            body,
+            uri,
+            args,
+            matched_prefix,
+            target_holds,
+            uri_changed,
+            location_holds,
+            internal,
+            redirects_left,
+            error_page,
+            status_override,
+            subrequest_depth,
+            header_only,
+            remote: _,
+            started: _,
+            started_unix_ms: _,
+            limit_rate,
+            limit_rate_after,
+            keepalive,
+            sent,
+            captures,
+            slots,
+            kin,
+            variable_depth,
+            notes,
+        } = self;
+        conn.clone_from(&nobody.conn);
+        client.clone_from(&nobody.client);
+        (*server, *location) = (0, 0);
+        (*method, *version) = (Method::Other, Version::H09);
+        for buffer in [method_name, line, target, host, uri, args] {
+            buffer.clear();
+            if buffer.capacity() > KEPT_BYTES_MAX {
+                *buffer = Vec::new();
+            }
+        }
+        match *head_bytes <= KEPT_BYTES_MAX as u64 {
+            true => fields.clear(),
+            false => *fields = Fields::new(),
+        }
+        *host_port = None;
+        *head_bytes = 0;
+        body.clear();
+        *matched_prefix = 0;
+        (*target_holds, *uri_changed, *location_holds, *internal) = (true, false, true, false);
+        *redirects_left = REDIRECTS_MAX;
+        *error_page = false;
+        *status_override = None;
+        *subrequest_depth = 0;
+        *header_only = false;
+        (*limit_rate, *limit_rate_after) = (None, None);
+        *keepalive = true;
+        sent.clear();
+        captures.clear();
+        slots.clear();
+        *kin = None;
+        *variable_depth = 0;
+        notes.clear();
+    }
+
     /// The first field of this name.
     pub fn field(&self, name: &[u8]) -> Option<&[u8]> {
         self.fields.get(name)
@@ -117,11 +256,17 @@ impl Exchange {
     }
 
     pub fn set_slot(&mut self, slot: u32, value: Slot) {
-        let at = slot as usize;
-        if self.slots.len() <= at {
-            self.slots.resize(at + 1, Slot::Unset);
+        let put = |slots: &mut Vec<Slot>| {
+            let at = slot as usize;
+            if slots.len() <= at {
+                slots.resize(at + 1, Slot::Unset);
+            }
+            slots[at] = value;
+        };
+        match &self.kin {
+            Some(kin) => put(&mut kin.slots.borrow_mut()),
+            None => put(&mut self.slots),
         }
-        self.slots[at] = value;
     }
 
     /// Writes to the error log of the place that the exchange is in, with the client's facts behind.
@@ -166,14 +311,7 @@ pub fn addr_text(addr: &Addr) -> String {
 pub fn push_addr(addr: &Addr, out: &mut Vec<u8>) {
     match addr {
         Addr::Ip(addr) => match addr.ip() {
-            std::net::IpAddr::V4(ip) => {
-                for (n, octet) in ip.octets().into_iter().enumerate() {
-                    if n > 0 {
-                        out.push(b'.');
-                    }
-                    push_number(octet.into(), out);
-                }
-            }
+            std::net::IpAddr::V4(ip) => push_ipv4(ip, out),
             std::net::IpAddr::V6(ip) => _ = write!(out, "{ip}"),
         },
         Addr::Unix(path) => {
@@ -209,6 +347,29 @@ pub struct Sent {
     pub complete: bool,
 }
 
+impl Sent {
+    /// Nothing has been sent: as [`Exchange::clear`].
+    fn clear(&mut self) {
+        let Self {
+            status,
+            fields,
+            trailers,
+            head_bytes,
+            body_bytes,
+            bytes,
+            content_length,
+            chunked,
+            complete,
+        } = self;
+        *status = 0;
+        // The lists' memory is the thread's.
+        (*fields, *trailers) = (Fields::new(), Fields::new());
+        (*head_bytes, *body_bytes, *bytes) = (0, 0, 0);
+        *content_length = None;
+        (*chunked, *complete) = (false, false);
+    }
+}
+
 /// The client's connection: the same for all its exchanges.
 pub struct Connection {
     /// Counts connections over the whole worker: `*96` in the error log, `$connection`.
@@ -221,7 +382,8 @@ pub struct Connection {
     pub tls: Option<Box<Facts>>,
     /// Requests so far on this connection, this one included.
     pub requests: Cell<u64>,
-    pub started: Instant,
+    /// By [`clock::ms`].
+    pub started_ms: u64,
     /// What modules remember about the connection.
     pub notes: RefCell<Notes>,
 }
@@ -244,6 +406,66 @@ pub trait Client {
     fn send_interim<'a>(&'a self, status: u16, fields: &'a Fields) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 }
 
+/// HTTP/1 spoken on a connection.
+impl Client for Conn {
+    fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_hangup(cx)
+    }
+
+    fn send_interim<'a>(&'a self, status: u16, fields: &'a Fields) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
+        let reason = match status {
+            103 => "Early Hints",
+            _ => foregate_wire::status::reason(status).unwrap_or_default(),
+        };
+        let mut out = format!("HTTP/1.1 {status} {reason}\r\n").into_bytes();
+        fields.write_lines(NameSet::EMPTY, |_| false, &mut out);
+        out.extend_from_slice(b"\r\n");
+        Box::pin(async move { _ = self.send_all(&out).await })
+    }
+}
+
+/// Who takes part in exchanges that are vacant, so that these hold no connection: one for each thread.
+pub struct Nobody {
+    conn: Rc<Connection>,
+    client: Rc<dyn Client>,
+}
+
+impl Nobody {
+    pub fn new() -> Self {
+        let nowhere = Addr::Ip((std::net::Ipv4Addr::UNSPECIFIED, 0).into());
+        let conn = Connection {
+            number: 0,
+            peer: nowhere.clone(),
+            local: nowhere,
+            proxied: None,
+            tls: None,
+            requests: Cell::new(0),
+            started_ms: clock::ms(),
+            notes: RefCell::default(),
+        };
+        Self { conn: Rc::new(conn), client: Rc::new(Gone) }
+    }
+}
+
+impl Default for Nobody {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The client of an exchange that has none.
+struct Gone;
+
+impl Client for Gone {
+    fn poll_gone(&self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+
+    fn send_interim<'a>(&'a self, _: u16, _: &'a Fields) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
 /// The cycle as exchanges see it: one floor above, reached through this trait.
 pub trait Household {
     /// The settings of a location: the modules know the real type.
@@ -253,6 +475,16 @@ pub trait Household {
     fn error_log(&self, location: u32) -> &ErrorLog;
     /// `$server_name`: the first name of the server.
     fn server_name(&self, server: u32) -> &str;
+    /// What a name that a response holds stands for (`<!--#echo var="…" -->`).
+    fn variable(&self, _name: &str) -> Option<Found> {
+        None
+    }
+    /// Takes a request that another one makes through the phases and the header filters.
+    fn serve_inside<'a>(&'a self, _ex: &'a mut Exchange, _entry: Entry) -> BoxFuture<'a, Option<Reply>> {
+        subrequest::nobody()
+    }
+    /// Writes the access log's lines of a request that another one has made.
+    fn log_inside(&self, _ex: &mut Exchange) {}
     /// How bodies are read whole in a location.
     fn body_limits(&self, _location: u32) -> BodyLimits<'_> {
         static TEMP: LazyLock<TempDir> = LazyLock::new(|| TempDir::new(std::env::temp_dir()));

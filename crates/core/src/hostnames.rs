@@ -1,16 +1,17 @@
 //! Host names with wildcards as `map`, `valid_referers` and `server_name` write them: `a.b`, `.a.b`, `*.a.b`, `a.*`.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+
+use crate::hash::ByteMap;
 
 /// Values by host name. An exact name wins over `*.a.b`, the longest of those over `a.*`, the longest of those last.
 #[derive(Clone, Debug)]
 pub struct Hostnames<V> {
-    exact: HashMap<Box<[u8]>, V>,
+    exact: ByteMap<V>,
     /// What stands behind `*.`.
-    heads: HashMap<Box<[u8]>, V>,
+    heads: ByteMap<V>,
     /// What stands before `.*`.
-    tails: HashMap<Box<[u8]>, V>,
+    tails: ByteMap<V>,
 }
 
 /// Why a name was not added.
@@ -24,7 +25,7 @@ pub enum Unfit {
 
 impl<V> Default for Hostnames<V> {
     fn default() -> Self {
-        Self { exact: HashMap::new(), heads: HashMap::new(), tails: HashMap::new() }
+        Self { exact: ByteMap::default(), heads: ByteMap::default(), tails: ByteMap::default() }
     }
 }
 
@@ -84,7 +85,7 @@ impl<V: Clone> Hostnames<V> {
     }
 }
 
-fn insert<V>(table: &mut HashMap<Box<[u8]>, V>, name: &[u8], value: V) -> Result<(), Unfit> {
+fn insert<V>(table: &mut ByteMap<V>, name: &[u8], value: V) -> Result<(), Unfit> {
     match table.entry(name.to_ascii_lowercase().into()) {
         Entry::Occupied(_) => Err(Unfit::Conflict),
         Entry::Vacant(place) => {

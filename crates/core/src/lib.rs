@@ -4,9 +4,11 @@ pub mod base64;
 mod cidr;
 mod digits;
 mod directive;
+mod encoder;
 pub mod error_log;
 mod exchange;
 mod flow;
+pub mod hash;
 pub mod hostnames;
 mod log_file;
 mod machine;
@@ -14,6 +16,7 @@ mod module;
 pub mod network;
 mod notes;
 mod regex;
+mod regexes;
 mod reply;
 mod reporter;
 mod request_body;
@@ -29,15 +32,17 @@ pub mod time;
 mod transform;
 mod types;
 pub mod variable;
+mod written;
 mod zones;
 
 pub use cidr::Cidr;
 pub use digits::{push_hex, push_number, push_seconds};
 pub use directive::{Args, Block, Directive, Read, check, duplicate};
+pub use encoder::{Encoder, Flush, Ratio, Step, whole_by_steps};
 pub use error_log::{ErrorLog, Level};
 pub use exchange::{
-    BODY_MEMORY_BYTES, Client, Connection, Exchange, Household, Pipelined, Proxied, REDIRECTS_MAX, Sent,
-    UpstreamFact, addr_text, gone, push_addr,
+    BODY_MEMORY_BYTES, Client, Connection, Exchange, Household, Nobody, Pipelined, Proxied, REDIRECTS_MAX,
+    Sent, UpstreamFact, addr_text, gone, push_addr,
 };
 pub use flow::{Flow, Stop, stop};
 pub use foregate_wire::{Method, h1::Version};
@@ -45,18 +50,23 @@ pub use log_file::LogFile;
 pub use machine::hostname;
 pub use module::{Compile, Module, Shared};
 pub use notes::{CharsetOverride, KeptFields, Notes};
-pub use regex::{Captures, Regex, TooHard};
+pub use regex::{Captures, Group, Regex, TooHard};
+pub use regexes::Regexes;
 pub use reply::{Body, BodyError, Carried, FileSlice, Part, Reply, Source, Tunnel, next};
 pub use reporter::Reporter;
 pub use request_body::{BodyLimits, InFile, RequestBody};
 pub use scope::Scope;
-pub use subrequest::{BoxFuture, Fetched, SUBREQUESTS_DEPTH_MAX, Subrequests};
+pub use subrequest::{
+    BoxFuture, Entry, Fetched, Kin, Running, SUBREQUESTS_ALIVE_MAX, SUBREQUESTS_DEPTH_MAX, Unadorned,
+    serve_apart,
+};
 pub use syslog::Syslog;
 pub use temp_file::{TempDir, TempFile, TempPath};
 pub use template::Template;
 pub use transform::Transform;
 pub use types::Types;
 pub use variable::{Evaluate, Evaluator, Prefix, Variable, Variables};
+pub use written::{Heirs, Made, Written};
 pub use zones::{ZoneNames, ZoneSpec};
 
 /// Writes a line about an exchange to its error log: `log!(ex, Level::Error, "…")`.

@@ -46,6 +46,9 @@ pub trait Module {
     fn inherit_handler(_options: &mut Self::Options, _outer: &Self::Options) {}
 
     /// `None`: the module has nothing to do here, and no request will ask it.
+    ///
+    /// Blocks that set nothing of a module share what they inherit and what is made of it. The settings may depend on
+    /// the place (`cx.location`, `cx.server_names`) only by what the block itself or its server has set.
     fn resolve(options: Self::Options, cx: &mut Compile<'_>) -> Result<Option<Self::Settings>, Error>;
 }
 

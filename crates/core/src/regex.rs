@@ -21,6 +21,7 @@ pub struct Regex {
     names: Box<[(usize, u32)]>,
     groups: usize,
     pattern: Box<str>,
+    caseless: bool,
 }
 
 /// The match took more steps than allowed: answered with 500, as nginx does.
@@ -36,15 +37,7 @@ impl Regex {
         caseless: bool,
         variables: &mut Variables,
     ) -> Result<Self, Error> {
-        let engine = RegexBuilder::new(&translate(pattern))
-            .case_insensitive(caseless)
-            .bytes_mode(BytesMode::Ascii)
-            .backtrack_limit(BACKTRACKS_MAX)
-            .delegate_size_limit(COMPILED_BYTES_MAX)
-            .build()
-            .map_err(|why| {
-                Error::at(word.span, format!("pcre2_compile() failed: {} in \"{pattern}\"", first_line(&why)))
-            })?;
+        let engine = engine(pattern, caseless).map_err(|why| Error::at(word.span, why))?;
         let mut names = Vec::new();
         for (group, name) in engine.capture_names().enumerate() {
             if let Some(name) = name {
@@ -52,7 +45,17 @@ impl Regex {
             }
         }
         let groups = engine.captures_len();
-        Ok(Self { engine, names: names.into(), groups, pattern: pattern.into() })
+        Ok(Self { engine, names: names.into(), groups, pattern: pattern.into(), caseless })
+    }
+
+    /// A pattern that a response brings (SSI): its named groups fill no variables, [`Regex::groups`] tells them.
+    ///
+    /// # Errors
+    /// As nginx words PCRE's refusal.
+    pub fn nameless(pattern: &str) -> Result<Self, String> {
+        let engine = engine(pattern, false)?;
+        let groups = engine.captures_len();
+        Ok(Self { engine, names: Box::default(), groups, pattern: pattern.into(), caseless: false })
     }
 
     /// Declares the named groups of a pattern before anything is resolved, so that they may be used above it.
@@ -80,9 +83,25 @@ impl Regex {
         &self.pattern
     }
 
+    /// The pattern in the engine's spelling.
+    pub(crate) fn spelling(&self) -> String {
+        translate(&self.pattern)
+    }
+
+    pub(crate) fn is_caseless(&self) -> bool {
+        self.caseless
+    }
+
     /// Tells whether the subject matches, leaving the captures alone.
     pub fn is_match(&self, subject: &[u8]) -> Result<bool, TooHard> {
         self.engine.is_match(subject).map_err(|_| TooHard)
+    }
+
+    /// The groups of a match with their names, the whole match first; `None`: it does not match.
+    pub fn groups<'a>(&'a self, subject: &'a [u8]) -> Result<Option<Vec<Group<'a>>>, TooHard> {
+        let Some(found) = self.engine.captures(subject).map_err(|_| TooHard)? else { return Ok(None) };
+        let bytes = |n| found.get(n).map(|it| &subject[it.start()..it.end()]);
+        Ok(Some(self.engine.capture_names().enumerate().map(|(n, name)| (name, bytes(n))).collect()))
     }
 
     /// Matches; a success sets `$1`…`$9` and the named groups of the exchange.
@@ -102,6 +121,19 @@ impl Regex {
         }
         Ok(true)
     }
+}
+
+/// A group's name and what it matched, each if any.
+pub type Group<'a> = (Option<&'a str>, Option<&'a [u8]>);
+
+fn engine(pattern: &str, caseless: bool) -> Result<fancy_regex::Regex, String> {
+    RegexBuilder::new(&translate(pattern))
+        .case_insensitive(caseless)
+        .bytes_mode(BytesMode::Ascii)
+        .backtrack_limit(BACKTRACKS_MAX)
+        .delegate_size_limit(COMPILED_BYTES_MAX)
+        .build()
+        .map_err(|why| format!("pcre2_compile() failed: {} in \"{pattern}\"", first_line(&why)))
 }
 
 /// The subject of the last successful match and its groups: a copy, so that nothing outlives it.

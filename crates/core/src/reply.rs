@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use foregate_net::Conn;
+use foregate_net::{Conn, Pipe};
 use foregate_wire::{Buf, Fields};
 
 /// A response: status, fields, body. `Server`, `Date`, `Connection` and the framing are the connection's.
@@ -179,6 +179,23 @@ impl FileSlice {
         self.start += n as u64;
         Ok(block.fill(n))
     }
+
+    /// Reads all that is left, blocking, behind what stands in `out`. `false`: the file has become shorter.
+    pub fn read_all(&mut self, out: &mut Vec<u8>) -> std::io::Result<bool> {
+        use std::os::unix::fs::FileExt;
+        let mut at = out.len();
+        out.resize(at + self.len() as usize, 0);
+        while !self.is_empty() {
+            let n = self.file.read_at(&mut out[at..], self.start)?;
+            if n == 0 {
+                out.truncate(at);
+                return Ok(false);
+            }
+            at += n;
+            self.start += n as u64;
+        }
+        Ok(true)
+    }
 }
 
 /// Why a body could not be read to its end, and whose fault that was.
@@ -219,6 +236,21 @@ pub trait Source {
 
     /// Called while the taker is blocked: a source that buffers reads ahead here. Registers its wakers.
     fn poll_ahead(&mut self, _: &mut Context<'_>) {}
+
+    /// Whether much comes at once of what nobody here looks at, so that `poll_piped` is the cheaper way to take it.
+    fn pipes(&self) -> bool {
+        false
+    }
+
+    /// As `poll_next`, but the bytes stay within the kernel. `None` where they must be taken by `poll_next` after all.
+    fn poll_piped(&mut self, _: &mut Context<'_>) -> Poll<Result<Option<Pipe>, BodyError>> {
+        Poll::Ready(Ok(None))
+    }
+
+    /// Only bytes `start..end` are wanted. `true`: what comes from now on is just those; else all comes, as before.
+    fn seek(&mut self, _start: u64, _end: u64) -> bool {
+        false
+    }
 
     /// From now on the whole may have so many bytes (0 is no limit), and two reads may be so far apart. Only for
     /// sources that strangers fill.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use foregate_wire::{Buf, Fields};
@@ -26,7 +27,7 @@ pub struct RequestBody {
     pub file: Option<FileSlice>,
     pub file_name: Option<PathBuf>,
     /// Removes that file at the end.
-    pub temp: Option<TempFile>,
+    pub temp: Option<Rc<TempFile>>,
 }
 
 /// What a location says about reading bodies whole.
@@ -50,9 +51,31 @@ pub enum InFile {
 }
 
 impl RequestBody {
+    /// Forgets all of it, as [`Exchange::clear`] wants it.
+    pub(crate) fn clear(&mut self) {
+        let Self { source, length, read_bytes, memory, file, file_name, temp } = self;
+        (*source, *length, *read_bytes) = (None, None, 0);
+        (*memory, *file) = (None, None);
+        (*file_name, *temp) = (None, None);
+    }
+
     /// Whether the request has a body at all, empty ones apart.
     pub fn exists(&self) -> bool {
         self.source.is_some() || self.memory.is_some() || self.file.is_some()
+    }
+
+    /// The same body for another reader, where it has been read; else none.
+    pub(crate) fn shared(&self) -> Self {
+        let is_read = self.source.is_none() && (self.memory.is_some() || self.file.is_some());
+        Self {
+            source: None,
+            length: self.length.filter(|_| is_read),
+            read_bytes: self.read_bytes,
+            memory: self.memory.clone(),
+            file: self.file.clone(),
+            file_name: self.file_name.clone(),
+            temp: self.temp.clone(),
+        }
     }
 
     /// The next bytes from the client; `None` at the end.
@@ -118,6 +141,9 @@ impl Exchange {
     /// where bodies are passed on as they come; any other is as it was.
     pub fn read_body_at_hand(&mut self) {
         let max = self.cycle.body_limits(self.location).memory_max;
+        if self.body.length.is_some_and(|it| it > max as u64) {
+            return;
+        }
         let Some(mut inner) = self.body.source.take() else { return };
         let mut pieces = VecDeque::new();
         let mut bytes = 0;
@@ -190,7 +216,7 @@ impl Exchange {
         body.length = Some(length);
         body.file = Some(FileSlice { file: temp.file.clone(), start: 0, end: length });
         body.file_name = Some(path);
-        body.temp = Some(temp);
+        body.temp = Some(Rc::new(temp));
         Ok(())
     }
 

@@ -15,6 +15,8 @@ pub struct Template {
 enum Piece {
     Text(Box<[u8]>),
     Provided(Get),
+    /// Provided, and never in need of an escape.
+    Plain(Get),
     Family(GetNamed, Box<str>),
     Slot(u32),
     /// `$1` to `$9`.
@@ -95,17 +97,17 @@ impl Template {
         ex: &mut Exchange,
         out: &mut Vec<u8>,
         missing: &[u8],
-        escape: fn(&mut Vec<u8>, usize),
+        escape: impl Fn(&mut Vec<u8>, usize),
     ) {
         for part in &self.parts {
-            if let Piece::Text(text) = part {
-                out.extend_from_slice(text);
-                continue;
-            }
             let start = out.len();
-            match part.fill(ex, out) {
-                true => escape(out, start),
-                false => out.extend_from_slice(missing),
+            match part {
+                Piece::Text(text) => out.extend_from_slice(text),
+                Piece::Plain(get) if get(ex, out) => (),
+                Piece::Provided(get) if get(ex, out) => escape(out, start),
+                Piece::Plain(_) | Piece::Provided(_) => out.extend_from_slice(missing),
+                _ if part.fill(ex, out) => escape(out, start),
+                _ => out.extend_from_slice(missing),
             }
         }
     }
@@ -118,7 +120,7 @@ impl Piece {
                 out.extend_from_slice(text);
                 true
             }
-            Self::Provided(get) => get(ex, out),
+            Self::Provided(get) | Self::Plain(get) => get(ex, out),
             Self::Family(get, name) => get(ex, name, out),
             Self::Slot(slot) => variable::slot(ex, *slot, out),
             Self::Capture(n) => match ex.captures.get(*n as usize) {
@@ -163,6 +165,7 @@ fn piece(name: &str, word: &Word, variables: &Variables) -> Result<Piece, Error>
         return Ok(Piece::Capture(digit - b'0'));
     }
     match variables.find(name) {
+        Some(Found::Provided(variable)) if variable.plain => Ok(Piece::Plain(variable.get)),
         Some(Found::Provided(variable)) => Ok(Piece::Provided(variable.get)),
         Some(Found::Family(family)) => {
             let rest = name[family.name.len()..].to_ascii_lowercase();

@@ -13,18 +13,20 @@ use foregate_net::Addr;
 use foregate_wire::{Fields, Method, h1::Version};
 
 use crate::error_log::{ErrorLog, Level, Lines, Sink, Target};
-use crate::exchange::{Client, Connection, Exchange, Household, REDIRECTS_MAX, Sent};
+use crate::exchange::{Client, Connection, Exchange, Household, Nobody};
 use crate::module::Shared;
-use crate::notes::Notes;
-use crate::regex::Captures;
+use crate::reply::Reply;
 use crate::request_body::RequestBody;
-use crate::variable::Evaluator;
+use crate::subrequest::{BoxFuture, Entry};
+use crate::variable::{Evaluator, Found, Variables};
 
 /// A cycle for tests. Fill in what the test needs, then [`House::exchange`].
 pub struct House {
     /// One per location, in the type that the modules under test expect.
     pub settings: Vec<Box<dyn Any>>,
-    pub evaluators: Vec<Option<Evaluator>>,
+    pub variables: Variables,
+    /// Answers requests that others make; by default they have no answer.
+    pub serve: fn(&mut Exchange) -> Option<Reply>,
     pub shared: Shared,
     pub server_name: String,
     /// Collects what is logged, at every level.
@@ -38,7 +40,8 @@ impl Default for House {
         let sink = Sink { level: Level::Debug, to: Target::Lines(logged.clone()) };
         Self {
             settings: Vec::new(),
-            evaluators: Vec::new(),
+            variables: Variables::new(|_| None, |_| None),
+            serve: |_| None,
             shared: Shared::default(),
             server_name: "localhost".to_owned(),
             error_log: ErrorLog { sinks: vec![sink] },
@@ -70,7 +73,7 @@ impl Household for House {
     }
 
     fn evaluator(&self, slot: u32) -> Option<&Evaluator> {
-        self.evaluators.get(slot as usize)?.as_ref()
+        self.variables.evaluator(slot)
     }
 
     fn shared(&self) -> &Shared {
@@ -83,6 +86,14 @@ impl Household for House {
 
     fn server_name(&self, _: u32) -> &str {
         &self.server_name
+    }
+
+    fn variable(&self, name: &str) -> Option<Found> {
+        self.variables.find(name)
+    }
+
+    fn serve_inside<'a>(&'a self, ex: &'a mut Exchange, _: Entry) -> BoxFuture<'a, Option<Reply>> {
+        Box::pin(ready((self.serve)(ex)))
     }
 }
 
@@ -112,46 +123,25 @@ pub fn exchange_in(house: Rc<dyn Household>, request: &str) -> Exchange {
     let target = words.next().unwrap_or("/");
     let (uri, args) = target.split_once('?').unwrap_or((target, ""));
     let (host, host_port) = host_of(&fields);
-    Exchange {
-        conn: Rc::new(connection()),
-        client: Rc::new(Quiet),
-        cycle: house,
-        server: 0,
-        location: 0,
-        method: Method::of(method.as_bytes()),
-        method_name: method.into(),
-        line: line.into(),
-        target: target.into(),
-        version: version(words.next()),
-        fields,
-        host,
-        host_port,
-        head_bytes: head.lines().map(|it| it.len() as u64 + 2).sum::<u64>() + 2,
-        body: body_of(body),
-        uri: uri.into(),
-        args: args.into(),
-        matched_prefix: 0,
-        target_holds: true,
-        uri_changed: false,
-        location_holds: true,
-        internal: false,
-        redirects_left: REDIRECTS_MAX,
-        error_page: false,
-        status_override: None,
-        subrequest_depth: 0,
-        header_only: method == "HEAD",
-        remote: Addr::Ip(([127, 0, 0, 1], CLIENT_PORT).into()),
-        started: Instant::now(),
-        started_unix_ms: STARTED_UNIX_MS,
-        limit_rate: None,
-        limit_rate_after: None,
-        keepalive: true,
-        sent: Sent::default(),
-        captures: Captures::default(),
-        slots: Vec::new(),
-        variable_depth: 0,
-        notes: Notes::default(),
-    }
+    let mut ex = Exchange::vacant(house, &Nobody::new());
+    ex.conn = Rc::new(connection());
+    ex.client = Rc::new(Quiet);
+    ex.method = Method::of(method.as_bytes());
+    ex.method_name = method.into();
+    ex.line = line.into();
+    ex.target = target.into();
+    ex.version = version(words.next());
+    ex.fields = fields;
+    (ex.host, ex.host_port) = (host, host_port);
+    ex.head_bytes = head.lines().map(|it| it.len() as u64 + 2).sum::<u64>() + 2;
+    ex.body = body_of(body);
+    ex.uri = uri.into();
+    ex.args = args.into();
+    ex.header_only = method == "HEAD";
+    ex.remote = ex.conn.peer.clone();
+    ex.started = Instant::now();
+    ex.started_unix_ms = STARTED_UNIX_MS;
+    ex
 }
 
 /// The client's port in every test.
@@ -170,7 +160,7 @@ pub fn connection() -> Connection {
         proxied: None,
         tls: None,
         requests: Cell::new(1),
-        started: Instant::now(),
+        started_ms: foregate_net::clock::ms(),
         notes: RefCell::default(),
     }
 }
@@ -243,6 +233,37 @@ mod tests {
         assert_eq!((&*ex.host, ex.host_port), (&b"example.com"[..], Some(81)));
         assert_eq!(ex.field(b"x-a"), Some(&b"1"[..]));
         assert_eq!(ex.body.memory.as_deref(), Some(&b"body"[..]));
+    }
+
+    #[test]
+    fn a_cleared_exchange_is_as_good_as_new() {
+        let house = Rc::new(House::default());
+        let nobody = Nobody::new();
+        let mut ex = exchange_in(house.clone(), "HEAD /a?x HTTP/1.0\nHost: h:81\nX-A: 1\n\nbody");
+        (ex.server, ex.location, ex.matched_prefix, ex.redirects_left) = (1, 2, 3, 4);
+        (ex.target_holds, ex.uri_changed, ex.location_holds, ex.internal) = (false, true, false, true);
+        (ex.error_page, ex.keepalive, ex.subrequest_depth, ex.variable_depth) = (true, false, 1, 1);
+        (ex.status_override, ex.limit_rate, ex.limit_rate_after) = (Some(404), Some(1), Some(2));
+        ex.notes.put(7_u32);
+        ex.set_slot(3, crate::variable::Slot::Unset);
+        (ex.sent.status, ex.sent.bytes, ex.sent.chunked, ex.sent.complete) = (200, 5, true, true);
+        ex.sent.fields.push(b"A", b"b");
+        ex.line = vec![b'x'; 9000];
+        ex.clear(&nobody);
+        let text = |ex: &Exchange| {
+            let texts = [&ex.method_name, &ex.line, &ex.target, &ex.host, &ex.uri, &ex.args];
+            let numbers = (ex.server, ex.location, ex.matched_prefix, ex.redirects_left, ex.head_bytes);
+            let flags = [ex.target_holds, ex.uri_changed, ex.location_holds, ex.internal, ex.error_page];
+            let more = [ex.keepalive, ex.header_only, ex.sent.chunked, ex.sent.complete, ex.body.exists()];
+            let depths = (ex.subrequest_depth, ex.variable_depth, ex.slots.len(), ex.captures.len());
+            let limits = (ex.status_override, ex.limit_rate, ex.limit_rate_after, ex.host_port);
+            let sent = (ex.sent.status, ex.sent.bytes, ex.sent.fields.len(), ex.sent.content_length);
+            let notes = ex.notes.get::<u32>().is_some();
+            let request = (ex.method, ex.version, ex.fields.len(), ex.body.length, ex.conn.number);
+            format!("{texts:?}{numbers:?}{flags:?}{more:?}{depths:?}{limits:?}{sent:?}{notes}{request:?}")
+        };
+        assert_eq!(text(&ex), text(&Exchange::vacant(house, &nobody)));
+        assert_eq!(ex.line.capacity(), 0);
     }
 
     #[test]

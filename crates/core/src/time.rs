@@ -50,6 +50,20 @@ pub fn format(unix_s: i64, how: &str) -> String {
     timestamp.to_zoned(zone()).strftime(how).to_string()
 }
 
+/// A strftime format that a stranger wrote, in local time or GMT; what is no conversion stands as it is.
+pub fn strftime(unix_s: i64, how: &str, gmt: bool) -> Option<String> {
+    use jiff::fmt::strtime::{BrokenDownTime, Config};
+    let zone = if gmt { TimeZone::UTC } else { zone() };
+    let time = Timestamp::from_second(unix_s).ok()?.to_zoned(zone);
+    // C's library calls that zone GMT.
+    let how = if gmt {
+        how.replace("%%", "%%\0").replace("%Z", "GMT").replace("%%\0", "%%")
+    } else {
+        how.to_owned()
+    };
+    BrokenDownTime::from(&time).to_string_with_config(&Config::new().lenient(true), &how).ok()
+}
+
 type Cached = RefCell<(i64, String)>;
 
 thread_local! {

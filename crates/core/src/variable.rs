@@ -14,6 +14,8 @@ pub struct Variable {
     pub get: Get,
     /// `set $name` writes through this; a variable without it refuses `set`.
     pub set: Option<fn(&mut Exchange, &[u8])>,
+    /// The value holds nothing that a log would escape: letters, digits, simple signs.
+    pub plain: bool,
 }
 
 pub type Get = fn(&mut Exchange, &mut Vec<u8>) -> bool;
@@ -21,7 +23,12 @@ pub type GetNamed = fn(&mut Exchange, &str, &mut Vec<u8>) -> bool;
 
 impl Variable {
     pub const fn new(name: &'static str, get: Get) -> Self {
-        Self { name, get, set: None }
+        Self { name, get, set: None, plain: false }
+    }
+
+    /// A variable such as a number or a time: see [`Variable::plain`].
+    pub const fn plain(name: &'static str, get: Get) -> Self {
+        Self { name, get, set: None, plain: true }
     }
 }
 
@@ -34,6 +41,18 @@ pub struct Prefix {
 /// A variable that a configuration makes: the value is computed when it is first asked for.
 pub trait Evaluate: Send + Sync {
     fn evaluate(&self, ex: &mut Exchange, out: &mut Vec<u8>) -> bool;
+}
+
+/// A variable that a configuration writes and that belongs to a family: until it is written it is the family's.
+struct Member {
+    get: GetNamed,
+    rest: Box<str>,
+}
+
+impl Evaluate for Member {
+    fn evaluate(&self, ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
+        (self.get)(ex, &self.rest, out)
+    }
 }
 
 /// How one made variable gets its value.
@@ -92,9 +111,11 @@ impl Variables {
                 .advise("the server itself provides this variable; choose another name"));
         }
         let next = self.evaluators.len() as u32;
-        let slot = *self.slots.entry(name).or_insert(next);
+        let slot = *self.slots.entry(name.clone()).or_insert(next);
         if slot == next {
-            self.evaluators.push(None);
+            let inherited = (self.family)(&name)
+                .map(|family| Member { get: family.get, rest: name[family.name.len()..].into() });
+            self.evaluators.push(inherited.map(|it| Evaluator { how: Arc::new(it), volatile: true }));
         }
         Ok(slot)
     }
@@ -104,8 +125,8 @@ impl Variables {
         self.evaluators[slot as usize] = Some(evaluator);
     }
 
-    pub fn into_evaluators(self) -> Vec<Option<Evaluator>> {
-        self.evaluators
+    pub fn evaluator(&self, slot: u32) -> Option<&Evaluator> {
+        self.evaluators.get(slot as usize)?.as_ref()
     }
 
     /// All names that the configuration makes, for suggestions.
@@ -151,15 +172,25 @@ impl Target {
 /// Variables may be made of variables; deeper than this is a circle.
 const DEPTH_MAX: u32 = 100;
 
+impl Found {
+    /// Appends the value of the variable of this name, lower case; `false`: there is none.
+    pub fn fill(self, name: &str, ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
+        match self {
+            Self::Provided(variable) => (variable.get)(ex, out),
+            Self::Family(family) => (family.get)(ex, &name[family.name.len()..], out),
+            Self::Slot(number) => slot(ex, number, out),
+        }
+    }
+}
+
 /// Appends the value of a made variable: as set, as computed before, or computed now.
 pub fn slot(ex: &mut Exchange, slot: u32, out: &mut Vec<u8>) -> bool {
-    match ex.slots.get(slot as usize) {
-        Some(Slot::Value(value)) => {
-            out.extend_from_slice(value);
-            return true;
-        }
-        Some(Slot::Missing) => return false,
-        _ => (),
+    let known = match &ex.kin {
+        Some(kin) => tell(&kin.slots.borrow(), slot, out),
+        None => tell(&ex.slots, slot, out),
+    };
+    if let Some(found) = known {
+        return found;
     }
     let cycle = ex.cycle.clone();
     let Some(evaluator) = cycle.evaluator(slot) else { return false };
@@ -175,6 +206,18 @@ pub fn slot(ex: &mut Exchange, slot: u32, out: &mut Vec<u8>) -> bool {
         ex.set_slot(slot, value);
     }
     found
+}
+
+/// Appends what is known of a made variable; `None`: nothing yet.
+fn tell(slots: &[Slot], slot: u32, out: &mut Vec<u8>) -> Option<bool> {
+    match slots.get(slot as usize)? {
+        Slot::Value(value) => {
+            out.extend_from_slice(value);
+            Some(true)
+        }
+        Slot::Missing => Some(false),
+        Slot::Unset => None,
+    }
 }
 
 /// What is known of a made variable in one exchange.

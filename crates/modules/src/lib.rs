@@ -4,6 +4,8 @@
 //! its neighbours. Adding one is: a folder, a line in the list below, and a call in the server's `phases.rs`
 //! or `filters.rs`.
 
+#[cfg(test)]
+mod codings_tests;
 pub mod known;
 mod registry;
 #[cfg(test)]
@@ -14,6 +16,8 @@ registry::modules! {
     addition,
     auth_basic,
     auth_request,
+    brotli,
+    brotli_static,
     browser,
     charset,
     client,
@@ -34,7 +38,9 @@ registry::modules! {
     log,
     map,
     mime,
+    mirror,
     not_modified,
+    post_action,
     process,
     proxy,
     range,
@@ -45,13 +51,17 @@ registry::modules! {
     rewrite,
     satisfy,
     secure_link,
+    slice,
     split_clients,
+    ssi,
     ssl,
     stub_status,
     sub_filter,
     upstream,
     userid,
     variables,
+    zstd,
+    zstd_static,
 }
 
 /// The settings that hold where an exchange is now.

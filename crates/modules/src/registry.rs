@@ -4,15 +4,27 @@ macro_rules! modules {
     ($($name:ident),* $(,)?) => {
         $(pub mod $name;)*
 
-        /// What one block wrote, module by module.
+        /// What one block wrote, module by module. Blocks that are alike in a module share that part.
         #[derive(Clone, Default)]
         pub struct Options {
-            $(pub $name: <$name::Module as foregate_core::Module>::Options,)*
+            $(pub $name: foregate_core::Written<<$name::Module as foregate_core::Module>::Options>,)*
         }
 
         /// What requests read, module by module. `None`: the module has nothing to do here.
         pub struct Settings {
-            $(pub $name: Option<<$name::Module as foregate_core::Module>::Settings>,)*
+            $(pub $name: Option<std::sync::Arc<<$name::Module as foregate_core::Module>::Settings>>,)*
+        }
+
+        /// What blocks that wrote nothing have inherited already, by what stands around them.
+        #[derive(Default)]
+        pub struct Inherited {
+            $($name: foregate_core::Heirs<<$name::Module as foregate_core::Module>::Options>,)*
+        }
+
+        /// The settings that have been made already, by the options they were made of.
+        #[derive(Default)]
+        pub struct Resolved {
+            $($name: foregate_core::Made<$name::Module>,)*
         }
 
         impl Options {
@@ -29,7 +41,7 @@ macro_rules! modules {
                 $(
                     for directive in <$name::Module as foregate_core::Module>::DIRECTIVES {
                         if directive.name == name {
-                            let done = directive.apply(&mut self.$name, node, scope);
+                            let done = directive.apply(self.$name.get_mut(), node, scope);
                             if directive.scope.contains(scope) {
                                 return done.map(|()| true);
                             }
@@ -41,26 +53,32 @@ macro_rules! modules {
             }
 
             /// Takes from the block around it what this block did not set.
-            pub fn inherit(&mut self, outer: &Self) {
-                $(<$name::Module as foregate_core::Module>::inherit(&mut self.$name, &outer.$name);)*
+            pub fn inherit(&mut self, outer: &Self, known: &mut Inherited) {
+                $(known.$name.inherit::<$name::Module>(&mut self.$name, &outer.$name);)*
             }
 
             /// What an `if` or `limit_except` takes besides: the content handler of its location.
             pub fn inherit_handler(&mut self, outer: &Self) {
-                $(<$name::Module as foregate_core::Module>::inherit_handler(&mut self.$name, &outer.$name);)*
+                $(if let Some(outer) = outer.$name.get() {
+                    <$name::Module as foregate_core::Module>::inherit_handler(self.$name.get_mut(), outer);
+                })*
             }
 
             pub fn prepare(&self, cx: &mut foregate_core::Compile<'_>) -> Result<(), foregate_conf::Error> {
-                $(<$name::Module as foregate_core::Module>::prepare(&self.$name, cx)?;)*
+                $(match self.$name.get() {
+                    Some(options) => <$name::Module as foregate_core::Module>::prepare(options, cx)?,
+                    None => <$name::Module as foregate_core::Module>::prepare(&Default::default(), cx)?,
+                })*
                 Ok(())
             }
 
             pub fn resolve(
                 self,
                 cx: &mut foregate_core::Compile<'_>,
+                known: &mut Resolved,
             ) -> Result<Settings, foregate_conf::Error> {
                 Ok(Settings {
-                    $($name: <$name::Module as foregate_core::Module>::resolve(self.$name, cx)?,)*
+                    $($name: known.$name.resolve(self.$name, cx)?,)*
                 })
             }
         }

@@ -8,9 +8,9 @@ use std::rc::Rc;
 
 use foregate_conf::{Error, Modifier, Node, Span, Strings, Word, location_args};
 use foregate_core::testing::{House, exchange_in};
-use foregate_core::{Compile, Exchange, Scope, Shared, Template, Variables};
+use foregate_core::{Compile, Exchange, Reply, Scope, Shared, Template, Variables};
 
-use crate::{Options, Settings};
+use crate::{Inherited, Options, Resolved, Settings};
 
 /// A compiled configuration and what became known while it was compiled.
 pub(crate) struct Site {
@@ -32,6 +32,14 @@ impl Site {
     /// With templates to evaluate by [`Site::value`], and files that the configuration may name.
     pub(crate) fn with(conf: &str, templates: &[&str], files: Strings) -> Self {
         build(conf, templates, files).unwrap_or_else(|why| panic!("{why} in {conf}"))
+    }
+
+    /// Where requests that others make are answered by the test.
+    pub(crate) fn serving(conf: &str, serve: fn(&mut Exchange) -> Option<Reply>) -> Self {
+        let mut site = Self::new(conf);
+        let house = Rc::get_mut(&mut site.house);
+        house.expect("because nobody else holds it yet").serve = serve;
+        site
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -88,15 +96,15 @@ fn build(conf: &str, templates: &[&str], mut files: Strings) -> Result<Site, Err
         server_names: ["Example.com", "*.wild.org", "~^rx\\d\\.org$"].map(str::to_owned).into(),
         location: None,
     };
-    let http = read(&tree.nodes, &Options::default(), Scope::HTTP, None)?;
+    let http = read(&tree.nodes, &Options::default(), &mut Inherited::default(), Scope::HTTP, None)?;
     http.options.prepare(&mut cx)?;
     let mut house = House::default();
-    resolve(http, &mut house, &mut cx)?;
+    resolve(http, &mut house, &mut cx, &mut Resolved::default())?;
     let word = |text: &&str| Word::new(text.as_bytes().to_vec(), Span::default(), false);
     let templates = templates.iter().map(|text| cx.template(&word(text))).collect::<Result<_, _>>()?;
     let warnings = cx.warnings.iter().map(|it| it.what.clone()).collect();
     let log_files = cx.log_files;
-    house.evaluators = variables.into_evaluators();
+    house.variables = variables;
     house.shared = shared;
     let last = house.settings.len() as u32 - 1;
     Ok(Site { house: Rc::new(house), warnings, log_files, templates, last })
@@ -121,6 +129,7 @@ struct Block {
 fn read(
     nodes: &[Node],
     outer: &Options,
+    known: &mut Inherited,
     scope: Scope,
     location: Option<(Modifier, Word)>,
 ) -> Result<Block, Error> {
@@ -128,14 +137,14 @@ fn read(
     if scope == Scope::LOCATION
         && let Some((modifier, path)) = &location
     {
-        options.files.enter(*modifier, path);
+        options.files.get_mut().enter(*modifier, path);
     }
     for node in nodes.iter().filter(|it| inner(it, scope).is_none()) {
         if !options.set(node, scope)? {
             return Err(Error::unknown_directive(node));
         }
     }
-    options.inherit(outer);
+    options.inherit(outer, known);
     if matches!(scope, Scope::LOCATION_IF | Scope::LIMIT_EXCEPT) {
         options.inherit_handler(outer);
     }
@@ -146,7 +155,7 @@ fn read(
             Scope::LOCATION => Some(location_args(node)?),
             _ => location.clone(),
         };
-        inside.push(read(node.body(), &options, scope, location)?);
+        inside.push(read(node.body(), &options, known, scope, location)?);
     }
     Ok(Block { options, location, inside })
 }
@@ -163,11 +172,11 @@ fn inner(node: &Node, scope: Scope) -> Option<Scope> {
     }
 }
 
-fn resolve(block: Block, house: &mut House, cx: &mut Compile<'_>) -> Result<(), Error> {
+fn resolve(block: Block, house: &mut House, cx: &mut Compile<'_>, known: &mut Resolved) -> Result<(), Error> {
     cx.location = block.location;
-    house.settings.push(Box::new(block.options.resolve(cx)?));
+    house.settings.push(Box::new(block.options.resolve(cx, known)?));
     for block in block.inside {
-        resolve(block, house, cx)?;
+        resolve(block, house, cx, known)?;
     }
     Ok(())
 }

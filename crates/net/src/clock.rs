@@ -43,16 +43,18 @@ pub fn unix_ms() -> u64 {
     NOW.get().map_or_else(read_unix_ms, |now| now.unix_ms)
 }
 
-/// Milliseconds since a moment before this program's first timer, as of this loop turn. Unlike `unix_ms` it never goes
-/// back, and unlike `now` it costs nothing to reckon with.
+/// Milliseconds as of this loop turn, since a moment in the past that is the same for all threads: what lasts is
+/// measured with these, for less than with `Instant`s.
 #[inline]
 pub fn ms() -> u64 {
-    NOW.get().map_or_else(read_tick, |now| now.tick)
+    tick()
 }
 
-fn read_tick() -> u64 {
-    let start = *START.get_or_init(Instant::now);
-    Instant::now().saturating_duration_since(start).as_millis() as u64
+/// Whole milliseconds, rounded up; what no timer can wait for counts as the longest that one can.
+#[inline]
+pub fn as_ms(time: Duration) -> u64 {
+    let below = u64::from(time.subsec_nanos().div_ceil(1_000_000));
+    time.as_secs().saturating_mul(1000).saturating_add(below).min(NEVER - 1)
 }
 
 /// Reads the clocks again: for code that knows a turn took long (a log line's time after a blocking call).
@@ -97,8 +99,7 @@ impl Deadline {
     #[inline]
     pub fn arm(&self, after: Duration) {
         // One tick more: the current one has partly passed, and a timer must not be early.
-        let ms = u64::try_from(after.as_nanos().div_ceil(1_000_000)).unwrap_or(NEVER - 1);
-        self.set(tick().saturating_add(ms).saturating_add(1).min(NEVER - 1));
+        self.set(tick().saturating_add(as_ms(after)).saturating_add(1).min(NEVER - 1));
     }
 
     /// Never expires, until armed again.
@@ -217,6 +218,7 @@ pub(crate) fn stop() {
     NOW.set(None);
 }
 
+#[inline]
 fn tick() -> u64 {
     match NOW.get() {
         Some(now) => now.tick,
@@ -262,6 +264,15 @@ mod tests {
             assert_eq!(timeout(Duration::from_secs(5), async { 7 }).await, Ok(7));
         })
         .unwrap();
+    }
+
+    #[test]
+    fn times_become_milliseconds_rounded_up() {
+        assert_eq!(as_ms(Duration::ZERO), 0);
+        assert_eq!(as_ms(Duration::from_nanos(1)), 1);
+        assert_eq!(as_ms(Duration::from_millis(1999)), 1999);
+        assert_eq!(as_ms(Duration::from_micros(1999)), 2);
+        assert_eq!(as_ms(Duration::MAX), NEVER - 1);
     }
 
     #[test]

@@ -111,7 +111,7 @@ pub struct Resolver {
 struct Inner {
     spec: ResolverSpec,
     names: RefCell<HashMap<Box<str>, Entry>>,
-    /// The server to begin with: each query takes the next.
+    /// The server to begin with: each name takes the next.
     turn: Cell<usize>,
 }
 
@@ -208,50 +208,77 @@ impl Asking {
     }
 }
 
+/// What one answer says.
+struct Step {
+    records: Vec<Record>,
+    /// Where its aliases end.
+    alias: Option<String>,
+    ttl_s: u32,
+}
+
 impl Inner {
-    /// Asks for both kinds of addresses at once; one kind is enough.
+    /// Asks for both kinds of addresses at once and, while there are none, for those of the alias. As in nginx, what
+    /// has addresses of one kind is not looked for further, and an error for either kind is one for the name.
     async fn look_up(&self, name: &str) -> Result<Answer, ResolveError> {
-        let v4 = async { if self.spec.ipv4 { Some(self.ask(name, Kind::A).await) } else { None } };
-        let v6 = async { if self.spec.ipv6 { Some(self.ask(name, Kind::Aaaa).await) } else { None } };
-        let (v4, v6) = both(v4, v6).await;
-        let mut error = ResolveError::NotFound;
-        let (mut addrs, mut ttl_s) = (Vec::new(), u32::MAX);
-        for outcome in [v4, v6].into_iter().flatten() {
-            match outcome {
-                Ok((records, ttl)) if !records.is_empty() => {
-                    ttl_s = ttl_s.min(ttl);
-                    addrs.extend(records.iter().filter_map(Record::addr));
-                }
-                Ok(_) | Err(ResolveError::NotFound) => {}
-                Err(other) => error = other,
+        let first = self.next_server();
+        let (mut name, mut ttl_s) = (name.to_string(), u32::MAX);
+        for _ in 0..ALIASES_MAX {
+            let v4 =
+                async { if self.spec.ipv4 { Some(self.step(first, &name, Kind::A).await) } else { None } };
+            let v6 =
+                async { if self.spec.ipv6 { Some(self.step(first, &name, Kind::Aaaa).await) } else { None } };
+            let (v4, v6) = both(v4, v6).await;
+            let (mut addrs, mut alias): (Vec<IpAddr>, _) = (Vec::new(), None);
+            for step in [v4, v6].into_iter().flatten() {
+                let step = match step {
+                    Err(ResolveError::NotFound) => continue,
+                    other => other?,
+                };
+                ttl_s = ttl_s.min(step.ttl_s);
+                addrs.extend(step.records.iter().filter_map(Record::addr));
+                // The answer to the last question decides, as in nginx: no alias there, no other name to ask for.
+                alias = step.alias;
             }
+            if !addrs.is_empty() {
+                return Ok(Answer { addrs: addrs.into(), valid_until: self.valid_until(ttl_s) });
+            }
+            name = alias.ok_or(ResolveError::NotFound)?;
         }
-        if addrs.is_empty() {
-            return Err(error);
-        }
-        Ok(Answer { addrs: addrs.into(), valid_until: self.valid_until(ttl_s) })
+        Err(ResolveError::NotFound)
     }
 
     /// The records of one kind, following aliases, and the shortest time to live of all that was used.
     async fn ask(&self, name: &str, kind: Kind) -> Result<(Vec<Record>, u32), ResolveError> {
+        let first = self.next_server();
         let (mut name, mut ttl_s) = (name.to_string(), u32::MAX);
         for _ in 0..ALIASES_MAX {
-            let first = self.turn.get();
-            self.turn.set(first.wrapping_add(1));
-            let response = match query::ask(&self.spec.servers, first, &name, kind).await {
-                Ok(response) => response,
-                Err(QueryError::BadName) => return Err(ResolveError::NotFound),
-                Err(QueryError::TimedOut) => return Err(ResolveError::TimedOut),
-                Err(QueryError::Code(code)) => return Err(ResolveError::from_rcode(code)),
-            };
-            let (end, records, ttl) = response.follow(&name, kind);
-            ttl_s = ttl_s.min(ttl);
-            if !records.is_empty() || end == name {
-                return Ok((records, ttl_s));
+            let step = self.step(first, &name, kind).await?;
+            ttl_s = ttl_s.min(step.ttl_s);
+            match step.alias {
+                Some(alias) if step.records.is_empty() => name = alias,
+                _ => return Ok((step.records, ttl_s)),
             }
-            name = end;
         }
         Err(ResolveError::NotFound)
+    }
+
+    /// One question and its answer, with the aliases that the answer itself follows.
+    async fn step(&self, first: usize, name: &str, kind: Kind) -> Result<Step, ResolveError> {
+        let response = match query::ask(&self.spec.servers, first, name, kind).await {
+            Ok(response) => response,
+            Err(QueryError::BadName) => return Err(ResolveError::NotFound),
+            Err(QueryError::TimedOut) => return Err(ResolveError::TimedOut),
+            Err(QueryError::Code(code)) => return Err(ResolveError::from_rcode(code)),
+        };
+        let (end, records, ttl_s) = response.follow(name, kind);
+        Ok(Step { records, alias: (end != name).then_some(end), ttl_s })
+    }
+
+    /// The server that a name is asked of first: each name takes the next.
+    fn next_server(&self) -> usize {
+        let first = self.turn.get();
+        self.turn.set(first.wrapping_add(1));
+        first
     }
 
     fn valid_until(&self, ttl_s: u32) -> Instant {

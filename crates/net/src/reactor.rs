@@ -150,6 +150,11 @@ impl Source {
         self.fd.as_fd()
     }
 
+    /// It is the driver on io_uring that receives.
+    pub(crate) fn is_ringed(&self) -> bool {
+        self.ring.is_some()
+    }
+
     #[inline]
     pub(crate) fn is(&self, flags: u8) -> bool {
         self.ready.get() & flags != 0

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, sockopt};
 
 use crate::addr::Addr;
+use crate::pipe::Pipe;
 use crate::reactor::{BROKEN, PEER_CLOSED, READABLE, Received, Registered, WRITABLE, Watch};
 use crate::sys;
 
@@ -177,6 +178,27 @@ impl Stream {
         }
     }
 
+    /// As `poll_recv`, up to `max` bytes, which stay within the kernel: an empty pipe is the end of the stream.
+    /// `None` where no pipe is to be had: then they must be received.
+    pub fn poll_recv_pipe(&self, cx: &mut Context<'_>, max: usize) -> Poll<io::Result<Option<Pipe>>> {
+        loop {
+            ready!(self.source.poll_readable(cx));
+            // A driver that receives ahead has some of it already.
+            let pipe = if self.source.is_ringed() { None } else { Pipe::take() };
+            let Some(mut pipe) = pipe else { return Poll::Ready(Ok(None)) };
+            match pipe.fill(self.source.fd(), max) {
+                Ok(n) => {
+                    // How much is left cannot be told from how much came.
+                    self.source.guessed.set(n > 0);
+                    return Poll::Ready(Ok(Some(pipe)));
+                }
+                Err(Errno::AGAIN) => self.source.clear(READABLE),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
     /// A read shorter than its buffer has drained the socket: the next event tells of more, and no call need fail
     /// to learn it. Not so once the peer has closed, for then no further event comes.
     #[inline]
@@ -256,6 +278,20 @@ impl Stream {
         self.poll_write_with(cx, bytes.len(), || {
             rustix::net::send(self.source.fd(), bytes, SendFlags::NOSIGNAL)
         })
+    }
+
+    /// Sends what `pipe` holds, which must not be empty; returns how many bytes were taken.
+    pub fn poll_send_pipe(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
+        // The kernel may stop in the middle though there is room, so only EAGAIN says that the socket is full.
+        self.poll_write_with(cx, 0, || pipe.drain(self.source.fd()))
+    }
+
+    /// Sends all that `pipe` holds.
+    pub async fn send_pipe(&self, mut pipe: Pipe) -> io::Result<()> {
+        while !pipe.is_empty() {
+            poll_fn(|cx| self.poll_send_pipe(cx, &mut pipe)).await?;
+        }
+        Ok(())
     }
 
     /// Sends all the slices, in order, in as few calls as may be.

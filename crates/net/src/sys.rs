@@ -16,6 +16,18 @@ pub fn errno_text(error: &io::Error) -> String {
     format!("{code}: {words}")
 }
 
+/// Gives freed memory back to the system at once: after work that is done once and needs much for a short time.
+pub fn give_back_memory() {
+    // SAFETY: no argument refers to memory, and the allocator takes the call on any thread at any time.
+    unsafe { mi_collect(true) }
+}
+
+use libmimalloc_sys as _;
+
+unsafe extern "C" {
+    fn mi_collect(force: bool);
+}
+
 /// IP_TRANSPARENT or IPV6_TRANSPARENT: bind to an address that is not ours. Needs CAP_NET_ADMIN.
 pub(crate) fn set_transparent(fd: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
     if v6 {

@@ -1,6 +1,7 @@
 //! Streams and listeners as their users see them: echo, many connections, hang-up, errors.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -46,6 +47,24 @@ fn serve_echo(listener: Listener) -> Addr {
     addr
 }
 
+/// Accepts one connection and sends everything back by pipes.
+fn serve_piped_echo(listener: Listener) -> Addr {
+    let addr = listener.addr().clone();
+    spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        loop {
+            let pipe = poll_fn(|cx| stream.poll_recv_pipe(cx, 100_000)).await.unwrap();
+            let pipe = pipe.expect("because no pipe is taken yet");
+            assert!(pipe.len() <= 100_000);
+            if pipe.is_empty() {
+                return;
+            }
+            stream.send_pipe(pipe).await.unwrap();
+        }
+    });
+    addr
+}
+
 async fn expect_echo(stream: &Stream, sent: &[u8]) {
     stream.send_all(sent).await.unwrap();
     let mut back = Vec::new();
@@ -53,6 +72,37 @@ async fn expect_echo(stream: &Stream, sent: &[u8]) {
         back.extend_from_slice(&stream.recv().await.unwrap());
     }
     assert!(back == sent);
+}
+
+#[test]
+fn bytes_pass_through_pipes() {
+    let path = scratch("pipes");
+    let specs = [local(), ListenSpec::new(Addr::unix(&path))];
+    run(async {
+        for spec in specs {
+            let addr = serve_piped_echo(Listener::bind(&spec).unwrap());
+            let (stream, sent) = (Rc::new(connect(&addr).await), vec![7; 3 << 20]);
+            let (back, bytes, n) = (stream.clone(), sent.len(), Rc::new(Cell::new(0)));
+            let seen = n.clone();
+            spawn(async move {
+                while seen.get() < bytes {
+                    let more = back.recv().await.unwrap();
+                    assert!(!more.is_empty() && more.iter().all(|it| *it == 7));
+                    seen.set(seen.get() + more.len());
+                }
+            })
+            .detach();
+            stream.send_all(&sent).await.unwrap();
+            while n.get() < bytes {
+                clock::sleep(Duration::from_millis(1)).await;
+            }
+            expect_echo(&stream, b"little").await;
+            stream.shutdown_write();
+            assert!(stream.recv().await.unwrap().is_empty());
+        }
+    })
+    .unwrap();
+    std::fs::remove_file(path).unwrap();
 }
 
 #[test]

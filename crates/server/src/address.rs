@@ -89,6 +89,7 @@ pub(crate) fn gather(
                 }
             }
         }
+        draft.names.finish();
     }
     Ok(endpoints(drafts))
 }

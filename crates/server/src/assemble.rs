@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use foregate_conf::{Error, Files, Modifier, Node, Word};
 use foregate_core::{Compile, ErrorLog, Level, LogFile, Regex, Shared, Variables};
-use foregate_modules::{Settings, family, ssl, variable};
+use foregate_modules::{Inherited, Resolved, Settings, family, ssl, variable};
 
 use crate::address;
 use crate::cycle::{Cycle, Main, Place, Server, Setup, folder};
@@ -48,7 +48,7 @@ pub(crate) fn compile(
         servers,
         places,
         endpoints,
-        evaluators: variables.into_evaluators(),
+        variables,
         shared,
         log_files: distinct(log_files),
         temp_dirs: distinct(temp_dirs),
@@ -63,11 +63,12 @@ struct Compiled {
 }
 
 fn resolve(setup: &Setup, mut draft: Draft, cx: &mut Compile<'_>) -> Result<Compiled, Error> {
-    draft.http.inherit(&draft.main);
+    let mut known = Inherited::default();
+    draft.http.inherit(&draft.main, &mut known);
     if draft.has_http {
         draft.http.prepare(cx)?;
     }
-    inherit(&mut draft);
+    inherit(&mut draft, known);
     let names = all_names(&draft.servers, cx)?;
     let listens = draft.servers.iter().map(|it| listens(it, setup));
     let servers: Vec<_> = listens.zip(names.iter().cloned()).collect();
@@ -81,7 +82,7 @@ fn resolve(setup: &Setup, mut draft: Draft, cx: &mut Compile<'_>) -> Result<Comp
         locations,
     });
     let servers = servers.collect();
-    let settings = draft.main.resolve(cx)?;
+    let settings = draft.main.resolve(cx, &mut Resolved::default())?;
     let keeps_stderr = cx.log_files.iter().any(|it| it.as_os_str() == "stderr");
     let main = main(setup, settings, keeps_stderr);
     Ok(Compiled { main, servers, places, endpoints })
@@ -90,16 +91,16 @@ fn resolve(setup: &Setup, mut draft: Draft, cx: &mut Compile<'_>) -> Result<Comp
 fn main(setup: &Setup, settings: Settings, keeps_stderr: bool) -> Main {
     let process = settings.process.expect("because the process module always resolves");
     let pid = process.pid.as_ref().map_or_else(|| setup.pid.clone(), |it| setup.prefix.join(it));
-    Main { process, pid, error_log: error_log(setup, settings.error_log.as_ref()), keeps_stderr }
+    Main { process, pid, error_log: error_log(setup, settings.error_log.as_deref()), keeps_stderr }
 }
 
 /// Each place takes what it did not write from the one around it; an `if` takes the content handler too.
-fn inherit(draft: &mut Draft) {
+fn inherit(draft: &mut Draft, mut known: Inherited) {
     for at in 0..draft.places.len() {
         let (before, rest) = draft.places.split_at_mut(at);
         let place = &mut rest[0];
         let outer = place.parent.map_or(&draft.http, |parent| &before[parent as usize].options);
-        place.options.inherit(outer);
+        place.options.inherit(outer, &mut known);
         if matches!(place.kind, Kind::If | Kind::LimitExcept(_)) {
             place.options.inherit_handler(outer);
         }
@@ -108,7 +109,7 @@ fn inherit(draft: &mut Draft) {
 
 fn listens(server: &ServerDraft, setup: &Setup) -> Vec<Listen> {
     match server.listens.is_empty() {
-        true => vec![Listen::default_for(server.node.span, setup.privileged)],
+        true => vec![Listen::default_for(server.span, setup.privileged)],
         false => server.listens.clone(),
     }
 }
@@ -146,7 +147,7 @@ fn check_certificates(
     let rejects = |server: usize| ssl(server).is_some_and(|it| it.reject);
     let missing = |server: usize| {
         let what = "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive";
-        Err(Error::at(servers[server].node.span, what)
+        Err(Error::at(servers[server].span, what)
             .advise("add ssl_certificate and ssl_certificate_key to this server"))
     };
     for endpoint in endpoints {
@@ -196,6 +197,7 @@ fn places(
     servers: &[ServerDraft],
     cx: &mut Compile<'_>,
 ) -> Result<(Vec<Place>, Vec<Locations>), Error> {
+    let mut known = Resolved::default();
     let mut places: Vec<Place> = Vec::with_capacity(drafts.len());
     let mut entries: HashMap<u32, Vec<Entry>> = HashMap::new();
     let around: Vec<_> = (0..drafts.len()).map(|at| location_of(&drafts, at as u32)).collect();
@@ -203,8 +205,8 @@ fn places(
         cx.location.clone_from(&around[at]);
         let at = at as u32;
         cx.server_names = servers[draft.server as usize].names.iter().map(|it| it.text.clone()).collect();
-        let settings = draft.options.resolve(cx)?;
-        let error_log = error_log(setup, settings.error_log.as_ref());
+        let settings = draft.options.resolve(cx, &mut known)?;
+        let error_log = error_log(setup, settings.error_log.as_deref());
         let mut name = String::new();
         match (draft.kind, draft.parent) {
             (Kind::Location { modifier, path }, Some(parent)) => {

@@ -7,12 +7,16 @@ use std::sync::Arc;
 
 use foregate_conf::{Error, Files, Source};
 use foregate_core::error_log::Target;
-use foregate_core::{BodyLimits, ErrorLog, Evaluator, Household, Method, Shared};
-use foregate_modules::{Settings, process};
+use foregate_core::variable::Found;
+use foregate_core::{
+    BodyLimits, BoxFuture, Entry, ErrorLog, Evaluator, Exchange, Household, Method, Reply, Shared, Variables,
+};
+use foregate_modules::{Settings, log, process};
 
 use crate::address::Endpoint;
 use crate::assemble;
 use crate::locations::Locations;
+use crate::subrequest;
 
 /// What is needed to load a configuration.
 #[derive(Clone, Debug)]
@@ -50,7 +54,7 @@ pub struct Cycle {
     pub(crate) servers: Vec<Server>,
     pub(crate) places: Vec<Place>,
     pub endpoints: Vec<Endpoint>,
-    pub(crate) evaluators: Vec<Option<Evaluator>>,
+    pub(crate) variables: Variables,
     pub(crate) shared: Shared,
     pub(crate) log_files: Vec<PathBuf>,
     pub(crate) temp_dirs: Vec<PathBuf>,
@@ -58,7 +62,7 @@ pub struct Cycle {
 
 /// What the processes read.
 pub struct Main {
-    pub process: process::Settings,
+    pub process: Arc<process::Settings>,
     pub pid: PathBuf,
     pub error_log: ErrorLog,
     /// Some `error_log` goes to stderr, which therefore must not be led elsewhere.
@@ -105,6 +109,11 @@ pub fn load(setup: &Setup, files: &dyn Files, previous: Option<&Cycle>) -> Resul
 }
 
 impl Cycle {
+    /// What the processes read; the rest is dropped.
+    pub fn into_main(self) -> Main {
+        self.main
+    }
+
     /// The log files that this configuration writes.
     pub fn log_files(&self) -> &[PathBuf] {
         &self.log_files
@@ -141,7 +150,7 @@ impl Household for Local {
     }
 
     fn evaluator(&self, slot: u32) -> Option<&Evaluator> {
-        self.cycle.evaluators.get(slot as usize)?.as_ref()
+        self.cycle.variables.evaluator(slot)
     }
 
     fn shared(&self) -> &Shared {
@@ -154,6 +163,20 @@ impl Household for Local {
 
     fn server_name(&self, server: u32) -> &str {
         &self.cycle.servers[server as usize].name
+    }
+
+    fn variable(&self, name: &str) -> Option<Found> {
+        self.cycle.variables.find(name)
+    }
+
+    fn serve_inside<'a>(&'a self, ex: &'a mut Exchange, entry: Entry) -> BoxFuture<'a, Option<Reply>> {
+        Box::pin(subrequest::serve(self, ex, entry))
+    }
+
+    fn log_inside(&self, ex: &mut Exchange) {
+        if let Some(on) = &self.cycle.settings(ex.location).log {
+            log::write(on, ex);
+        }
     }
 
     fn body_limits(&self, location: u32) -> BodyLimits<'_> {

@@ -5,18 +5,19 @@
 
 use foregate_core::{CharsetOverride, Exchange, KeptFields, Reply};
 use foregate_modules::{
-    Settings, addition, charset, encoding, gunzip, gzip, headers, mime, not_modified, range, redirects,
-    sub_filter, userid,
+    Settings, addition, brotli, charset, encoding, encoding::Coding, gunzip, gzip, headers, mime,
+    not_modified, range, redirects, slice, ssi, sub_filter, userid, zstd,
 };
 use foregate_wire::Fields;
 
-use crate::cycle::Local;
 use crate::special::{self, Kept};
-use crate::subrequest::Up;
 
-/// Header filters; those that change the body put themselves around it.
-pub(crate) async fn header_filters(local: &Local, on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
+/// Header filters; those that change the body put themselves around it. `None`: close without an answer.
+pub(crate) async fn header_filters(on: &Settings, ex: &mut Exchange, reply: &mut Reply) -> Option<()> {
     own_fields(on, ex, reply);
+    if let Some(on) = &on.slice {
+        slice::filter(on, ex, reply)?;
+    }
     if let Some(judge) = &on.not_modified {
         not_modified::filter(judge, ex, reply);
         page_if_bare(on, ex, reply);
@@ -30,12 +31,12 @@ pub(crate) async fn header_filters(local: &Local, on: &Settings, ex: &mut Exchan
     let mut varies = ex.notes.take::<encoding::Varies>().is_some();
     if let Some(gunzip) = on.gunzip.as_ref().filter(|it| gunzip::fits(it, reply)) {
         varies = true;
-        if !encoding::accepts_gzip(on.encoding.as_ref(), ex, reply) {
+        if !encoding::accepts_gzip(on.encoding.as_deref(), ex, reply) {
             gunzip::filter(gunzip, ex, reply);
         }
     }
     if let Some(add) = on.addition.as_ref().filter(|it| addition::fits(it, ex, reply)) {
-        addition::filter(add, ex, reply, &Up(local)).await;
+        addition::filter(add, ex, reply);
     }
     if let Some(on) = &on.sub_filter {
         sub_filter::filter(on, ex, reply);
@@ -43,14 +44,12 @@ pub(crate) async fn header_filters(local: &Local, on: &Settings, ex: &mut Exchan
     if let Some(on) = &on.charset {
         charset::filter(on, ex, reply);
     }
-    if let Some(gzip) = on.gzip.as_ref().filter(|it| gzip::fits(it, ex, reply)) {
-        varies = true;
-        if encoding::accepts_gzip(on.encoding.as_ref(), ex, reply) {
-            gzip::filter(gzip, ex, reply);
-        }
+    if let Some(on) = on.ssi.as_ref().filter(|it| ssi::fits(it, reply)) {
+        Box::pin(ssi::filter(on, ex, reply)).await.ok()?;
     }
+    varies |= pack(on, ex, reply);
     if varies {
-        encoding::vary(on.encoding.as_ref(), reply);
+        encoding::vary(on.encoding.as_deref(), reply);
     }
     if let Some(ranges) = &on.range {
         range::filter(ranges, ex, reply);
@@ -59,6 +58,27 @@ pub(crate) async fn header_filters(local: &Local, on: &Settings, ex: &mut Exchan
     if let Some(on) = &on.headers {
         headers::make_room(on, ex, reply);
     }
+    Some(())
+}
+
+/// Packs the answer in the coding that the client likes best; whether it could have been packed.
+fn pack(on: &Settings, ex: &mut Exchange, reply: &mut Reply) -> bool {
+    let offers = encoding::Offers {
+        zstd: on.zstd.as_ref().is_some_and(|it| zstd::fits(it, ex, reply)),
+        brotli: on.brotli.as_ref().is_some_and(|it| brotli::fits(it, ex, reply)),
+        gzip: on.gzip.as_ref().is_some_and(|it| gzip::fits(it, ex, reply)),
+    };
+    if !offers.any() {
+        return false;
+    }
+    let [best, ..] = encoding::rank(on.encoding.as_deref(), ex, reply, offers);
+    match (best, &on.zstd, &on.brotli, &on.gzip) {
+        (Some(Coding::Zstd), Some(on), _, _) => zstd::filter(on, ex, reply),
+        (Some(Coding::Brotli), _, Some(on), _) => brotli::filter(on, ex, reply),
+        (Some(Coding::Gzip), _, _, Some(on)) => gzip::filter(on, ex, reply),
+        _ => (),
+    }
+    true
 }
 
 /// A filter may turn an answer into an error (412, 416), which has a page.

@@ -9,6 +9,7 @@ mod filters;
 mod listen;
 mod locations;
 mod names;
+mod path_tree;
 mod phases;
 pub mod process;
 mod read;
@@ -18,6 +19,6 @@ mod subrequest;
 pub mod worker;
 
 pub use address::{Address, Endpoint};
-pub use connection::Thread;
+pub use connection::{Thread, sizes};
 pub use cycle::{Cycle, LoadError, Loaded, Local, Main, Setup, load};
 pub use listen::{Keepalive, Listen, Socket};

@@ -2,17 +2,19 @@
 
 use std::collections::HashMap;
 
-use foregate_core::{Exchange, Regex, TooHard};
+use foregate_core::{Exchange, Regex, Regexes, TooHard};
+
+use crate::path_tree::{Kind, PathTree};
 
 /// The locations of a server, or those nested in a location.
 #[derive(Default)]
 pub(crate) struct Locations {
-    exact: HashMap<Box<[u8]>, u32>,
-    /// Sorted by path; the cost of a look-up grows with the logarithm of their number.
+    /// Finds `exact` and `prefixes`.
+    tree: PathTree,
+    /// Sorted by path, as the prefixes.
+    exact: Vec<(Box<[u8]>, u32)>,
     prefixes: Vec<Prefix>,
-    regexes: Vec<(Regex, u32)>,
-    /// Whether any prefix redirects.
-    redirects: bool,
+    regexes: Regexes<u32>,
     pub(crate) named: HashMap<Box<[u8]>, u32>,
     /// Places with locations of their own, by place.
     nested: HashMap<u32, Locations>,
@@ -25,8 +27,6 @@ struct Prefix {
     decides: bool,
     /// `/dir` is answered with a redirect to `/dir/`, which is this prefix.
     redirects: bool,
-    /// The longest other prefix that begins this one.
-    parent: Option<u32>,
 }
 
 /// What was found.
@@ -40,43 +40,40 @@ pub(crate) enum Found {
 
 impl Locations {
     pub(crate) fn add_exact(&mut self, path: &[u8], place: u32) -> bool {
-        self.exact.insert(path.into(), place).is_none()
+        match self.exact.binary_search_by(|(it, _)| (**it).cmp(path)) {
+            Ok(_) => false,
+            Err(at) => {
+                self.exact.insert(at, (path.into(), place));
+                true
+            }
+        }
     }
 
     pub(crate) fn add_prefix(&mut self, path: &[u8], place: u32, decides: bool, redirects: bool) -> bool {
-        let path: Box<[u8]> = path.into();
         let redirects = redirects && path.ends_with(b"/");
-        self.redirects |= redirects;
-        match self.prefixes.binary_search_by(|it| it.path.cmp(&path)) {
+        match self.prefixes.binary_search_by(|it| (*it.path).cmp(path)) {
             Ok(_) => false,
             Err(at) => {
-                self.prefixes.insert(at, Prefix { path, place, decides, redirects, parent: None });
+                self.prefixes.insert(at, Prefix { path: path.into(), place, decides, redirects });
                 true
             }
         }
     }
 
     pub(crate) fn add_regex(&mut self, regex: Regex, place: u32) {
-        self.regexes.push((regex, place));
+        self.regexes.push(regex, place);
     }
 
     pub(crate) fn nest(&mut self, place: u32, inner: Locations) {
         self.nested.insert(place, inner);
     }
 
-    /// Links each prefix to the one it begins with. Called once, when all are in.
+    /// Makes what requests search in. Called once, when all are in.
     pub(crate) fn finish(&mut self) {
-        let mut open: Vec<usize> = Vec::new();
-        for at in 0..self.prefixes.len() {
-            while let Some(last) = open.last() {
-                if self.prefixes[at].path.starts_with(&self.prefixes[*last].path) {
-                    break;
-                }
-                open.pop();
-            }
-            self.prefixes[at].parent = open.last().map(|it| *it as u32);
-            open.push(at);
-        }
+        let exact = (0..).zip(&self.exact).map(|(at, (path, _))| (&**path, Kind::Exact, at));
+        let prefixes = (0..).zip(&self.prefixes).map(|(at, it)| (&*it.path, Kind::Prefix, at));
+        self.tree = PathTree::new(exact.chain(prefixes).collect());
+        self.regexes.finish();
     }
 
     /// Exact, then the longest prefix; unless that one decides, the first regex of the innermost nest that
@@ -90,17 +87,17 @@ impl Locations {
 
     /// The flag tells whether the search is over: an exact match or a regex ends it.
     fn find_path(&self, ex: &mut Exchange, path: &[u8]) -> Result<(Option<Found>, bool), TooHard> {
-        if let Some(place) = self.exact.get(path) {
-            return Ok((Some(Found::Place { place: *place, prefix_len: path.len() }), true));
+        let walked = self.tree.walk(path);
+        if let Some(at) = walked.exact {
+            let (_, place) = self.exact[at as usize];
+            return Ok((Some(Found::Place { place, prefix_len: path.len() }), true));
         }
-        let mut found = None;
-        let mut decides = false;
-        if let Some(prefix) = self.longest(path) {
-            found = Some(Found::Place { place: prefix.place, prefix_len: prefix.path.len() });
-            decides = prefix.decides;
-        }
-        if let Some(place) = self.slash_behind(path, found) {
-            return Ok((Some(Found::Redirect { place }), true));
+        let prefix = |at: u32| &self.prefixes[at as usize];
+        let longest = walked.prefix.map(prefix);
+        let mut found = longest.map(|it| Found::Place { place: it.place, prefix_len: it.path.len() });
+        let whole = longest.is_some_and(|it| it.path.len() == path.len());
+        if let Some(it) = walked.with_slash.map(prefix).filter(|it| it.redirects && !whole) {
+            return Ok((Some(Found::Redirect { place: it.place }), true));
         }
         if let Some(Found::Place { place, .. }) = found
             && let Some(inner) = self.nested.get(&place)
@@ -111,41 +108,16 @@ impl Locations {
                 return Ok((found, true));
             }
         }
-        if decides {
+        if longest.is_some_and(|it| it.decides) {
             return Ok((found, false));
         }
-        for (regex, place) in &self.regexes {
-            if regex.matches(ex, path)? {
-                let mut found = Found::Place { place: *place, prefix_len: 0 };
-                if let Some(inner) = self.nested.get(place) {
-                    found = inner.find_path(ex, path)?.0.unwrap_or(found);
-                }
-                return Ok((Some(found), true));
+        if let Some(place) = self.regexes.matches(ex, path)? {
+            let mut found = Found::Place { place: *place, prefix_len: 0 };
+            if let Some(inner) = self.nested.get(place) {
+                found = inner.find_path(ex, path)?.0.unwrap_or(found);
             }
+            return Ok((Some(found), true));
         }
         Ok((found, false))
-    }
-
-    /// Between a prefix of the path and the path itself only paths with the same prefix are sorted, so the
-    /// last entry not above the path leads to the longest one.
-    fn longest(&self, path: &[u8]) -> Option<&Prefix> {
-        let mut at = self.prefixes.partition_point(|it| *it.path <= *path).checked_sub(1)?;
-        loop {
-            let prefix = &self.prefixes[at];
-            if path.starts_with(&prefix.path) {
-                return Some(prefix);
-            }
-            at = prefix.parent? as usize;
-        }
-    }
-
-    fn slash_behind(&self, path: &[u8], found: Option<Found>) -> Option<u32> {
-        let whole = matches!(found, Some(Found::Place { prefix_len, .. }) if prefix_len == path.len());
-        if whole || !self.redirects {
-            return None;
-        }
-        let behind = |it: &Prefix| it.path.iter().cmp(path.iter().chain(b"/"));
-        let at = self.prefixes.binary_search_by(behind).ok()?;
-        Some(&self.prefixes[at]).filter(|it| it.redirects).map(|it| it.place)
     }
 }

@@ -1,19 +1,18 @@
 //! `server_name`: from the host that a client asked for to the server that answers.
 
-use std::collections::HashMap;
-
 use foregate_conf::{Error, Word};
-use foregate_core::{Exchange, Regex};
+use foregate_core::hash::ByteMap;
+use foregate_core::{Exchange, Regex, Regexes};
 
 /// The names of all servers on one address. The cost does not grow with their number, regexes apart.
 #[derive(Default)]
 pub struct Names {
-    exact: HashMap<Box<[u8]>, u32>,
+    exact: ByteMap<u32>,
     /// `*.example.com` under `example.com`; the flag tells whether the name itself is meant too.
-    suffixes: HashMap<Box<[u8]>, u32>,
+    suffixes: ByteMap<u32>,
     /// `www.*` under `www`.
-    prefixes: HashMap<Box<[u8]>, u32>,
-    regexes: Vec<(Regex, u32)>,
+    prefixes: ByteMap<u32>,
+    regexes: Regexes<u32>,
 }
 
 /// One name of a server, as written.
@@ -89,7 +88,7 @@ impl Names {
             Name::Suffix(name) => (&mut self.suffixes, name),
             Name::Prefix(name) => (&mut self.prefixes, name),
             Name::Regex(regex) => {
-                self.regexes.push(((**regex).clone(), server));
+                self.regexes.push((**regex).clone(), server);
                 return Ok(());
             }
         };
@@ -106,7 +105,8 @@ impl Names {
     /// `host` is lower case and without port.
     pub fn find(&self, host: &[u8]) -> Option<u32> {
         self.find_plain(host).or_else(|| {
-            let found = self.regexes.iter().find(|(regex, _)| regex.is_match(host).unwrap_or(false));
+            let found =
+                self.regexes.candidates(host).find(|(regex, _)| regex.is_match(host).unwrap_or(false));
             found.map(|(_, server)| *server)
         })
     }
@@ -120,8 +120,13 @@ impl Names {
             return None;
         }
         let host = ex.host.clone();
-        let found = self.regexes.iter().find(|(regex, _)| regex.matches(ex, &host).unwrap_or(false));
-        found.map(|(_, server)| *server)
+        let mut candidates = self.regexes.candidates(&host);
+        candidates.find(|(regex, _)| regex.matches(ex, &host).unwrap_or(false)).map(|(_, server)| *server)
+    }
+
+    /// Called once, when all are in.
+    pub fn finish(&mut self) {
+        self.regexes.finish();
     }
 
     fn find_plain(&self, host: &[u8]) -> Option<u32> {

@@ -5,14 +5,15 @@
 
 use std::ops::ControlFlow::{Break, Continue};
 
-use foregate_core::{Exchange, Flow, Level, REDIRECTS_MAX, Reply, Stop, log};
+use foregate_core::{Entry, Exchange, Flow, Level, REDIRECTS_MAX, Reply, Stop, Unadorned, log};
 use foregate_modules::{
-    Settings, access, auth_basic, auth_request, empty_gif, encoding, errors, files, gzip_static, limit_conn,
-    limit_req, proxy, realip, rewrite, satisfy, ssl, stub_status,
+    Settings, access, auth_basic, auth_request, brotli_static, empty_gif, encoding,
+    encoding::{Coding, Offers},
+    errors, files, gzip_static, limit_conn, limit_req, mirror, post_action, proxy, realip, rewrite, satisfy,
+    ssl, stub_status, zstd_static,
 };
 
 use crate::cycle::Local;
-use crate::subrequest::Up;
 use crate::{filters, route, special};
 
 /// Where a round through the phases begins.
@@ -24,68 +25,144 @@ enum Begin {
     ServerRewrite,
     /// A named location: it is known already.
     LocationRewrite,
+    /// The same request once more, where its location is known to answer it.
+    Content,
 }
 
-/// Takes a request through the phases and its answer through the header filters. `None`: close without an answer.
-pub(crate) async fn serve(local: &Local, ex: &mut Exchange) -> Option<Reply> {
+/// How a round through the phases ended.
+enum Turn {
+    /// There is an answer, and no page in its place.
+    Answered,
+    /// There is one that somebody else completes.
+    Unadorned,
+    /// Once more, from here.
+    Again(Begin),
+    /// Close without an answer.
+    Close,
+}
+
+/// Takes a request through the phases and its answer through the header filters. `false`: close without an answer.
+pub(crate) async fn serve(local: &Local, ex: &mut Exchange, reply: &mut Reply) -> bool {
     ex.redirects_left = REDIRECTS_MAX;
-    let stop = match phases(local, ex, Begin::PostRead).await {
-        Continue(reply) => reply.into(),
-        Break(stop) => stop,
-    };
-    conclude(local, ex, stop).await
+    rounds(local, ex, reply, Turn::Again(Begin::PostRead)).await
 }
 
 /// As [`serve`], for a request that another one makes.
-pub(crate) async fn serve_inside(local: &Local, ex: &mut Exchange) -> Option<Reply> {
-    let stop = match phases(local, ex, Begin::ServerRewrite).await {
-        Continue(reply) => reply.into(),
-        Break(stop) => stop,
+pub(crate) async fn serve_inside(local: &Local, ex: &mut Exchange, reply: &mut Reply, entry: Entry) -> bool {
+    let begin = match entry {
+        Entry::Server => Begin::ServerRewrite,
+        Entry::Content => Begin::Content,
     };
-    conclude(local, ex, stop).await
+    rounds(local, ex, reply, Turn::Again(begin)).await
 }
 
-/// Follows error pages and redirects inside, until there is an answer.
-async fn conclude(local: &Local, ex: &mut Exchange, mut stop: Stop) -> Option<Reply> {
-    loop {
-        if let Stop::Reply(reply) = stop {
-            if reply.bare && special::has_no_answer(reply.status) {
-                ex.sent.status = reply.status;
-                return None;
-            }
-            match error_page(local, ex, *reply) {
-                Ok(reply) => return Some(finish(local, ex, reply).await),
-                Err(instead) => stop = instead,
-            }
-        }
-        let next = match stop {
-            Stop::Redirect { uri, args } => redirect(ex, uri, args),
-            Stop::Named(name) => named(local, ex, &name),
-            Stop::Reply(reply) => Err(reply),
-            Stop::Close => {
-                ex.sent.status = special::CLOSED;
-                return None;
-            }
+/// What a location asks for once the client has its answer (`post_action`). Its own answer is nobody's.
+pub(crate) async fn after_answer(local: &Local, ex: &mut Exchange) {
+    let status = ex.sent.status;
+    ex.header_only = true;
+    ex.body.source = None;
+    while let Some(to) = &on(local, ex).post_action
+        && ex.redirects_left > 1
+    {
+        ex.body.length = ex.body.length.filter(|_| ex.body.exists());
+        ex.status_override = None;
+        let stop = match &**to {
+            post_action::Settings::Uri(uri) => Stop::Redirect { uri: uri.to_vec(), args: Vec::new() },
+            post_action::Settings::Named(name) => Stop::Named(name.to_vec()),
         };
-        let begin = match next {
-            Ok(begin) => begin,
-            Err(reply) => return Some(finish(local, ex, *reply).await),
-        };
-        stop = match phases(local, ex, begin).await {
-            Continue(reply) => reply.into(),
-            Break(stop) => stop,
-        };
+        let mut reply = Reply::default();
+        let turn = follow(local, ex, &mut reply, stop);
+        rounds(local, ex, &mut reply, turn).await;
+        ex.sent.status = status;
     }
 }
 
 /// The answer to a request that ends with an error before its phases: its page and the header filters.
-pub(crate) async fn answer(local: &Local, ex: &mut Exchange, status: u16) -> Option<Reply> {
+pub(crate) async fn answer(local: &Local, ex: &mut Exchange, reply: &mut Reply, status: u16) -> bool {
     ex.redirects_left = REDIRECTS_MAX;
-    conclude(local, ex, Stop::status(status)).await
+    let turn = conclude(local, ex, reply, Break(Stop::status(status)));
+    rounds(local, ex, reply, turn).await
 }
 
-/// What the content phase answered, or why the phases ended before it.
-async fn phases(local: &Local, ex: &mut Exchange, begin: Begin) -> Flow<Reply> {
+/// Goes through the phases, once more for each error page and redirect inside, until there is an answer.
+///
+/// What does not wait is called here and not awaited, and what rarely waits is boxed: the future of every exchange
+/// has room for the content alone.
+async fn rounds(local: &Local, ex: &mut Exchange, reply: &mut Reply, mut turn: Turn) -> bool {
+    loop {
+        let begin = match turn {
+            Turn::Again(begin) => begin,
+            Turn::Answered => return finish(local, ex, reply).await,
+            Turn::Unadorned => return true,
+            Turn::Close => return false,
+        };
+        let mut flow = find_place(local, ex, begin);
+        let here = on(local, ex);
+        if flow.is_continue() && begin != Begin::Content {
+            if is_guarded(here) {
+                flow = Box::pin(guard(here, ex)).await;
+            }
+            if flow.is_continue() {
+                flow = precontent_phase(here, ex);
+            }
+            if let (true, Some(on)) = (flow.is_continue(), &here.mirror) {
+                flow = Box::pin(mirror::run(on, ex)).await;
+            }
+        }
+        let content = match (flow, &here.proxy) {
+            (Break(stop), _) => Break(stop),
+            (Continue(()), Some(on)) => proxy::run(on, ex).await,
+            (Continue(()), None) => content_phase(here, ex),
+        };
+        turn = conclude(local, ex, reply, content);
+    }
+}
+
+/// What becomes of what a round has brought: an answer, or an error page or a redirect inside to follow.
+fn conclude(local: &Local, ex: &mut Exchange, reply: &mut Reply, content: Flow<Reply>) -> Turn {
+    match content {
+        Continue(it) => *reply = it,
+        Break(Stop::Reply(it)) => *reply = *it,
+        Break(stop) => return follow(local, ex, reply, stop),
+    }
+    if reply.bare && special::has_no_answer(reply.status) {
+        ex.sent.status = reply.status;
+        return Turn::Close;
+    }
+    if ex.subrequest_depth > 0 && reply.bare && ex.notes.get::<Unadorned>().is_some() {
+        return Turn::Unadorned;
+    }
+    match error_page(local, ex, reply) {
+        Some(instead) => follow(local, ex, reply, instead),
+        None => Turn::Answered,
+    }
+}
+
+/// Goes where a round, or the page of its error, leads.
+fn follow(local: &Local, ex: &mut Exchange, reply: &mut Reply, stop: Stop) -> Turn {
+    let next = match stop {
+        Stop::Redirect { uri, args } => redirect(ex, uri, args),
+        Stop::Named(name) => named(local, ex, &name),
+        Stop::Reply(it) => Err(it),
+        Stop::Close => {
+            ex.sent.status = special::CLOSED;
+            return Turn::Close;
+        }
+    };
+    match next {
+        Ok(begin) => Turn::Again(begin),
+        Err(it) => {
+            *reply = *it;
+            Turn::Answered
+        }
+    }
+}
+
+/// Everything until the location is known for good.
+fn find_place(local: &Local, ex: &mut Exchange, begin: Begin) -> Flow {
+    if begin == Begin::Content {
+        return Continue(());
+    }
     if begin == Begin::PostRead {
         post_read_phase(on(local, ex), ex)?;
     }
@@ -97,11 +174,23 @@ async fn phases(local: &Local, ex: &mut Exchange, begin: Begin) -> Flow<Reply> {
         route::find_location(local, ex)?;
     }
     route::limit_except(local, ex);
-    let on = on(local, ex);
+    Continue(())
+}
+
+/// Whether anything may stand between the location and its content.
+fn is_guarded(on: &Settings) -> bool {
+    on.realip.is_some()
+        || on.limit_req.is_some()
+        || on.limit_conn.is_some()
+        || on.access.is_some()
+        || on.auth_basic.is_some()
+        || on.auth_request.is_some()
+}
+
+/// What may refuse a request or hold it up.
+async fn guard(on: &Settings, ex: &mut Exchange) -> Flow {
     preaccess_phase(on, ex).await?;
-    access_phase(local, on, ex).await?;
-    precontent_phase(on, ex)?;
-    content_phase(on, ex).await
+    access_phase(on, ex).await
 }
 
 /// The settings of the place that the exchange is in now.
@@ -159,12 +248,12 @@ async fn preaccess_phase(on: &Settings, ex: &mut Exchange) -> Flow {
     Continue(())
 }
 
-async fn access_phase(local: &Local, on: &Settings, ex: &mut Exchange) -> Flow {
+async fn access_phase(on: &Settings, ex: &mut Exchange) -> Flow {
     // Subrequests were allowed with their parent.
     if ex.subrequest_depth > 0 {
         return Continue(());
     }
-    let mut verdict = satisfy::Verdict::new(on.satisfy.as_ref());
+    let mut verdict = satisfy::Verdict::new(on.satisfy.as_deref());
     if let Some(on) = &on.access {
         let logs = !verdict.any();
         verdict.hear(access::check(on, ex, logs));
@@ -173,22 +262,21 @@ async fn access_phase(local: &Local, on: &Settings, ex: &mut Exchange) -> Flow {
         verdict.hear(auth_basic::check(on, ex).await);
     }
     if let Some(on) = on.auth_request.as_ref().filter(|_| verdict.open()) {
-        verdict.hear(auth_request::check(on, ex, &Up(local)).await);
+        verdict.hear(auth_request::check(on, ex).await);
     }
     verdict.end(ex).await
 }
 
+/// Ahead of the mirror, which alone may have to wait.
 fn precontent_phase(on: &Settings, ex: &mut Exchange) -> Flow {
-    if let Some(on) = &on.files {
-        files::try_files(on, ex)?;
+    match &on.files {
+        Some(on) => files::try_files(on, ex),
+        None => Continue(()),
     }
-    Continue(())
 }
 
-async fn content_phase(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
-    if let Some(on) = &on.proxy {
-        return proxy::run(on, ex).await;
-    }
+/// The content of a place that passes nothing on.
+fn content_phase(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
     if let Some(on) = &on.stub_status {
         return stub_status::serve(on, ex);
     }
@@ -204,54 +292,78 @@ async fn content_phase(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
     }
 }
 
-/// The packed file beside the one that is asked for, where the client takes it.
+/// The packed file beside the one that is asked for, in the coding that the client likes best of those there are.
 fn packed_file(on: &Settings, ex: &mut Exchange) -> Option<Reply> {
-    let packed = on.gzip_static.as_ref().filter(|it| gzip_static::fits(it, ex))?;
-    let takes = packed.always || encoding::accepts_gzip(on.encoding.as_ref(), ex, &Reply::default());
-    if !takes && !encoding::tells(on.encoding.as_ref()) {
+    let zstd = on.zstd_static.as_ref().filter(|it| zstd_static::fits(it, ex)).map(|it| it.always);
+    let brotli = on.brotli_static.as_ref().filter(|it| brotli_static::fits(it, ex)).map(|it| it.always);
+    let gzip = on.gzip_static.as_ref().filter(|it| gzip_static::fits(it, ex)).map(|it| it.always);
+    let offers = Offers { zstd: zstd.is_some(), brotli: brotli.is_some(), gzip: gzip.is_some() };
+    if !offers.any() {
         return None;
     }
-    let mut reply = files::serve_beside(on.files.as_ref()?, ex, gzip_static::SUFFIX)?;
-    if !packed.always {
-        ex.notes.put(encoding::Varies);
+    let ranked = encoding::rank(on.encoding.as_deref(), ex, &Reply::default(), offers);
+    let of = |coding| match coding {
+        Coding::Zstd => (zstd, zstd_static::SUFFIX),
+        Coding::Brotli => (brotli, brotli_static::SUFFIX),
+        Coding::Gzip => (gzip, gzip_static::SUFFIX),
+    };
+    // Those that the client does not take come last: some are for everybody, of others caches are to be told.
+    let others =
+        [Coding::Zstd, Coding::Brotli, Coding::Gzip].into_iter().filter(|it| !ranked.contains(&Some(*it)));
+    for coding in ranked.into_iter().flatten().chain(others) {
+        let (Some(always), suffix) = of(coding) else { continue };
+        let takes = always || ranked.contains(&Some(coding));
+        if !takes && !encoding::tells(on.encoding.as_deref()) {
+            continue;
+        }
+        let Some(mut reply) = files::serve_beside(on.files.as_ref()?, ex, suffix) else { continue };
+        if !always {
+            ex.notes.put(encoding::Varies);
+        }
+        if takes {
+            reply.fields.push(b"Content-Encoding", coding.name());
+            return Some(reply);
+        }
     }
-    reply.fields.push(b"Content-Encoding", b"gzip");
-    takes.then_some(reply)
+    None
 }
 
-/// `Err`: the error has a page, which is to be served instead.
-fn error_page(local: &Local, ex: &mut Exchange, reply: Reply) -> Result<Reply, Stop> {
-    let on = on(local, ex);
+/// `Some`: the error has a page, which is to be served instead.
+fn error_page(local: &Local, ex: &mut Exchange, reply: &Reply) -> Option<Stop> {
     if !(reply.bare || reply.interceptable) || reply.status < 300 {
-        return Ok(reply);
+        return None;
     }
     if special::breaks_keepalive(reply.status) {
         ex.keepalive = false;
     }
-    if let Some(pages) = &on.errors
-        && let Some(stop) = errors::page(pages, ex, &reply)
+    if let Some(pages) = &on(local, ex).errors
+        && let Some(stop) = errors::page(pages, ex, reply)
     {
-        special::keep_fields(ex, &reply);
-        return Err(stop);
+        special::keep_fields(ex, reply);
+        return Some(stop);
     }
     if reply.bare {
         ex.status_override = None;
     }
-    Ok(reply)
+    None
 }
 
-/// The last steps of every answer: its page, its type, the header filters.
-async fn finish(local: &Local, ex: &mut Exchange, mut reply: Reply) -> Reply {
+/// The last steps of every answer: its page, its type, the header filters. `false`: close without an answer.
+async fn finish(local: &Local, ex: &mut Exchange, reply: &mut Reply) -> bool {
     let on = on(local, ex);
     if let Some(status) = ex.status_override.take() {
         reply.status = status;
         reply.reason = None;
     }
     if reply.bare {
-        special::fill(on, ex, &mut reply);
+        special::fill(on, ex, reply);
     }
-    filters::header_filters(local, on, ex, &mut reply).await;
-    reply
+    let status = reply.status;
+    let done = filters::header_filters(on, ex, reply).await.is_some();
+    if !done {
+        ex.sent.status = status;
+    }
+    done
 }
 
 /// `Err`: a circle, which ends in a bare 500 that no `error_page` prolongs.

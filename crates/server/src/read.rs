@@ -1,6 +1,6 @@
 //! Reads the nodes of a configuration into options, block by block.
 
-use foregate_conf::{Error, Modifier, Node, Word, location_args, parse_condition, suggest};
+use foregate_conf::{Error, Modifier, Node, Span, Word, location_args, parse_condition, suggest};
 use foregate_core::{Args, Block, Method, Scope, Variables, check};
 use foregate_modules::{Options, declare, directives, known};
 
@@ -22,7 +22,7 @@ pub(crate) struct ServerDraft {
     pub(crate) place: u32,
     pub(crate) listens: Vec<Listen>,
     pub(crate) names: Vec<Word>,
-    pub(crate) node: Node,
+    pub(crate) span: Span,
 }
 
 /// A block that requests can be in: a server, a location, an `if` or a `limit_except`.
@@ -100,7 +100,7 @@ impl Draft {
         check("server", node, true, Args::NONE, Block::Yes)?;
         let server = self.servers.len() as u32;
         let place = self.place(None, server, Kind::Server);
-        self.servers.push(ServerDraft { place, listens: Vec::new(), names: Vec::new(), node: node.clone() });
+        self.servers.push(ServerDraft { place, listens: Vec::new(), names: Vec::new(), span: node.span });
         for inside in node.body() {
             match inside.name.text.as_str() {
                 "listen" => {
@@ -124,7 +124,7 @@ impl Draft {
         let (modifier, path) = location_args(node)?;
         self.check_nesting(node, parent, modifier, &path)?;
         let mut options = Options::default();
-        options.files.enter(modifier, &path);
+        options.files.get_mut().enter(modifier, &path);
         let place = self.place(Some(parent), server, Kind::Location { modifier, path });
         self.places[place as usize].options = options;
         for inside in node.body() {
@@ -169,7 +169,8 @@ impl Draft {
         for node in node.body() {
             self.plain(node, Scope::SERVER_IF, &mut inside)?;
         }
-        self.places[place as usize].options.rewrite.push_if(condition, &inside.rewrite, None);
+        let inside = inside.rewrite.get_mut();
+        self.places[place as usize].options.rewrite.get_mut().push_if(condition, inside, None);
         Ok(())
     }
 
@@ -181,8 +182,8 @@ impl Draft {
         for inside in node.body() {
             self.in_place(inside, Scope::LOCATION_IF, place)?;
         }
-        let inside = self.places[place as usize].options.rewrite.clone();
-        self.places[parent as usize].options.rewrite.push_if(condition, &inside, Some(place));
+        let inside = self.places[place as usize].options.rewrite.get_mut().clone();
+        self.places[parent as usize].options.rewrite.get_mut().push_if(condition, &inside, Some(place));
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! The pages of errors and redirects that nobody else has written.
 
+use std::borrow::Cow;
+
 use foregate_core::{Body, Exchange, Reply};
 use foregate_modules::{Settings, client, client::Tokens};
 use foregate_wire::{Buf, status};
@@ -74,10 +76,10 @@ pub(crate) fn fill(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
 }
 
 /// What `server_tokens` lets us say of ourselves.
-pub(crate) fn name(on: &Settings, ex: &mut Exchange) -> String {
+pub(crate) fn name(on: &Settings, ex: &mut Exchange) -> Cow<'static, str> {
     match on.client.as_ref().map(|it| &it.server_tokens) {
-        Some(Tokens::Off) => NAME.to_owned(),
-        Some(Tokens::Text(text)) => String::from_utf8_lossy(&text.fill_new(ex)).into_owned(),
-        _ => NAME_AND_VERSION.to_owned(),
+        Some(Tokens::Off) => NAME.into(),
+        Some(Tokens::Text(text)) => String::from_utf8_lossy(&text.fill_new(ex)).into_owned().into(),
+        _ => NAME_AND_VERSION.into(),
     }
 }

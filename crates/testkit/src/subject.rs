@@ -38,7 +38,7 @@ impl Subject {
     }
 
     /// The binary. Foregate is built first, once per process, unless `FOREGATE_BIN` names one.
-    pub(crate) fn binary(self) -> &'static Path {
+    pub fn binary(self) -> &'static Path {
         static FOREGATE: OnceLock<PathBuf> = OnceLock::new();
         static NGINX: OnceLock<PathBuf> = OnceLock::new();
         match self {

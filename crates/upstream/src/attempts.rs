@@ -57,7 +57,7 @@ pub struct Attempt {
 }
 
 /// All tries of an exchange; a note of it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Attempts {
     /// The first is kept apart, for there is hardly ever a second.
     first: Attempt,

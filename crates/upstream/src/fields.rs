@@ -1,33 +1,54 @@
 //! Which fields of a peer's answer go on to the client, and what the others ask of us.
 
-use foregate_wire::{FieldSpan, Span};
+use foregate_wire::h1::ResponseHead;
+use foregate_wire::{FieldSpan, Name, NameSet, Span};
 
 /// Names of fields that are not passed on, without regard to case.
 #[derive(Clone, Debug, Default)]
 pub struct Hidden {
-    /// A bit for each length that a hidden name has (longer ones share the last bit).
+    known: NameSet,
+    /// Those that are not `known`, in lower case, and a bit for each of their lengths (long ones share the last).
+    others: Box<[Box<[u8]>]>,
     lengths: u64,
-    names: Box<[Box<[u8]>]>,
 }
 
 impl Hidden {
     /// What is hidden by default and what `hide` names, less what `pass` names.
     pub fn new<'a>(default: &'a [&'a str], hide: &'a [String], pass: &[String]) -> Self {
-        let mut names: Vec<Box<[u8]>> = Vec::new();
-        for name in default.iter().copied().chain(hide.iter().map(String::as_str)) {
+        let mut known = NameSet::EMPTY;
+        let mut others: Vec<Box<[u8]>> = Vec::new();
+        let names = default.iter().copied().chain(hide.iter().map(String::as_str));
+        for name in names.filter(|name| !pass.iter().any(|it| it.eq_ignore_ascii_case(name))) {
             let lower: Box<[u8]> = name.to_ascii_lowercase().into_bytes().into();
-            if !names.contains(&lower) && !pass.iter().any(|it| it.eq_ignore_ascii_case(name)) {
-                names.push(lower);
+            match Name::of(&lower) {
+                Name::Other if others.contains(&lower) => (),
+                Name::Other => others.push(lower),
+                name => known = known.with(name),
             }
         }
-        let lengths = names.iter().fold(0, |bits, name| bits | length_bit(name.len()));
-        Self { lengths, names: names.into() }
+        let lengths = others.iter().fold(0, |bits, name| bits | length_bit(name.len()));
+        Self { known, others: others.into(), lengths }
     }
 
     #[inline]
     pub fn has(&self, name: &[u8]) -> bool {
+        match Name::of(name) {
+            Name::Other => self.has_other(name),
+            known => self.known.has(known),
+        }
+    }
+
+    /// The hidden names that have a number.
+    #[inline]
+    pub fn known(&self) -> NameSet {
+        self.known
+    }
+
+    /// Whether a name that has no number is hidden.
+    #[inline]
+    pub fn has_other(&self, name: &[u8]) -> bool {
         self.lengths & length_bit(name.len()) != 0
-            && self.names.iter().any(|it| it.eq_ignore_ascii_case(name))
+            && self.others.iter().any(|it| it.eq_ignore_ascii_case(name))
     }
 }
 
@@ -95,149 +116,132 @@ pub(crate) struct Sieve<'a> {
     pub(crate) no_upgrade: bool,
 }
 
-/// What a name means to us. Names up to `AccelCharset` may stand only once.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Date,
-    Server,
-    Status,
-    Etag,
-    ContentType,
-    Expires,
-    LastModified,
-    Location,
-    Refresh,
-    AccelExpires,
-    AccelRedirect,
-    AccelLimitRate,
-    AccelCharset,
-    AccelBuffering,
-    SetCookie,
-    AcceptRanges,
-    Upgrade,
-    /// Of this hop only.
-    Hop,
-    Plain,
-}
+/// Names of which only the first field counts.
+const ONCE: NameSet = NameSet::of(&[
+    Name::Date,
+    Name::Server,
+    Name::Status,
+    Name::ETag,
+    Name::ContentType,
+    Name::Expires,
+    Name::LastModified,
+    Name::Location,
+    Name::Refresh,
+    Name::XAccelExpires,
+    Name::XAccelRedirect,
+    Name::XAccelLimitRate,
+    Name::XAccelCharset,
+]);
+
+/// Names of fields by which an upstream steers us.
+const STEERING: NameSet =
+    NameSet::of(&[Name::XAccelRedirect, Name::XAccelLimitRate, Name::XAccelCharset, Name::XAccelBuffering]);
+
+/// Names of fields that are about this hop only.
+const HOP: NameSet =
+    NameSet::of(&[Name::Connection, Name::KeepAlive, Name::ContentLength, Name::TransferEncoding]);
+
+/// Names of fields that have places in them, which the configuration may rewrite.
+const REWRITABLE: NameSet = NameSet::of(&[Name::Location, Name::Refresh, Name::SetCookie]);
 
 impl Sieve<'_> {
-    /// Leaves in `fields` what goes on to the client.
-    pub(crate) fn sift(&self, bytes: &[u8], fields: &mut Vec<FieldSpan>) -> Sifted {
-        let mut sifted = Sifted::default();
-        let mut seen = 0_u32;
-        let mut first: [Option<FieldSpan>; Kind::AccelBuffering as usize] = Default::default();
-        fields.retain(|field| {
-            let name = field.name.of(bytes);
-            let kind = kind(name);
-            if kind == Kind::Plain {
-                return !self.hidden.has(name);
-            }
-            if (kind as usize) < first.len() {
-                if seen >> kind as u32 & 1 == 1 {
-                    sifted.repeated.extend(first[kind as usize].map(|it| (*field, it)));
-                    return false;
-                }
-                seen |= 1 << kind as u32;
-                first[kind as usize] = Some(*field);
-            }
-            self.note(kind, bytes, field, &mut sifted);
-            self.passes(kind) && !self.hidden.has(name)
+    /// Leaves in the head's fields what goes on to the client.
+    pub(crate) fn sift(&self, bytes: &[u8], head: &mut ResponseHead) -> Sifted {
+        let mut sifted = Sifted {
+            last_modified: head.find(Name::LastModified).map(|it| it.value),
+            may_be_rewritten: !head.names.and(REWRITABLE).is_empty(),
+            ..Sifted::default()
+        };
+        if !head.repeated.and(ONCE).is_empty() {
+            sifted.repeated = remove_repeated(&mut head.fields);
+        }
+        if !head.names.and(STEERING).is_empty() {
+            head.fields.iter().for_each(|field| self.note(bytes, field, &mut sifted));
+        }
+        let behind = self.left_behind();
+        head.fields.retain(|field| match field.known {
+            Name::Other => !self.hidden.has_other(field.name.of(bytes)),
+            known => !behind.has(known),
         });
-        let rewritable = [Kind::Location, Kind::Refresh].iter().any(|it| seen >> *it as u32 & 1 == 1);
-        sifted.may_be_rewritten |= rewritable;
         sifted
     }
 
-    fn passes(&self, kind: Kind) -> bool {
-        match kind {
-            Kind::Hop => false,
-            Kind::Upgrade => !self.no_upgrade,
-            Kind::AcceptRanges => !self.force_ranges,
-            _ => true,
+    fn left_behind(&self) -> NameSet {
+        let mut names = self.hidden.known().or(HOP);
+        if self.no_upgrade {
+            names = names.with(Name::Upgrade);
         }
+        if self.force_ranges {
+            names = names.with(Name::AcceptRanges);
+        }
+        names
     }
 
-    fn note(&self, kind: Kind, bytes: &[u8], field: &FieldSpan, sifted: &mut Sifted) {
+    fn note(&self, bytes: &[u8], field: &FieldSpan, sifted: &mut Sifted) {
         let value = field.value.of(bytes);
-        match kind {
-            Kind::AccelRedirect if !self.ignored.has(Ignored::REDIRECT) && !value.is_empty() => {
+        match field.known {
+            Name::XAccelRedirect if !self.ignored.has(Ignored::REDIRECT) && !value.is_empty() => {
                 sifted.redirect = Some(field.value);
             }
-            Kind::AccelLimitRate if !self.ignored.has(Ignored::LIMIT_RATE) => {
+            Name::XAccelLimitRate if !self.ignored.has(Ignored::LIMIT_RATE) => {
                 sifted.limit_rate = number(value);
             }
-            Kind::AccelCharset if !self.ignored.has(Ignored::CHARSET) => sifted.charset = Some(field.value),
-            Kind::AccelBuffering if !self.ignored.has(Ignored::BUFFERING) => {
+            Name::XAccelCharset if !self.ignored.has(Ignored::CHARSET) => sifted.charset = Some(field.value),
+            Name::XAccelBuffering if !self.ignored.has(Ignored::BUFFERING) => {
                 if value.eq_ignore_ascii_case(b"no") {
                     sifted.buffering = Some(false);
                 } else if value.eq_ignore_ascii_case(b"yes") {
                     sifted.buffering = Some(true);
                 }
             }
-            Kind::SetCookie => sifted.may_be_rewritten = true,
-            Kind::LastModified => sifted.last_modified = Some(field.value),
             _ => (),
         }
     }
 }
 
-/// Whether a field of an answer with X-Accel-Redirect belongs into the answer of the place it leads to.
-pub(crate) fn is_kept(name: &[u8]) -> bool {
-    const KEPT: [&[u8]; 6] = [
-        b"content-type",
-        b"set-cookie",
-        b"content-disposition",
-        b"cache-control",
-        b"expires",
-        b"accept-ranges",
-    ];
-    KEPT.iter().any(|it| name.eq_ignore_ascii_case(it))
+/// Takes out what comes again of `ONCE`; each with the first of its name.
+#[cold]
+fn remove_repeated(fields: &mut Vec<FieldSpan>) -> Vec<(FieldSpan, FieldSpan)> {
+    let (mut firsts, mut repeated) = (Vec::<FieldSpan>::new(), Vec::new());
+    fields.retain(|field| {
+        if !ONCE.has(field.known) {
+            return true;
+        }
+        let Some(first) = firsts.iter().find(|it| it.known == field.known) else {
+            firsts.push(*field);
+            return true;
+        };
+        repeated.push((*field, *first));
+        false
+    });
+    repeated
 }
+
+/// Names of fields of an answer with X-Accel-Redirect that belong into the answer of the place it leads to.
+pub(crate) const KEPT: NameSet = NameSet::of(&[
+    Name::ContentType,
+    Name::SetCookie,
+    Name::ContentDisposition,
+    Name::CacheControl,
+    Name::Expires,
+    Name::AcceptRanges,
+]);
 
 fn number(value: &[u8]) -> Option<u64> {
     foregate_conf::value::number(std::str::from_utf8(value).ok()?)
 }
 
-fn kind(name: &[u8]) -> Kind {
-    let Some(first) = name.first() else { return Kind::Plain };
-    let (known, kind): (&[u8], Kind) = match (name.len(), first | 0x20) {
-        (4, b'd') => (b"date", Kind::Date),
-        (4, b'e') => (b"etag", Kind::Etag),
-        (6, b's') if name.eq_ignore_ascii_case(b"status") => return Kind::Status,
-        (6, b's') => (b"server", Kind::Server),
-        (7, b'e') => (b"expires", Kind::Expires),
-        (7, b'r') => (b"refresh", Kind::Refresh),
-        (7, b'u') => (b"upgrade", Kind::Upgrade),
-        (8, b'l') => (b"location", Kind::Location),
-        (10, b'c') => (b"connection", Kind::Hop),
-        (10, b'k') => (b"keep-alive", Kind::Hop),
-        (10, b's') => (b"set-cookie", Kind::SetCookie),
-        (12, b'c') => (b"content-type", Kind::ContentType),
-        (13, b'a') => (b"accept-ranges", Kind::AcceptRanges),
-        (13, b'l') => (b"last-modified", Kind::LastModified),
-        (14, b'c') => (b"content-length", Kind::Hop),
-        (15, b'x') if name.eq_ignore_ascii_case(b"x-accel-charset") => return Kind::AccelCharset,
-        (15, b'x') => (b"x-accel-expires", Kind::AccelExpires),
-        (16, b'x') => (b"x-accel-redirect", Kind::AccelRedirect),
-        (17, b'x') => (b"x-accel-buffering", Kind::AccelBuffering),
-        (17, b't') => (b"transfer-encoding", Kind::Hop),
-        (18, b'x') => (b"x-accel-limit-rate", Kind::AccelLimitRate),
-        _ => return Kind::Plain,
-    };
-    if name.eq_ignore_ascii_case(known) { kind } else { Kind::Plain }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use foregate_wire::h1::{ResponseHead, ResponseRules, parse_response};
+    use foregate_wire::h1::{ResponseRules, parse_response};
 
     fn sift(fields: &str, hidden: &Hidden, force_ranges: bool) -> (String, Sifted) {
         let bytes = format!("HTTP/1.1 200 OK\r\n{}\r\n", fields.replace('\n', "\r\n")).into_bytes();
         let mut head = ResponseHead::new();
         parse_response(&bytes, &ResponseRules::default(), &mut head).expect("because it is a response");
         let sieve = Sieve { hidden, ignored: Ignored::default(), force_ranges, no_upgrade: true };
-        let sifted = sieve.sift(&bytes, &mut head.fields);
+        let sifted = sieve.sift(&bytes, &mut head);
         let names = head.fields.iter().map(|it| String::from_utf8_lossy(it.name.of(&bytes)).into_owned());
         (names.collect::<Vec<_>>().join(" "), sifted)
     }

@@ -11,7 +11,7 @@ use foregate_wire::{Buf, Fields, status, uri};
 use crate::attempts::Progress;
 use crate::body::{Decoder, UpstreamBody};
 use crate::connect::{Lane, Link};
-use crate::fields::{Sifted, is_kept};
+use crate::fields::{KEPT, Sifted};
 use crate::run::{Protocol, Run};
 use crate::store::Replica;
 use crate::tunnel::UpstreamTunnel;
@@ -104,7 +104,7 @@ fn name_charset(fields: &mut Fields, charset: &[u8]) {
 /// The answer names another place for the client to be served from.
 pub(crate) fn redirect<P: Protocol>(run: &mut Run<'_, P>, answer: Answer) -> Stop {
     let to = answer.sifted.redirect.map(|it| it.of(&answer.bytes).to_vec()).unwrap_or_default();
-    run.head.fields.retain(|it| is_kept(it.name.of(&answer.bytes)));
+    run.head.fields.retain(|it| KEPT.has(it.known));
     let mut kept = Fields::new();
     kept.load(&answer.bytes, &run.head.fields);
     run.protocol.rewrite(run.ex, &mut kept);

@@ -388,7 +388,7 @@ impl<P: Protocol> Run<'_, P> {
             force_ranges: self.rules.force_ranges,
             no_upgrade: self.ex.version >= Version::H2,
         };
-        let sifted = sieve.sift(&bytes, &mut self.head.fields);
+        let sifted = sieve.sift(&bytes, &mut self.head);
         self.complain(&bytes, &sifted);
         if let Some(rate) = sifted.limit_rate {
             self.ex.limit_rate = Some(rate);

@@ -5,7 +5,7 @@ use std::io;
 use std::pin::pin;
 use std::task::{Context, Poll};
 
-use foregate_core::{BodyError, FileSlice, next};
+use foregate_core::{BodyError, FileSlice};
 use foregate_net::Conn;
 use foregate_wire::Buf;
 use foregate_wire::h1::{LAST_CHUNK, chunk_header};
@@ -126,8 +126,12 @@ async fn from_file<P: Protocol>(
 async fn stream<P: Protocol>(run: &mut Run<'_, P>, link: &Link, frames: Frames) -> Result<bool, Fault> {
     let mut out = run.out.clone();
     let mut pieces = Vec::new();
+    let unseen = frames == Frames::Raw && !link.conn.is_tls();
     loop {
-        let mut over = gather(run, &mut pieces)?;
+        if unseen && out.is_empty() && !piped(run, link).await? {
+            return Ok(false);
+        }
+        let mut over = gather(run, &mut pieces, unseen)?;
         if pieces.is_empty() && !over {
             if !bytes(run, link, &out).await? {
                 return Ok(false);
@@ -138,7 +142,7 @@ async fn stream<P: Protocol>(run: &mut Run<'_, P>, link: &Link, frames: Frames) 
                 Some(Err(error)) => return Err(Fault::End(body_failed(error))),
                 Some(Ok(Some(piece))) => {
                     pieces.push(piece);
-                    over = gather(run, &mut pieces)?;
+                    over = gather(run, &mut pieces, unseen)?;
                 }
                 Some(Ok(None)) => over = true,
             }
@@ -160,10 +164,35 @@ async fn stream<P: Protocol>(run: &mut Run<'_, P>, link: &Link, frames: Frames) 
     }
 }
 
-/// Takes what the client has sent already, up to a block; true at the end of the body.
-fn gather<P: Protocol>(run: &mut Run<'_, P>, pieces: &mut Vec<Buf>) -> Result<bool, Fault> {
+/// Moves on what of the body nobody must see, for as long as much comes at once; false where the peer answers first.
+async fn piped<P: Protocol>(run: &mut Run<'_, P>, link: &Link) -> Result<bool, Fault> {
+    while let Some(source) = run.ex.body.source.as_mut().filter(|it| it.pipes()) {
+        let pipe = match unless_answered(&link.conn, poll_fn(|cx| source.poll_piped(cx))).await {
+            None => return Ok(false),
+            Some(Err(error)) => return Err(Fault::End(body_failed(error))),
+            Some(Ok(None)) => break,
+            Some(Ok(Some(pipe))) => pipe,
+        };
+        if source.len() == Some(0) {
+            run.ex.body.source = None;
+        }
+        let length = pipe.len() as u64;
+        run.ex.body.read_bytes += length;
+        if !part(run, link, link.conn.stream().send_pipe(pipe)).await? {
+            return Ok(false);
+        }
+        run.attempts().last().bytes_sent += length;
+    }
+    Ok(true)
+}
+
+/// Takes what the client has sent already, up to a block or to where it need not be seen; true at the end of the body.
+fn gather<P: Protocol>(run: &mut Run<'_, P>, pieces: &mut Vec<Buf>, unseen: bool) -> Result<bool, Fault> {
     let mut length: usize = pieces.iter().map(|it| it.len()).sum();
     while length < Buf::BLOCK {
+        if unseen && length > 0 && run.ex.body.source.as_ref().is_some_and(|it| it.pipes()) {
+            break;
+        }
         match poll_now(run) {
             Poll::Ready(Ok(Some(piece))) => {
                 length += piece.len();
@@ -221,11 +250,14 @@ type Piece = Result<Option<Buf>, BodyError>;
 
 fn poll_now<P: Protocol>(run: &mut Run<'_, P>) -> Poll<Piece> {
     let Some(source) = &mut run.ex.body.source else { return Poll::Ready(Ok(None)) };
-    source.poll_next(&mut Context::from_waker(std::task::Waker::noop()))
+    let piece = source.poll_next(&mut Context::from_waker(std::task::Waker::noop()));
+    if let Poll::Ready(Ok(Some(piece))) = &piece {
+        run.ex.body.read_bytes += piece.len() as u64;
+    }
+    piece
 }
 
 /// The client's next piece; `None` where the peer answers first.
 async fn from_client<P: Protocol>(run: &mut Run<'_, P>, link: &Link) -> Option<Piece> {
-    let source = run.ex.body.source.as_mut()?;
-    unless_answered(&link.conn, next(&mut **source)).await
+    unless_answered(&link.conn, run.ex.body.next()).await
 }

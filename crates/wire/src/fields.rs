@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use crate::name::{AsName, Name, NameSet};
 use crate::span::FieldSpan;
 
 /// Lists of one thread whose memory waits for the next message: one request and one answer for each of a busy
@@ -16,32 +17,41 @@ thread_local! {
     static SPARE: RefCell<Spare> = const { RefCell::new(Vec::new()) };
 }
 
-/// An ordered list of header fields. Case and order are kept as pushed; a removed field's bytes stay until `clear`.
-/// Its memory comes from and returns to the thread, so that a message costs no allocation.
+/// An ordered list of header fields, each held as the line that is sent. Case and order are kept as pushed; a removed
+/// field's bytes stay until `clear`. Its memory comes from and returns to the thread, so that a message costs no
+/// allocation.
 #[derive(Clone, Default)]
 pub struct Fields {
+    /// Lines: `name: value` and CR LF, and what stood between them where a head was loaded.
     data: Vec<u8>,
     items: Vec<Item>,
+    /// Names of the items.
+    names: NameSet,
 }
 
-/// Positions of one field in `data`.
+/// Where one field's line starts in `data`, and how it is divided.
 #[derive(Clone, Copy)]
 struct Item {
-    name_at: u32,
+    at: u32,
     name_len: u32,
-    value_at: u32,
     value_len: u32,
+    name: Name,
 }
+
+/// What stands between a name and its value.
+const BETWEEN: &[u8] = b": ";
+const LINE_END: &[u8] = b"\r\n";
 
 impl Fields {
     pub const fn new() -> Fields {
-        Fields { data: Vec::new(), items: Vec::new() }
+        Fields { data: Vec::new(), items: Vec::new(), names: NameSet::EMPTY }
     }
 
     /// Forgets all fields and keeps the memory.
     pub fn clear(&mut self) {
         self.data.clear();
         self.items.clear();
+        self.names = NameSet::EMPTY;
     }
 
     pub fn len(&self) -> usize {
@@ -52,58 +62,109 @@ impl Fields {
         self.items.is_empty()
     }
 
+    /// Names that some field has, `Name::Other` for those we do not know.
+    #[inline]
+    pub fn names(&self) -> NameSet {
+        self.names
+    }
+
+    /// Bytes of all lines, at most: what to reserve before `write_lines`.
+    #[inline]
+    pub fn lines_len(&self) -> usize {
+        self.data.len()
+    }
+
     /// Appends a field, whether or not there is one of that name.
-    pub fn push(&mut self, name: &[u8], value: &[u8]) {
-        let (name_at, value_at) = (self.append(name), self.append(value));
-        self.items.push(Item {
-            name_at,
-            name_len: name.len() as u32,
-            value_at,
-            value_len: value.len() as u32,
-        });
+    pub fn push(&mut self, name: impl AsName, value: &[u8]) {
+        let item = self.append(name.name(), name.bytes(), value);
+        self.items.push(item);
+        self.names = self.names.with(item.name);
     }
 
     /// The value of the first field of that name.
     #[inline]
-    pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
-        self.items.iter().find(|item| self.is_named(item, name)).map(|item| self.value(item))
+    pub fn get(&self, name: impl AsName) -> Option<&[u8]> {
+        self.position(name.name(), name.bytes()).map(|idx| self.items[idx].value_in(&self.data))
     }
 
     /// The values of all fields of that name, in order.
-    pub fn get_all<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
-        self.items.iter().filter(move |item| self.is_named(item, name)).map(|item| self.value(item))
+    #[inline]
+    pub fn get_all<'a>(&'a self, name: impl AsName + 'a) -> impl Iterator<Item = &'a [u8]> {
+        let known = name.name();
+        let items = if self.names.has(known) { &self.items[..] } else { &[] };
+        items
+            .iter()
+            .filter(move |item| item.is_named(&self.data, known, name.bytes()))
+            .map(|item| item.value_in(&self.data))
     }
 
     #[inline]
-    pub fn contains(&self, name: &[u8]) -> bool {
-        self.items.iter().any(|item| self.is_named(item, name))
+    pub fn contains(&self, name: impl AsName) -> bool {
+        self.position(name.name(), name.bytes()).is_some()
     }
 
     /// Gives the first field of that name the value and removes the others; appends the field when there is none.
-    pub fn set(&mut self, name: &[u8], value: &[u8]) {
-        let Some(first) = self.items.iter().position(|item| self.is_named(item, name)) else {
-            return self.push(name, value);
-        };
-        let value_at = self.append(value);
-        self.items[first].value_at = value_at;
-        self.items[first].value_len = value.len() as u32;
-        self.remove_from(first + 1, name);
+    pub fn set(&mut self, name: impl AsName, value: &[u8]) {
+        let (known, bytes) = (name.name(), name.bytes());
+        let Some(first) = self.position(known, bytes) else { return self.push(name, value) };
+        let before = self.items[first];
+        let start = before.at as usize;
+        let at = self.data.len();
+        self.data.extend_from_within(start..start + before.name_len as usize);
+        self.append_value(value);
+        let data = &self.data;
+        let mut idx = 0;
+        self.items.retain(|item| {
+            idx += 1;
+            idx <= first + 1 || !item.is_named(data, known, bytes)
+        });
+        self.items[first] = Item { at: place(at, data), value_len: value.len() as u32, ..before };
     }
 
     /// Removes all fields of that name; says whether there was one.
-    pub fn remove(&mut self, name: &[u8]) -> bool {
-        self.remove_from(0, name)
+    pub fn remove(&mut self, name: impl AsName) -> bool {
+        let (known, bytes) = (name.name(), name.bytes());
+        if !self.names.has(known) {
+            return false;
+        }
+        let before = self.items.len();
+        let data = &self.data;
+        self.items.retain(|item| !item.is_named(data, known, bytes));
+        if known != Name::Other {
+            self.names = self.names.without(known);
+        }
+        self.items.len() != before
     }
 
     /// Names and values in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
-        self.items.iter().map(|item| (self.name(item), self.value(item)))
+        self.items.iter().map(|item| (item.name_in(&self.data), item.value_in(&self.data)))
     }
 
     /// Keeps the fields for which `keep(name, value)` is true.
     pub fn retain(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
         let data = &self.data;
         self.items.retain(|item| keep(item.name_in(data), item.value_in(data)));
+        self.names = self.items.iter().fold(NameSet::EMPTY, |names, item| names.with(item.name));
+    }
+
+    /// Appends the fields as lines of a head, without those in `but` and without those of other names that `hides`
+    /// tells. Lines that stand next to each other are copied as one.
+    #[inline]
+    pub fn write_lines(&self, but: NameSet, hides: impl Fn(&[u8]) -> bool, out: &mut Vec<u8>) {
+        let (mut start, mut end) = (0, 0);
+        for item in &self.items {
+            if but.has(item.name) || item.name == Name::Other && hides(item.name_in(&self.data)) {
+                continue;
+            }
+            let at = item.at as usize;
+            if at != end {
+                out.extend_from_slice(&self.data[start..end]);
+                start = at;
+            }
+            end = at + item.line_len();
+        }
+        out.extend_from_slice(&self.data[start..end]);
     }
 
     /// Becomes the fields at `spans` of a parsed head, in one copy of the bytes between the first and the last.
@@ -111,15 +172,30 @@ impl Fields {
         self.clear();
         let (Some(first), Some(last)) = (spans.first(), spans.last()) else { return };
         self.take_memory();
-        let (base, end) = (first.name.start, last.value.end.max(last.name.end));
-        self.data.extend_from_slice(&bytes[base as usize..end as usize]);
+        let base = first.name.start;
+        self.data.extend_from_slice(&bytes[base as usize..last.end()]);
         self.items.extend(spans.iter().map(|span| Item {
-            name_at: span.name.start - base,
+            at: span.name.start - base,
             name_len: span.name.len() as u32,
-            // An empty value's position carries no meaning and may lie past the copy.
-            value_at: if span.value.is_empty() { 0 } else { span.value.start - base },
             value_len: span.value.len() as u32,
+            name: span.known,
         }));
+        let mut all_tidy = true;
+        for span in spans {
+            self.names = self.names.with(span.known);
+            all_tidy &= span.is_tidy;
+        }
+        if !all_tidy {
+            self.tidy(bytes, spans);
+        }
+    }
+
+    /// Writes anew the loaded lines that are not as we write them.
+    #[cold]
+    fn tidy(&mut self, bytes: &[u8], spans: &[FieldSpan]) {
+        for (idx, span) in spans.iter().enumerate().filter(|(_, span)| !span.is_tidy) {
+            self.items[idx] = self.append(span.known, span.name.of(bytes), span.value.of(bytes));
+        }
     }
 
     /// Takes spare memory of the thread, where this list has none yet.
@@ -132,44 +208,43 @@ impl Fields {
         }
     }
 
-    fn append(&mut self, bytes: &[u8]) -> u32 {
+    /// Where the first field of that name is.
+    #[inline]
+    fn position(&self, known: Name, name: &[u8]) -> Option<usize> {
+        if !self.names.has(known) {
+            return None;
+        }
+        self.items.iter().position(|item| item.is_named(&self.data, known, name))
+    }
+
+    /// Writes a line at the end of `data`.
+    fn append(&mut self, known: Name, name: &[u8], value: &[u8]) -> Item {
         if self.items.is_empty() {
             self.take_memory();
         }
         let at = self.data.len();
-        assert!(
-            at + bytes.len() <= u32::MAX as usize,
-            "fields stay below 4 GiB: heads are limited when read"
-        );
-        self.data.extend_from_slice(bytes);
-        at as u32
+        self.data.reserve(name.len() + value.len() + BETWEEN.len() + LINE_END.len());
+        self.data.extend_from_slice(name);
+        self.append_value(value);
+        Item {
+            at: place(at, &self.data),
+            name_len: name.len() as u32,
+            value_len: value.len() as u32,
+            name: known,
+        }
     }
 
-    fn remove_from(&mut self, start: usize, name: &[u8]) -> bool {
-        let before = self.items.len();
-        let data = &self.data;
-        let mut idx = 0;
-        self.items.retain(|item| {
-            idx += 1;
-            idx <= start || !item.is_named(data, name)
-        });
-        self.items.len() != before
+    fn append_value(&mut self, value: &[u8]) {
+        self.data.extend_from_slice(BETWEEN);
+        self.data.extend_from_slice(value);
+        self.data.extend_from_slice(LINE_END);
     }
+}
 
-    #[inline]
-    fn is_named(&self, item: &Item, name: &[u8]) -> bool {
-        item.is_named(&self.data, name)
-    }
-
-    #[inline]
-    fn name(&self, item: &Item) -> &[u8] {
-        item.name_in(&self.data)
-    }
-
-    #[inline]
-    fn value(&self, item: &Item) -> &[u8] {
-        item.value_in(&self.data)
-    }
+/// The place `at` of a line that ends `data`.
+fn place(at: usize, data: &[u8]) -> u32 {
+    assert!(data.len() <= u32::MAX as usize, "fields stay below 4 GiB: heads are limited when read");
+    at as u32
 }
 
 impl Drop for Fields {
@@ -191,18 +266,24 @@ impl Drop for Fields {
 
 impl Item {
     #[inline]
-    fn is_named(&self, data: &[u8], name: &[u8]) -> bool {
-        self.name_len as usize == name.len() && self.name_in(data).eq_ignore_ascii_case(name)
+    fn is_named(&self, data: &[u8], known: Name, name: &[u8]) -> bool {
+        self.name == known && (known != Name::Other || self.name_in(data).eq_ignore_ascii_case(name))
     }
 
     #[inline]
     fn name_in<'a>(&self, data: &'a [u8]) -> &'a [u8] {
-        &data[self.name_at as usize..(self.name_at + self.name_len) as usize]
+        &data[self.at as usize..(self.at + self.name_len) as usize]
     }
 
     #[inline]
     fn value_in<'a>(&self, data: &'a [u8]) -> &'a [u8] {
-        &data[self.value_at as usize..(self.value_at + self.value_len) as usize]
+        let start = self.at as usize + self.name_len as usize + BETWEEN.len();
+        &data[start..start + self.value_len as usize]
+    }
+
+    #[inline]
+    fn line_len(&self) -> usize {
+        self.name_len as usize + BETWEEN.len() + self.value_len as usize + LINE_END.len()
     }
 }
 
@@ -261,6 +342,38 @@ mod tests {
         assert_eq!(fields.get(b"d"), Some(&b""[..]));
     }
 
+    fn lines(fields: &Fields, but: NameSet) -> String {
+        let mut out = Vec::new();
+        fields.write_lines(but, |name| name.eq_ignore_ascii_case(b"x-hidden"), &mut out);
+        String::from_utf8(out).expect("because it is text").replace("\r\n", "|")
+    }
+
+    #[test]
+    fn lines_are_written_without_what_is_left_out() {
+        let mut fields =
+            of(&[("A", "1"), ("Host", "h"), ("b", "2"), ("X-Hidden", "x"), ("C", ""), ("D", "4")]);
+        assert_eq!(lines(&fields, NameSet::of(&[Name::Host])), "A: 1|b: 2|C: |D: 4|");
+        fields.set(b"B", b"new");
+        fields.remove(b"a");
+        assert_eq!(lines(&fields, NameSet::EMPTY), "Host: h|b: new|C: |D: 4|");
+        assert_eq!(lines(&Fields::new(), NameSet::EMPTY), "");
+    }
+
+    #[test]
+    fn known_names_are_found_by_number() {
+        let mut fields = of(&[("hOST", "a"), ("X", "1"), ("Host", "b")]);
+        assert_eq!((fields.get(Name::Host), fields.get(Name::Date)), (Some(&b"a"[..]), None));
+        assert_eq!(fields.get_all(Name::Host).count(), 2);
+        fields.push(Name::ETag, b"e");
+        assert_eq!(fields.get(b"etag"), Some(&b"e"[..]));
+        assert_eq!(fields.names(), NameSet::of(&[Name::Host, Name::Other, Name::ETag]));
+        fields.set(Name::Host, b"c");
+        assert_eq!(fields, of(&[("Host", "c"), ("X", "1"), ("ETag", "e")]));
+        assert!(fields.remove(Name::Host) && !fields.contains(b"host"));
+        fields.retain(|_, value| value == b"1");
+        assert_eq!(fields.names(), NameSet::of(&[Name::Other]));
+    }
+
     #[test]
     fn removal_keeps_order() {
         let mut fields = of(&[("A", "1"), ("B", "2"), ("a", "3"), ("C", "4")]);
@@ -275,10 +388,17 @@ mod tests {
     #[test]
     fn a_parsed_head_is_loaded_with_one_copy() {
         let head = b"GET / HTTP/1.1\r\nHost: a\r\nX-Empty:\r\n\r\n";
-        let span = |a, b, c, d| FieldSpan { name: Span::new(a, b), value: Span::new(c, d) };
+        let span = |a, b, c, d, known, is_tidy| FieldSpan {
+            name: Span::new(a, b),
+            value: Span::new(c, d),
+            known,
+            is_tidy,
+        };
         let mut fields = of(&[("Old", "gone")]);
-        fields.load(head, &[span(16, 20, 22, 23), span(25, 32, 33, 33)]);
+        fields
+            .load(head, &[span(16, 20, 22, 23, Name::Host, true), span(25, 32, 33, 33, Name::Other, false)]);
         assert_eq!(fields, of(&[("Host", "a"), ("X-Empty", "")]));
+        assert_eq!(lines(&fields, NameSet::EMPTY), "Host: a|X-Empty: |");
         fields.push(b"More", b"m");
         assert_eq!(fields.get(b"more"), Some(&b"m"[..]));
         fields.load(head, &[]);

@@ -11,9 +11,11 @@ pub mod uri;
 mod buf;
 mod fields;
 mod method;
+mod name;
 mod span;
 
 pub use buf::{Block, Buf};
 pub use fields::Fields;
 pub use method::Method;
+pub use name::{AsName, Name, NameSet};
 pub use span::{FieldSpan, Span};

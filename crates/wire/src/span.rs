@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::name::Name;
+
 /// A half-open range of byte positions, at most 4 GiB into a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
@@ -46,4 +48,19 @@ impl Span {
 pub struct FieldSpan {
     pub name: Span,
     pub value: Span,
+    /// Which name it is.
+    pub known: Name,
+    /// The line is `name: value` and CR LF, as we would write it.
+    pub is_tidy: bool,
+}
+
+impl FieldSpan {
+    /// Where the line ends, its CR LF included where it is tidy; else at the last byte that means something.
+    #[inline]
+    pub fn end(self) -> usize {
+        match self.is_tidy {
+            true => self.value.end as usize + 2,
+            false => self.value.end.max(self.name.end) as usize,
+        }
+    }
 }

@@ -10,6 +10,7 @@ const CONF: &str = r#"server {
     proxy_set_header Connection "";
     location / { proxy_pass http://{app}; }
     location /stream { proxy_request_buffering off; proxy_pass http://{app}; }
+    location /bulk { client_max_body_size 0; proxy_request_buffering off; proxy_pass http://{app}; }
     location /small { client_max_body_size 10; proxy_pass http://{app}; }
     location /small-stream { client_max_body_size 10; proxy_request_buffering off; proxy_pass http://{app}; }
     location /any { client_max_body_size 0; client_body_buffer_size 1k; proxy_pass http://{app}; }
@@ -50,6 +51,25 @@ fn bodies_arrive_whole() {
             assert_eq!(seen.text(), "500000:false", "{path}");
         }
         assert!(app.last().body == large.as_bytes());
+    });
+}
+
+#[test]
+fn bulk_passes_unchanged_and_the_connection_serves_on() {
+    both(|subject| {
+        let app = Backend::new(|seen| seen.body.len().to_string());
+        let server = Setup::http(CONF).backend("app", &app).start(subject);
+        let mut client = server.connect();
+        for round in 0..3_usize {
+            let body: Vec<u8> = (0..3_000_000_usize).map(|it| b'a' + ((it / 7 + round) % 23) as u8).collect();
+            let head = format!("POST /bulk HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+            client.send(&head);
+            client.send(&body);
+            assert_eq!(client.response().expect("because it is answered").text(), "3000000");
+            assert!(app.last().body == body, "round {round}");
+            client.send("GET /bulk HTTP/1.1\r\nHost: x\r\n\r\n");
+            assert_eq!(client.response().expect("because it is answered").text(), "0");
+        }
     });
 }
 

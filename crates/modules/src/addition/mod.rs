@@ -1,11 +1,11 @@
 //! `add_before_body`, `add_after_body`: what other locations answer, around the body of this one.
 
 use std::collections::VecDeque;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use foregate_conf::{Error, Node, Word};
 use foregate_core::{
-    Args, Body, BodyError, BoxFuture, Compile, Directive, Exchange, Reply, Scope, Source, Subrequests, Types,
+    Args, Body, BodyError, Compile, Directive, Entry, Exchange, Reply, Running, Scope, Source, Types,
 };
 use foregate_wire::{Buf, Fields};
 
@@ -36,58 +36,72 @@ pub fn fits(on: &Settings, ex: &Exchange, reply: &Reply) -> bool {
 }
 
 /// Header and body filter. The answer [`fits`].
-pub fn filter<'a>(
-    on: &'a Settings,
-    ex: &'a mut Exchange,
-    reply: &'a mut Reply,
-    up: &'a dyn Subrequests,
-) -> BoxFuture<'a, ()> {
-    Box::pin(async move {
-        reply.body_changes();
-        reply.weaken_etag();
-        if ex.header_only {
-            return;
-        }
-        let before = fetch(&on.before, ex, up).await;
-        let after = fetch(&on.after, ex, up).await;
-        let main = std::mem::take(&mut reply.body).into_source();
-        let sources = before.into_iter().chain([main]).chain(after).collect();
-        reply.body = Body::Source(Box::new(Chain { sources, trailers: None }));
-    })
-}
-
-async fn fetch(uri: &[u8], ex: &mut Exchange, up: &dyn Subrequests) -> Option<Box<dyn Source>> {
-    if uri.is_empty() {
-        return None;
+pub fn filter(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
+    reply.body_changes();
+    reply.weaken_etag();
+    if ex.header_only {
+        return;
     }
-    let reply = up.fetch(ex, uri, b"").await.reply?;
-    Some(reply.body.into_source())
+    let before = child(&on.before, ex).and_then(|it| Running::start(it, Entry::Server)).map(Piece::Running);
+    let after = child(&on.after, ex).map(|it| Piece::Later(Some(Box::new(it))));
+    let main = Piece::Body(std::mem::take(&mut reply.body).into_source());
+    let pieces = before.into_iter().chain([main]).chain(after).collect();
+    reply.body = Body::Source(Box::new(Chain { pieces, trailers: None }));
 }
 
-/// Sources, one behind the other.
+fn child(uri: &[u8], ex: &mut Exchange) -> Option<Exchange> {
+    (!uri.is_empty()).then(|| ex.child(uri, b""))
+}
+
+/// What is behind one another in the answer.
 struct Chain {
-    sources: VecDeque<Box<dyn Source>>,
+    pieces: VecDeque<Piece>,
     /// Of those that have ended.
     trailers: Option<Fields>,
 }
 
+enum Piece {
+    /// A request that is made when its turn comes: after the body, so that it knows what the body has set.
+    Later(Option<Box<Exchange>>),
+    Running(Running),
+    Body(Box<dyn Source>),
+}
+
+impl Piece {
+    /// The body, once the request has been answered. `None`: there is none.
+    fn body(&mut self, cx: &mut Context<'_>) -> Poll<Option<&mut dyn Source>> {
+        if let Self::Later(child) = self
+            && let Some(running) = child.take().and_then(|it| Running::start(*it, Entry::Server))
+        {
+            *self = Self::Running(running);
+        }
+        if let Self::Running(running) = self {
+            *self = Self::Body(ready!(running.poll(cx)).into_source());
+        }
+        match self {
+            Self::Body(body) => Poll::Ready(Some(&mut **body)),
+            _ => Poll::Ready(None),
+        }
+    }
+}
+
 impl Source for Chain {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Buf>, BodyError>> {
-        while let Some(source) = self.sources.front_mut() {
-            match source.poll_next(cx) {
-                Poll::Ready(Ok(None)) => {
-                    self.trailers = source.trailers().or(self.trailers.take());
-                    self.sources.pop_front();
+        while let Some(piece) = self.pieces.front_mut() {
+            if let Some(body) = ready!(piece.body(cx)) {
+                match body.poll_next(cx) {
+                    Poll::Ready(Ok(None)) => self.trailers = body.trailers().or(self.trailers.take()),
+                    other => return other,
                 }
-                other => return other,
             }
+            self.pieces.pop_front();
         }
         Poll::Ready(Ok(None))
     }
 
     fn poll_ahead(&mut self, cx: &mut Context<'_>) {
-        if let Some(source) = self.sources.front_mut() {
-            source.poll_ahead(cx);
+        if let Some(Piece::Body(body)) = self.pieces.front_mut() {
+            body.poll_ahead(cx);
         }
     }
 
@@ -127,29 +141,24 @@ fn types(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use foregate_core::{BoxFuture, Exchange, Fetched, Reply, Subrequests, next, testing};
+    use foregate_core::{Exchange, Reply, next};
     use foregate_wire::Buf;
 
     use crate::testing::Site;
 
     /// Answers with the URI itself; `/none` with nothing.
-    struct Echo;
-
-    impl Subrequests for Echo {
-        fn fetch<'a>(&'a self, _: &'a mut Exchange, uri: &[u8], _: &[u8]) -> BoxFuture<'a, Fetched> {
-            let reply = (uri != b"/none").then(|| Reply::bytes(200, b"", Buf::copy_from(uri)));
-            Box::pin(async { Fetched { reply, ex: testing::exchange("GET / HTTP/1.1\nHost: h") } })
-        }
+    fn echo(ex: &mut Exchange) -> Option<Reply> {
+        (ex.uri != b"/none").then(|| Reply::bytes(200, b"", Buf::copy_from(&ex.uri)))
     }
 
     fn check(conf: &str, status: u16) -> String {
         let conf = conf.to_owned();
         foregate_net::runtime::run(async move {
-            let site = Site::new(&conf);
+            let site = Site::serving(&conf, echo);
             let mut ex = site.exchange("GET / HTTP/1.1\nHost: h");
             let mut reply = Reply::bytes(status, b"text/html", Buf::from(" body "));
             if let Some(on) = site.settings().addition.as_ref().filter(|it| super::fits(it, &ex, &reply)) {
-                super::filter(on, &mut ex, &mut reply, &Echo).await;
+                super::filter(on, &mut ex, &mut reply);
             }
             let (mut source, mut all) = (reply.body.into_source(), Vec::new());
             while let Some(bytes) = next(&mut *source).await.unwrap() {

@@ -4,7 +4,7 @@ use std::ops::ControlFlow::{Break, Continue};
 
 use foregate_conf::{Error, Node, Word};
 use foregate_core::{
-    Args, Compile, Directive, Exchange, Flow, Level, Reply, Scope, Stop, Subrequests, Template, Variables, log,
+    Args, Compile, Directive, Exchange, Flow, Level, Reply, Scope, Stop, Template, Variables, log,
     variable::Target,
 };
 
@@ -57,9 +57,9 @@ impl foregate_core::Module for Module {
 }
 
 /// Access phase: 2xx allows; 401 and 403 refuse; anything else is our own failure.
-pub async fn check(on: &Settings, ex: &mut Exchange, up: &dyn Subrequests) -> Flow<bool> {
+pub async fn check(on: &Settings, ex: &mut Exchange) -> Flow<bool> {
     let Some(uri) = &on.uri else { return Continue(false) };
-    let mut fetched = up.fetch(ex, uri, b"").await;
+    let mut fetched = ex.fetch(uri, b"").await;
     let status = fetched.reply.as_ref().map_or(500, |it| it.status);
     if let Some(reply) = &fetched.reply {
         // Variables read the subrequest's answer as if it had been sent.

@@ -1,7 +1,52 @@
-//! What a client's `Accept-Encoding` and `User-Agent` say about gzip, read as nginx reads them.
+//! What a client's `Accept-Encoding` says of a coding, and its `User-Agent` of gzip.
 
-/// Whether `gzip` is in the list with a weight above zero (RFC 9110, 12.5.3); anything odd behind it is a no.
-pub(super) fn takes_gzip(value: &[u8]) -> bool {
+/// The weight that the client gives a coding, in thousandths; zero: it does not take it (RFC 9110, 12.5.3). What it does
+/// not name weighs as `*` does. A member that is no member of such a list is passed over.
+pub fn weight_of(value: &[u8], coding: &[u8]) -> u16 {
+    let (mut named, mut any) = (None, None);
+    for member in value.split(|b| *b == b',') {
+        let (name, parameters) = match member.iter().position(|b| *b == b';') {
+            Some(at) => (&member[..at], Some(&member[at + 1..])),
+            None => (member, None),
+        };
+        let name = name.trim_ascii();
+        let slot = match name {
+            b"*" => &mut any,
+            _ if name.eq_ignore_ascii_case(coding) => &mut named,
+            _ => continue,
+        };
+        // Said twice, the lower holds: a client must be able to refuse.
+        let weight = parameters.map_or(Some(1000), quality);
+        if let Some(weight) = weight {
+            *slot = Some(slot.map_or(weight, |it: u16| it.min(weight)));
+        }
+    }
+    named.or(any).unwrap_or(0)
+}
+
+/// `q=0.75` is 750; other parameters mean nothing here.
+fn quality(parameters: &[u8]) -> Option<u16> {
+    let mut weight = 1000;
+    for parameter in parameters.split(|b| *b == b';').map(<[u8]>::trim_ascii) {
+        let Some((b"q=" | b"Q=", number)) = parameter.split_at_checked(2) else { continue };
+        weight = match number {
+            [b'0'] | [b'0', b'.'] => 0,
+            [b'1'] | [b'1', b'.'] => 1000,
+            [whole @ (b'0' | b'1'), b'.', digits @ ..] if digits.len() <= 3 => {
+                let places = digits.iter().chain(b"000").take(3);
+                let part = places.into_iter().try_fold(0, |sum, digit| {
+                    digit.is_ascii_digit().then(|| sum * 10 + u16::from(digit - b'0'))
+                })?;
+                Some(part + u16::from(whole - b'0') * 1000).filter(|it| *it <= 1000)?
+            }
+            _ => return None,
+        };
+    }
+    Some(weight)
+}
+
+/// As nginx reads it: whether `gzip` is in the list with a weight above zero (RFC 9110, 12.5.3); anything odd behind it is a no.
+pub fn takes_gzip(value: &[u8]) -> bool {
     if value.starts_with(b"gzip,") {
         return true;
     }
@@ -75,6 +120,30 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(takes_gzip(value.as_bytes()), want, "{value}");
+        }
+    }
+
+    #[test]
+    fn every_coding_has_its_weight() {
+        for (value, br, identity) in [
+            ("br", 1000, 0),
+            ("gzip, BR;q=0.5, *;q=0.1", 500, 100),
+            ("gzip, deflate, br, zstd", 1000, 0),
+            ("*", 1000, 1000),
+            ("*;q=0, br ; q=1.000", 1000, 0),
+            ("br;q=0, *", 0, 1000),
+            ("br;x=y;q=0.25", 250, 0),
+            ("br;q=0.001,identity;q=0.", 1, 0),
+            ("br;q=1.001", 0, 0),
+            ("br;q=0.0001", 0, 0),
+            ("br;q=x", 0, 0),
+            ("br, br;q=0", 0, 0),
+            ("brotli, xbr, b", 0, 0),
+            (",, ;q=1,", 0, 0),
+            ("", 0, 0),
+        ] {
+            assert_eq!(weight_of(value.as_bytes(), b"br"), br, "{value}");
+            assert_eq!(weight_of(value.as_bytes(), b"identity"), identity, "{value}");
         }
     }
 

@@ -1,6 +1,11 @@
-//! `gzip_vary`, `gzip_proxied`, `gzip_http_version`, `gzip_disable`: which clients may get gzip, for all who ask.
+//! Which client gets which content coding: one negotiation for all, with `gzip_vary`, `gzip_proxied`,
+//! `gzip_http_version` and `gzip_disable`.
+//!
+//! The client's weights decide, and among equals our order: [`Coding`]. As in the modules that they are named after,
+//! brotli and zstd ask for nothing but `Accept-Encoding`; the other `gzip_…` directives are about gzip alone, which
+//! is read just as nginx reads it, so that with `gzip` alone nothing differs.
 
-mod accept;
+pub mod accept;
 
 use foregate_conf::{Error, Node, Word};
 use foregate_core::{Args, Compile, Directive, Exchange, Regex, Reply, Scope, Version};
@@ -58,6 +63,61 @@ pub fn accepts_gzip(on: Option<&Settings>, ex: &Exchange, reply: &Reply) -> bool
         return false;
     }
     !on.is_some_and(|on| on.disables(ex))
+}
+
+/// A content coding that we make, the one we like best first: zstd costs the least and packs nearly as well as
+/// brotli, gzip is for those who know nothing better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    Zstd,
+    Brotli,
+    Gzip,
+}
+
+/// The codings that an answer could be sent in.
+#[derive(Clone, Copy, Default)]
+pub struct Offers {
+    pub zstd: bool,
+    pub brotli: bool,
+    pub gzip: bool,
+}
+
+impl Coding {
+    /// As `Accept-Encoding` and `Content-Encoding` name it.
+    pub fn name(self) -> &'static [u8] {
+        match self {
+            Self::Zstd => b"zstd",
+            Self::Brotli => b"br",
+            Self::Gzip => b"gzip",
+        }
+    }
+}
+
+impl Offers {
+    pub fn any(self) -> bool {
+        self.zstd || self.brotli || self.gzip
+    }
+}
+
+/// Those of the codings that the client takes, the one it is to have first.
+pub fn rank(on: Option<&Settings>, ex: &Exchange, reply: &Reply, offers: Offers) -> [Option<Coding>; 3] {
+    let mut ranked = [None; 3];
+    let Some(value) = ex.field(b"Accept-Encoding").filter(|_| ex.subrequest_depth == 0) else { return ranked };
+    // Unpacked goes before what the client likes less; if it does not say, nothing is the better for it.
+    let identity = accept::weight_of(value, b"identity");
+    let weight = |coding: Coding, offered: bool| match coding {
+        _ if !offered => 0,
+        Coding::Gzip if !accepts_gzip(on, ex, reply) => 0,
+        Coding::Gzip => accept::weight_of(value, b"gzip").max(1),
+        _ => Some(accept::weight_of(value, coding.name())).filter(|it| *it >= identity).unwrap_or(0),
+    };
+    let weighed = [(Coding::Zstd, offers.zstd), (Coding::Brotli, offers.brotli), (Coding::Gzip, offers.gzip)];
+    let mut weighed = weighed.map(|(coding, offered)| (weight(coding, offered), coding));
+    weighed.sort_by_key(|it| std::cmp::Reverse(it.0));
+    for (slot, (weight, coding)) in ranked.iter_mut().zip(weighed) {
+        *slot = (weight > 0).then_some(coding);
+    }
+    ranked
 }
 
 /// A note: the answer would be another one for a client that takes other encodings.
@@ -184,7 +244,7 @@ mod tests {
         let ex = site.exchange(&format!("GET / HTTP/1.1\nHost: h\nAccept-Encoding: gzip\n{request}"));
         let mut reply = Reply::status(200);
         reply.fields.extend(fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
-        super::accepts_gzip(site.settings().encoding.as_ref(), &ex, &reply)
+        super::accepts_gzip(site.settings().encoding.as_deref(), &ex, &reply)
     }
 
     #[test]
@@ -214,6 +274,40 @@ mod tests {
     }
 
     #[test]
+    fn the_client_s_weights_decide_and_then_our_order() {
+        use super::{Coding, Coding::*, Offers};
+        let site = Site::new("gzip_proxied any;");
+        let check = |accept: &str, more: &str, [zstd, brotli, gzip]: [bool; 3]| -> Vec<Coding> {
+            let ex = site.exchange(&format!("GET / HTTP/1.1\nHost: h\nAccept-Encoding: {accept}\n{more}"));
+            let offers = Offers { zstd, brotli, gzip };
+            let on = site.settings().encoding.as_deref();
+            super::rank(on, &ex, &Reply::status(200), offers).into_iter().flatten().collect()
+        };
+        let all = [true; 3];
+        assert_eq!(check("gzip, deflate, br, zstd", "X: y", all), [Zstd, Brotli, Gzip]);
+        assert_eq!(check("gzip, deflate, br, zstd", "X: y", [false, true, true]), [Brotli, Gzip]);
+        assert_eq!(check("gzip;q=1, br;q=0.9, zstd;q=0.95", "X: y", all), [Gzip, Zstd, Brotli]);
+        assert_eq!(check("zstd;q=0, br;q=0.1, gzip;q=0", "X: y", all), [Brotli]);
+        assert_eq!(check("br;q=0, *;q=0.5", "X: y", all), [Zstd]);
+        assert_eq!(check("identity, br;q=0.5", "X: y", all), []);
+        assert_eq!(check("identity, gzip;q=0.5", "X: y", all), [Gzip]);
+        assert_eq!(check("identity;q=0.5, *;q=0", "X: y", all), []);
+        assert_eq!(check("deflate", "X: y", all), []);
+    }
+
+    #[test]
+    fn gzip_s_conditions_are_gzip_s() {
+        use super::{Coding::*, Offers};
+        let site = Site::new("gzip_disable old;");
+        let offers = Offers { zstd: true, brotli: true, gzip: true };
+        for more in ["Via: 1.1 x", "User-Agent: old"] {
+            let ex = site.exchange(&format!("GET / HTTP/1.1\nHost: h\nAccept-Encoding: gzip, br\n{more}"));
+            let ranked = super::rank(site.settings().encoding.as_deref(), &ex, &Reply::status(200), offers);
+            assert_eq!(ranked, [Some(Brotli), None, None], "{more}");
+        }
+    }
+
+    #[test]
     fn some_agents_get_no_gzip() {
         let msie6 = "User-Agent: Mozilla/4.0 (compatible; MSIE 6.0; Windows NT 5.1)";
         assert!(check("", msie6, &[]));
@@ -229,7 +323,7 @@ mod tests {
     fn old_versions_get_none_unless_told() {
         let site = Site::new("server { gzip_http_version 1.0; }");
         let ex = site.exchange("GET / HTTP/1.0\nHost: h\nAccept-Encoding: x, gzip");
-        assert!(super::accepts_gzip(site.settings().encoding.as_ref(), &ex, &Reply::status(200)));
+        assert!(super::accepts_gzip(site.settings().encoding.as_deref(), &ex, &Reply::status(200)));
         assert!(!super::accepts_gzip(None, &ex, &Reply::status(200)));
     }
 }

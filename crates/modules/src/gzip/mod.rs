@@ -1,18 +1,13 @@
 //! `gzip`: compresses answers on their way out.
 
 mod deflate;
-mod source;
 #[cfg(test)]
 mod tests;
 
-use std::cell::Cell;
-use std::rc::Rc;
-
 use foregate_conf::{Error, Node, value as values};
 use foregate_core::{
-    Args, Body, Compile, Directive, Exchange, Reply, Scope, Types, Variable, duplicate, push_number,
+    Args, Compile, Directive, Exchange, Ratio, Reply, Scope, Types, Variable, duplicate,
 };
-use foregate_wire::Buf;
 
 pub struct Module;
 
@@ -21,7 +16,7 @@ pub struct Options {
     gzip: Option<bool>,
     types: Option<Types>,
     min_length: Option<u64>,
-    comp_level: Option<u32>,
+    comp_level: Option<u8>,
     no_buffer: Option<bool>,
     postpone: Option<u64>,
     /// Read and checked, and of no use to us.
@@ -35,58 +30,33 @@ pub struct Options {
 pub struct Settings {
     types: Types,
     min_length: u64,
-    level: u32,
+    level: u8,
 }
 
 /// nginx's default for `gzip_min_length`.
 const MIN_LENGTH: u64 = 20;
 /// nginx's default for `gzip_comp_level`.
-const LEVEL: u32 = 1;
+const LEVEL: u8 = 1;
 /// Compressed, whatever `gzip_types` says.
 const TYPES: [&str; 1] = ["text/html"];
-/// A body at hand that is no longer than this is compressed in one go, so that its length is known.
-const WHOLE_BYTES_MAX: u64 = 256 * 1024;
 
 /// Whether an answer is one to compress, for clients that take it so.
 pub fn fits(on: &Settings, ex: &Exchange, reply: &Reply) -> bool {
-    matches!(reply.status, 200 | 403 | 404)
-        && !ex.header_only
-        && reply.fields.get(b"Content-Encoding").unwrap_or_default().is_empty()
-        && reply.content_length().is_none_or(|it| it >= on.min_length)
-        && on.types.fit(&reply.fields)
-        && !matches!(reply.body, Body::Tunnel(_))
+    reply.may_encode(ex, on.min_length, &on.types)
 }
 
 /// Header and body filter. The answer [`fits`], and the client takes gzip.
 pub fn filter(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
-    reply.fields.push(b"Content-Encoding", b"gzip");
-    reply.body_changes();
-    reply.weaken_etag();
-    let ratio = Ratio::default();
-    reply.body = match std::mem::take(&mut reply.body) {
-        Body::Bytes(bytes) if bytes.len() as u64 <= WHOLE_BYTES_MAX => {
-            let compressed = deflate::whole(on.level, &bytes);
-            ratio.0.set((bytes.len() as u64, compressed.len() as u64));
-            Body::Bytes(Buf::from_vec(compressed))
-        }
-        body => Body::Source(Box::new(source::Gzipped::new(body.into_source(), on.level, ratio.clone()))),
-    };
-    ex.notes.put(ratio);
+    let ratio = reply.encode(b"gzip", deflate::Gzip::new(on.level));
+    ex.notes.put(GzipRatio(ratio));
 }
 
-/// Bytes in and bytes out, once the body is done.
-#[derive(Clone, Default)]
-struct Ratio(Rc<Cell<(u64, u64)>>);
+/// A note: how much smaller it became.
+struct GzipRatio(Ratio);
 
 /// `$gzip_ratio`: `3.08`.
 fn ratio(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
-    let Some((input, output)) = ex.notes.get::<Ratio>().map(|it| it.0.get()).filter(|it| it.1 > 0) else {
-        return false;
-    };
-    let hundredths = (input * 1000 / output + 5) / 10;
-    push_number(hundredths / 100, out);
-    out.extend([b'.', b'0' + (hundredths / 10 % 10) as u8, b'0' + (hundredths % 10) as u8]);
-    true
+    ex.notes.get::<GzipRatio>().is_some_and(|it| it.0.push(out))
 }
 
 impl foregate_core::Module for Module {
@@ -137,7 +107,7 @@ fn level(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
     if !(1..=9).contains(&level) {
         return Err(Error::at(word.span, "value must be between 1 and 9"));
     }
-    o.comp_level = Some(level as u32);
+    o.comp_level = Some(level as u8);
     Ok(())
 }
 

@@ -87,11 +87,11 @@ impl Added {
     fn apply(&self, value: &[u8], reply: &mut Reply) {
         match (self.special, value) {
             (Special::None, b"") => return,
-            (Special::None, _) => reply.fields.push(&self.name, value),
-            (_, b"") => _ = reply.fields.remove(&self.name),
+            (Special::None, _) => reply.fields.push(&*self.name, value),
+            (_, b"") => _ = reply.fields.remove(&*self.name),
             (_, _) => {
-                reply.fields.remove(&self.name);
-                reply.fields.push(&self.name, value);
+                reply.fields.remove(&*self.name);
+                reply.fields.push(&*self.name, value);
             }
         }
         if self.special == Special::LastModified {

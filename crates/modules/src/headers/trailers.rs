@@ -28,7 +28,7 @@ pub fn trailers(ex: &mut Exchange) {
         value.clear();
         added.value.fill(ex, &mut value);
         if !value.is_empty() {
-            ex.sent.trailers.push(&added.name, &value);
+            ex.sent.trailers.push(&*added.name, &value);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Directives of well-known modules by others.
 
 use super::reasons::{
-    BOT_TEST, BUFFERS, CHECKS, COMPRESSION, DIRECTORY_LOGIN, ECHO, FAIR, FANCYINDEX, FIREWALL, NOT_YET,
-    PAGESPEED, SCRIPTS, SUBS, TRAFFIC_STATUS, VIDEO,
+    BOT_TEST, CHECKS, DIRECTORY_LOGIN, ECHO, FAIR, FANCYINDEX, FIREWALL, NOT_YET, PAGESPEED, SCRIPTS, SUBS,
+    TRAFFIC_STATUS, VIDEO,
 };
 use super::{Known, known as of};
 
@@ -17,13 +17,6 @@ pub(super) static NAMES: &[Known] = &[
     of("array_split", "", "any", "", SCRIPTS),
     of("auth_ldap", "", "any", "off", DIRECTORY_LOGIN),
     of("auth_pam", "", "any", "off", DIRECTORY_LOGIN),
-    of("brotli", "", "any", "off", NOT_YET),
-    of("brotli_buffers", "", "any", "", BUFFERS),
-    of("brotli_comp_level", "", "any", "", NOT_YET),
-    of("brotli_min_length", "", "any", "", NOT_YET),
-    of("brotli_static", "", "any", "off", NOT_YET),
-    of("brotli_types", "", "any", "", NOT_YET),
-    of("brotli_window", "", "any", "", COMPRESSION),
     of("check", "", "any", "", CHECKS),
     of("dav_ext_lock", "", "any", "", NOT_YET),
     of("dav_ext_lock_zone", "", "any", "", NOT_YET),
@@ -86,11 +79,4 @@ pub(super) static NAMES: &[Known] = &[
     of("testcookie", "", "any", "off", BOT_TEST),
     of("upstream_check", "", "any", "", CHECKS),
     of("vhost_traffic_status", "", "any", "off", TRAFFIC_STATUS),
-    of("zstd", "", "any", "off", NOT_YET),
-    of("zstd_buffers", "", "any", "", BUFFERS),
-    of("zstd_comp_level", "", "any", "", NOT_YET),
-    of("zstd_dict_file", "", "any", "", NOT_YET),
-    of("zstd_min_length", "", "any", "", NOT_YET),
-    of("zstd_static", "", "any", "off", NOT_YET),
-    of("zstd_types", "", "any", "", NOT_YET),
 ];

@@ -3,11 +3,12 @@
 //! Without `buffer=` lines wait until the tasks that are ready have run: under load one write carries the lines of
 //! all requests of a loop turn. With it they wait until the buffer is full or its time has come.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use flate2::{Compression, write::GzEncoder};
 use foregate_core::LogFile;
@@ -30,6 +31,8 @@ thread_local! {
 struct Thread {
     buffers: Arc<Mutex<Buffers>>,
     waiting: RefCell<Waiting>,
+    /// Where a line is made.
+    line: Cell<Vec<u8>>,
 }
 
 /// The buffers of one thread, by [`LogFile::id`].
@@ -62,20 +65,16 @@ struct Buffer {
 /// Appends what `fill` appends: one line with its end.
 pub(super) fn append(file: &Arc<LogFile>, how: Option<&Buffering>, fill: impl FnOnce(&mut Vec<u8>)) {
     THREAD.with(|thread| {
-        // The bytes are taken out, so that whatever `fill` does finds this thread's buffers free.
-        let mut bytes = std::mem::take(&mut lock(&thread.buffers).of(file).bytes);
-        let start = bytes.len();
-        fill(&mut bytes);
-        let mut buffers = lock(&thread.buffers);
-        let buffer = buffers.of(file);
-        buffer.bytes = bytes;
-        buffer.gzip = how.and_then(|it| it.gzip);
+        // Made outside of the buffers, so that whatever `fill` does finds them free.
+        let mut line = thread.line.take();
+        line.clear();
+        fill(&mut line);
         match how {
-            Some(how) => buffer.keep(start, how),
-            None if buffer.bytes.len() >= BATCH_BYTES_MAX || !runtime::is_running() => buffer.flush(),
-            None if start == 0 => thread.waiting.borrow_mut().push(file.id()),
-            None => (),
+            Some(how) => thread.keep(file, how, &line),
+            None => thread.hand_on(file, &line),
         }
+        line.shrink_to(SPARE_BYTES_MAX);
+        thread.line.set(line);
     });
 }
 
@@ -94,7 +93,7 @@ impl Default for Thread {
     fn default() -> Self {
         let buffers = Arc::<Mutex<Buffers>>::default();
         lock(&ALL).push(buffers.clone());
-        Self { buffers, waiting: RefCell::default() }
+        Self { buffers, waiting: RefCell::default(), line: Cell::default() }
     }
 }
 
@@ -107,6 +106,37 @@ impl Drop for Thread {
 }
 
 impl Thread {
+    /// A line that waits for its buffer to be full.
+    fn keep(&self, file: &Arc<LogFile>, how: &Buffering, line: &[u8]) {
+        let mut buffers = lock(&self.buffers);
+        let buffer = buffers.of(file);
+        buffer.gzip = how.gzip;
+        if buffer.bytes.len() + line.len() > how.bytes {
+            buffer.flush();
+        }
+        buffer.bytes.extend_from_slice(line);
+        if line.len() > how.bytes {
+            buffer.flush();
+        }
+        if how.flush.is_some() && !buffer.timed {
+            buffer.time(how.flush);
+        }
+    }
+
+    /// A line that is written with all others of this loop turn.
+    fn hand_on(&self, file: &Arc<LogFile>, line: &[u8]) {
+        let mut buffers = lock(&self.buffers);
+        let buffer = buffers.of(file);
+        let is_first = buffer.bytes.is_empty();
+        buffer.gzip = None;
+        buffer.bytes.extend_from_slice(line);
+        if buffer.bytes.len() >= BATCH_BYTES_MAX || !runtime::is_running() {
+            buffer.flush();
+        } else if is_first {
+            self.waiting.borrow_mut().push(file.id());
+        }
+    }
+
     fn flush(&self, id: usize) {
         if let Some(Some(buffer)) = lock(&self.buffers).0.get_mut(id) {
             buffer.flush();
@@ -176,30 +206,20 @@ impl Drop for Ends {
 }
 
 impl Buffer {
-    /// The last line begins at `start`.
-    fn keep(&mut self, start: usize, how: &Buffering) {
-        if self.bytes.len() > how.bytes && start > 0 {
-            let line = self.bytes.split_off(start);
-            self.flush();
-            self.bytes.extend_from_slice(&line);
-        }
-        if self.bytes.len() > how.bytes {
-            self.flush();
-        }
-        let Some(flush) = how.flush.filter(|_| !self.timed && !self.bytes.is_empty()) else { return };
-        if runtime::is_running() {
-            self.timed = true;
-            let id = self.file.id();
-            runtime::spawn(async move {
-                clock::sleep(flush).await;
-                THREAD.with(|thread| {
-                    if let Some(Some(buffer)) = lock(&thread.buffers).0.get_mut(id) {
-                        buffer.timed = false;
-                        buffer.flush();
-                    }
-                });
+    /// Writes what is held `after` a while.
+    fn time(&mut self, after: Option<Duration>) {
+        let Some(after) = after.filter(|_| !self.bytes.is_empty() && runtime::is_running()) else { return };
+        self.timed = true;
+        let id = self.file.id();
+        runtime::spawn(async move {
+            clock::sleep(after).await;
+            THREAD.with(|thread| {
+                if let Some(Some(buffer)) = lock(&thread.buffers).0.get_mut(id) {
+                    buffer.timed = false;
+                    buffer.flush();
+                }
             });
-        }
+        });
     }
 
     fn flush(&mut self) {

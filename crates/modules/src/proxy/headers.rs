@@ -17,6 +17,9 @@ const OURS: [&str; 9] = [
     "Upgrade",
 ];
 
+/// Bytes that the fields we set seldom exceed together: reserved at once.
+const OWN_BYTES: usize = 256;
+
 /// Compiled fields.
 pub(super) struct Headers {
     /// `proxy_set_header Host`; unset: `$proxy_host`.
@@ -77,6 +80,7 @@ impl Headers {
         length: Length,
         out: &mut Vec<u8>,
     ) {
+        out.reserve(ex.fields.lines_len() + OWN_BYTES);
         self.write_host(ex, proxy_host, is_http_10, out);
         for (name, value) in &self.set {
             let start = out.len();
@@ -101,9 +105,8 @@ impl Headers {
             _ => (),
         }
         if self.passes_others {
-            for (name, value) in ex.fields.iter().filter(|(name, _)| !self.replaced.has(name)) {
-                field(name, value, out);
-            }
+            let hides = |name: &[u8]| self.replaced.has_other(name);
+            ex.fields.write_lines(self.replaced.known(), hides, out);
         }
         out.extend_from_slice(b"\r\n");
     }

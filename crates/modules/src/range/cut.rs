@@ -16,7 +16,10 @@ pub(super) struct Cut {
 }
 
 impl Cut {
-    pub(super) fn boxed(whole: Box<dyn Source>, part: &Range<u64>) -> Box<dyn Source> {
+    pub(super) fn boxed(mut whole: Box<dyn Source>, part: &Range<u64>) -> Box<dyn Source> {
+        if whole.seek(part.start, part.end) {
+            return whole;
+        }
         Box::new(Self { whole, skip: part.start, take: part.end - part.start })
     }
 

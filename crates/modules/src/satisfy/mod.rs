@@ -123,7 +123,7 @@ mod tests {
         let said = said.to_vec();
         foregate_net::runtime::run(async move {
             let site = Site::new(&conf);
-            let mut verdict = Verdict::new(site.settings().satisfy.as_ref());
+            let mut verdict = Verdict::new(site.settings().satisfy.as_deref());
             let mut asked = 0;
             for status in said {
                 if verdict.open() {

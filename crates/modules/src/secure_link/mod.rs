@@ -39,7 +39,7 @@ impl foregate_core::Module for Module {
     const VARIABLES: &'static [Variable] = &[
         Variable::new("secure_link", |ex, out| {
             let cycle = ex.cycle.clone();
-            match &crate::settings(&*cycle, ex.location).secure_link {
+            match crate::settings(&*cycle, ex.location).secure_link.as_deref() {
                 Some(Settings::Checked { link, md5 }) => checked(link, md5, ex, out),
                 Some(Settings::Path { secret }) => path(secret, ex, out),
                 None => false,

@@ -7,22 +7,22 @@ pub(super) const VARIABLES: &[Variable] = &[
     Variable::new("upstream_addr", |ex, out| {
         join(ex, out, |it, out| out.extend_from_slice(it.peer.as_ref().map_or("", Asked::name).as_bytes()))
     }),
-    Variable::new("upstream_status", |ex, out| {
+    Variable::plain("upstream_status", |ex, out| {
         join(ex, out, |it, out| match it.status {
             0 => out.push(b'-'),
             status => push_number(u64::from(status), out),
         })
     }),
-    Variable::new("upstream_connect_time", |ex, out| join(ex, out, |it, out| time(it.connect_ms, out))),
-    Variable::new("upstream_header_time", |ex, out| join(ex, out, |it, out| time(it.header_ms, out))),
-    Variable::new("upstream_response_time", |ex, out| join(ex, out, |it, out| time(it.response_ms, out))),
-    Variable::new("upstream_response_length", |ex, out| {
+    Variable::plain("upstream_connect_time", |ex, out| join(ex, out, |it, out| time(it.connect_ms, out))),
+    Variable::plain("upstream_header_time", |ex, out| join(ex, out, |it, out| time(it.header_ms, out))),
+    Variable::plain("upstream_response_time", |ex, out| join(ex, out, |it, out| time(it.response_ms, out))),
+    Variable::plain("upstream_response_length", |ex, out| {
         join(ex, out, |it, out| push_number(it.response_bytes, out))
     }),
-    Variable::new("upstream_bytes_received", |ex, out| {
+    Variable::plain("upstream_bytes_received", |ex, out| {
         join(ex, out, |it, out| push_number(it.bytes_received, out))
     }),
-    Variable::new("upstream_bytes_sent", |ex, out| join(ex, out, |it, out| push_number(it.bytes_sent, out))),
+    Variable::plain("upstream_bytes_sent", |ex, out| join(ex, out, |it, out| push_number(it.bytes_sent, out))),
 ];
 
 pub(super) const PREFIXES: &[Prefix] = &[

@@ -55,8 +55,8 @@ pub(super) fn requests(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
 }
 
 pub(super) fn time(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
-    let ms = foregate_net::clock::now().saturating_duration_since(ex.conn.started).as_millis();
-    push_seconds(ms as u64, out);
+    let ms = foregate_net::clock::ms().saturating_sub(ex.conn.started_ms);
+    push_seconds(ms, out);
     true
 }
 

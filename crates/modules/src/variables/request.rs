@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use std::os::unix::ffi::OsStrExt;
 
 use foregate_core::base64::{self, Alphabet};
-use foregate_core::{Exchange, Method, Version, push_hex, push_number, push_seconds};
+use foregate_core::{Exchange, Method, Notes, Version, push_hex, push_number, push_seconds};
 
 pub(super) fn content_length(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
     if let Some(value) = ex.field(b"content-length") {
@@ -124,17 +124,25 @@ pub(super) fn time(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// 16 random bytes, the same for the whole exchange.
+/// 16 random bytes, the same for the whole exchange and those made on its behalf.
 struct Id([u8; 16]);
 
 pub(super) fn id(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
-    if ex.notes.get::<Id>().is_none() {
-        ex.notes.put(Id(random_id()));
+    let id = match &ex.kin {
+        Some(kin) => known(&mut kin.notes.borrow_mut()),
+        None => known(&mut ex.notes),
+    };
+    push_hex(&id, out);
+    true
+}
+
+fn known(notes: &mut Notes) -> [u8; 16] {
+    if let Some(Id(id)) = notes.get() {
+        return *id;
     }
-    ex.notes.get::<Id>().is_some_and(|id| {
-        push_hex(&id.0, out);
-        true
-    })
+    let id = random_id();
+    notes.put(Id(id));
+    id
 }
 
 /// A counter under a keyed hash: unpredictable outside, cheap inside, as nginx makes them.

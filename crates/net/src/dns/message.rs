@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Service;
 
-/// RFC 1035 section 2.3.4.
-const NAME_BYTES_MAX: usize = 253;
+/// In text. RFC 1035 section 2.3.4 ends at 253; nginx takes four whole labels, and so do we.
+const NAME_BYTES_MAX: usize = 255;
 const LABEL_BYTES_MAX: usize = 63;
 /// Compression pointers followed within one name. Each must lead back, so this only bounds the work.
 const POINTERS_MAX: usize = 32;

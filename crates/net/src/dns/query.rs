@@ -21,39 +21,32 @@ const DATAGRAM_BYTES_MAX: usize = 4096;
 /// Datagrams received per try that are not the answer: forged ones, or late ones.
 const STRAYS_MAX: usize = 64;
 
-const NOT_FOUND: u8 = 3;
-
 pub(super) enum QueryError {
     /// Not a name that could be asked for.
     BadName,
     TimedOut,
-    /// The last server's refusal (RFC 1035 section 4.1.1, RCODE).
+    /// A server's refusal (RFC 1035 section 4.1.1, RCODE).
     Code(u8),
 }
 
-/// Asks the servers in turn, beginning with number `first`, until one answers. That a name does not exist is an
-/// answer; a server's failure is not, as long as there are others.
+/// Asks the servers in turn, beginning with number `first`, until one answers. As in nginx, an error is an answer too:
+/// only silence and damaged answers lead to the next server.
 pub(super) async fn ask(
     servers: &[SocketAddr],
     first: usize,
     name: &str,
     kind: Kind,
 ) -> Result<Response, QueryError> {
-    let mut failed = None;
     for attempt in 0..TRIES_MAX.max(servers.len()) {
         let Some(server) = servers.get((first.wrapping_add(attempt)) % servers.len().max(1)) else { break };
         let query = message::write_query(random_id(), name, kind).ok_or(QueryError::BadName)?;
-        let Ok(response) = ask_one(*server, &query).await else { continue };
-        match response.code {
-            0 => return Ok(response),
-            NOT_FOUND => return Err(QueryError::Code(NOT_FOUND)),
-            code => failed = Some(code),
-        }
-        if attempt + 1 >= servers.len() {
-            break;
+        match ask_one(*server, &query).await {
+            Ok(response) if response.code == 0 => return Ok(response),
+            Ok(response) => return Err(QueryError::Code(response.code)),
+            Err(_) => (),
         }
     }
-    Err(failed.map_or(QueryError::TimedOut, QueryError::Code))
+    Err(QueryError::TimedOut)
 }
 
 async fn ask_one(server: SocketAddr, query: &[u8]) -> io::Result<Response> {

@@ -20,12 +20,17 @@ pub(super) struct Arrival {
     pub(super) plain_on_tls: bool,
 }
 
+impl Arrival {
+    pub(super) fn plain(stream: Stream) -> Self {
+        Self { conn: Conn::Plain(stream), proxied: None, rest: Buf::default(), plain_on_tls: false }
+    }
+}
+
 /// Takes a new connection in. `None`: it was no good, which has been logged.
 pub(super) async fn arrive(local: &Local, address: &Address, stream: Stream, number: u64) -> Option<Arrival> {
     let on = client_settings(local, address.default_server);
     let log = &local.cycle.places[local.cycle.server(address.default_server).place as usize].error_log;
-    let mut arrival =
-        Arrival { conn: Conn::Plain(stream), proxied: None, rest: Buf::default(), plain_on_tls: false };
+    let mut arrival = Arrival::plain(stream);
     let work = async {
         if address.proxy_protocol {
             read_proxy_header(&mut arrival, log, number).await?;

@@ -6,12 +6,15 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use foregate_core::{BodyError, Source};
-use foregate_net::{Conn, clock::Deadline};
+use foregate_net::{Conn, Pipe, clock::Deadline};
 use foregate_wire::Buf;
 use foregate_wire::h1::{ChunkedDecoder, Step};
 
 /// What asks a client that waits for it to send the body (RFC 9110, 10.1.1).
 pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Fewer bytes at once are copied: that is cheaper than to move them.
+const PIPED_BYTES_MIN: usize = 16 << 10;
 
 /// The body as its reader and the connection share it: what nobody read, the connection discards.
 pub(super) struct BodyState {
@@ -19,6 +22,8 @@ pub(super) struct BodyState {
     framing: Framing,
     /// Read from the socket and not yet taken.
     rest: Buf,
+    /// The last read brought much, so that there may be more.
+    bulk: bool,
     /// The client waits for a 100.
     expects: Expects,
     /// `client_body_timeout`, between two reads.
@@ -55,8 +60,18 @@ impl BodyState {
             None => Framing::Chunked(Box::new(ChunkedDecoder::with_trailers())),
         };
         let expects = if expects { Expects::Owed(0) } else { Expects::Nothing };
-        let deadline = Deadline::new();
-        Self { conn, framing, rest, expects, timeout, deadline, bytes_max, read_bytes: 0, failed: None }
+        Self {
+            conn,
+            framing,
+            bulk: rest.len() >= Buf::BLOCK / 2,
+            rest,
+            expects,
+            timeout,
+            deadline: Deadline::new(),
+            bytes_max,
+            read_bytes: 0,
+            failed: None,
+        }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -122,10 +137,7 @@ impl BodyState {
         ready!(self.poll_continue(cx))?;
         loop {
             if let Some(bytes) = self.decode()? {
-                self.read_bytes += bytes.len() as u64;
-                if self.bytes_max > 0 && self.read_bytes > self.bytes_max {
-                    return Poll::Ready(Err(BodyError::TooLarge));
-                }
+                self.count(bytes.len())?;
                 return Poll::Ready(Ok(Some(bytes)));
             }
             if self.is_over() {
@@ -134,17 +146,57 @@ impl BodyState {
             match self.conn.poll_recv(cx) {
                 Poll::Ready(Ok(bytes)) if !bytes.is_empty() => {
                     self.deadline.disarm();
+                    self.bulk = bytes.len() == Buf::BLOCK;
                     self.rest = bytes;
                 }
                 Poll::Ready(_) => return Poll::Ready(Err(BodyError::ClientGone)),
-                Poll::Pending => {
-                    if !self.deadline.is_armed() {
-                        self.deadline.arm(self.timeout);
-                    }
-                    ready!(self.deadline.poll_expired(cx));
-                    return Poll::Ready(Err(BodyError::ClientSlow));
-                }
+                Poll::Pending => return self.poll_slow(cx).map(Err),
             }
+        }
+    }
+
+    /// Nothing has come: how long may that last?
+    fn poll_slow(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        if !self.deadline.is_armed() {
+            self.deadline.arm(self.timeout);
+        }
+        self.deadline.poll_expired(cx).map(|_| BodyError::ClientSlow)
+    }
+
+    fn count(&mut self, bytes: usize) -> Result<(), BodyError> {
+        self.read_bytes += bytes as u64;
+        match self.bytes_max > 0 && self.read_bytes > self.bytes_max {
+            true => Err(BodyError::TooLarge),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the next bytes can be moved on without being read, and are worth it.
+    fn pipes(&self) -> bool {
+        self.bulk
+            && self.rest.is_empty()
+            && !self.has_failed()
+            && matches!(self.framing, Framing::Length(left) if left >= PIPED_BYTES_MIN as u64)
+            && matches!(*self.conn, Conn::Plain(_))
+    }
+
+    fn poll_piped(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Pipe>, BodyError>> {
+        let (Conn::Plain(stream), Framing::Length(left)) = (&*self.conn, &mut self.framing) else {
+            return Poll::Ready(Ok(None));
+        };
+        match stream.poll_recv_pipe(cx, usize::try_from(*left).unwrap_or(usize::MAX)) {
+            Poll::Ready(Ok(Some(pipe))) if !pipe.is_empty() => {
+                *left -= pipe.len() as u64;
+                self.deadline.disarm();
+                self.bulk = pipe.len() >= PIPED_BYTES_MIN;
+                Poll::Ready(self.count(pipe.len()).map(|()| Some(pipe)))
+            }
+            Poll::Ready(Ok(None)) => {
+                self.bulk = false;
+                Poll::Ready(Ok(None))
+            }
+            Poll::Ready(_) => Poll::Ready(Err(BodyError::ClientGone)),
+            Poll::Pending => self.poll_slow(cx).map(Err),
         }
     }
 
@@ -203,6 +255,19 @@ impl Source for BodyReader {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Buf>, BodyError>> {
         self.0.borrow_mut().poll_next(cx)
+    }
+
+    fn pipes(&self) -> bool {
+        self.0.borrow().pipes()
+    }
+
+    fn poll_piped(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Pipe>, BodyError>> {
+        let mut state = self.0.borrow_mut();
+        let piped = ready!(state.poll_piped(cx));
+        if let Err(error) = piped {
+            state.failed = Some(error);
+        }
+        Poll::Ready(piped)
     }
 
     fn len(&self) -> Option<u64> {

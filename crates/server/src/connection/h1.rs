@@ -1,22 +1,20 @@
 //! HTTP/1 on one client connection: waits, reads a head, serves, answers, and again (RFC 9112).
 
 use std::cell::RefCell;
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use foregate_core::stats::{self, Count};
 use foregate_core::{Body, Connection, Exchange, Level, Method, Pipelined, Reply, RequestBody, Version, log};
 use foregate_modules::{Settings, client, log as access_log};
-use foregate_net::clock::Deadline;
+use foregate_net::clock::{Deadline, Elapsed};
 use foregate_net::{Addr, Conn, clock};
+use foregate_wire::Buf;
 use foregate_wire::h1::{RequestError, RequestHead, RequestRules, parse_request};
-use foregate_wire::{Buf, Fields};
 
 use super::body::{self, BodyReader, BodyState};
-use super::request::Spare;
 use super::response::{self, SendError};
 use super::{Counted, Doing, request};
 use crate::address::Address;
@@ -34,11 +32,13 @@ pub(super) struct Client {
     counted: Counted,
     conn: Rc<Conn>,
     facts: Rc<Connection>,
-    listener: Addr,
+    listener: Rc<Addr>,
     /// Read and not yet used: the beginning of the next request.
     rest: Buf,
     /// Taken from the thread's store while an exchange lasts.
     head: Option<Box<RequestHead>>,
+    /// Of whatever is waited for: a request, the rest of its head, room for the answer.
+    deadline: Deadline,
     /// Plain HTTP where TLS was to be spoken: every request is answered with 497.
     plain_on_tls: bool,
 }
@@ -70,11 +70,12 @@ impl Client {
         counted: Counted,
         conn: Rc<Conn>,
         facts: Rc<Connection>,
-        listener: Addr,
+        listener: Rc<Addr>,
         rest: Buf,
         plain_on_tls: bool,
     ) -> Self {
-        Self { counted, conn, facts, listener, rest, head: None, plain_on_tls }
+        let deadline = Deadline::new();
+        Self { counted, conn, facts, listener, rest, head: None, deadline, plain_on_tls }
     }
 
     /// The life of the connection. What waits for a request, or for the rest of its head, is small: the exchange is
@@ -112,15 +113,13 @@ impl Client {
     async fn wait_for_request(&self, limit: Duration) -> bool {
         let first = self.facts.requests.get() == 0;
         let _waiting = Doing::now(Count::Waiting);
-        let deadline = Deadline::new();
-        deadline.arm(limit);
-        let mut readable = pin!(self.conn.readable());
+        self.deadline.arm(limit);
         let place = self.counted.place;
         let came = poll_fn(|cx| {
-            if let Poll::Ready(done) = readable.as_mut().poll(cx) {
+            if let Poll::Ready(done) = self.conn.poll_readable(cx) {
                 return Poll::Ready(done.is_ok());
             }
-            if deadline.poll_expired(cx).is_ready() {
+            if self.deadline.poll_expired(cx).is_ready() {
                 return Poll::Ready(false);
             }
             self.counted.thread.poll_unwanted(place, first, cx).map(|()| false)
@@ -132,7 +131,7 @@ impl Client {
 
     /// The servers behind the address that the client reached, in this cycle. `None`: not listened on any more.
     fn address<'a>(&self, cycle: &'a Cycle) -> Option<&'a Address> {
-        let endpoint = cycle.endpoints.iter().find(|it| it.addr == self.listener)?;
+        let endpoint = cycle.endpoints.iter().find(|it| it.addr == *self.listener)?;
         Some(endpoint.address(&self.facts.local))
     }
 
@@ -158,10 +157,8 @@ impl Client {
     async fn serve(&mut self, local: &Rc<Local>, address: &Address, head: Buf, pipelined: bool) -> Next {
         let on = super::client_settings(local, address.default_server);
         stats::add(Count::Requests);
-        self.facts.requests.set(self.facts.requests.get() + 1);
-        let gate = Rc::new(Gate { conn: self.conn.clone() });
-        let mut ex =
-            request::blank(self.counted.thread.take_spare(), local.clone(), self.facts.clone(), gate);
+        let mut ex = self.begin(local);
+        let mut reply = Reply::default();
         ex.head_bytes = head.len() as u64;
         if pipelined {
             ex.notes.put(Pipelined);
@@ -172,29 +169,35 @@ impl Client {
         if filled.is_err() {
             log!(ex, Level::Info, "client sent invalid request");
             ex.uri.clear();
-            return Box::pin(self.answer_bad(local, &mut ex, 400)).await;
+            return Box::pin(self.answer_bad(local, &mut ex, reply, 400)).await;
         }
         ex.keepalive = self.head().keeps_alive();
         let body = self.take_body(local, &mut ex);
         self.log_dropped(&ex);
-        let reply = match self.refusal(&ex, misdirected) {
+        let answered = match self.refusal(&ex, misdirected) {
             Some(status) => {
                 ex.keepalive = false;
-                phases::answer(local, &mut ex, status).await
+                Box::pin(phases::answer(local, &mut ex, &mut reply, status)).await
             }
-            None => phases::serve(local, &mut ex).await,
+            None => phases::serve(local, &mut ex, &mut reply).await,
         };
-        match reply {
-            Some(reply) => {
-                let next = self.answer(local, &mut ex, reply, body).await;
-                self.counted.thread.give_spare(Spare::of(ex));
-                next
-            }
-            None => {
+        let next = match answered {
+            true => self.answer(local, &mut ex, reply, body).await,
+            false => {
                 self.log(local, &mut ex);
                 Next::Close
             }
-        }
+        };
+        self.counted.thread.give_exchange(local, ex);
+        next
+    }
+
+    /// An exchange of which nothing is known yet but its connection.
+    fn begin(&self, local: &Rc<Local>) -> Box<Exchange> {
+        self.facts.requests.set(self.facts.requests.get() + 1);
+        let mut ex = self.counted.thread.take_exchange(local);
+        ex.begin(self.facts.clone(), self.conn.clone());
+        ex
     }
 
     /// The status for requests that are answered without a look at their target.
@@ -234,8 +237,7 @@ impl Client {
         };
         let mut gathered: Vec<u8> = Vec::new();
         let mut bytes = std::mem::take(&mut self.rest);
-        let deadline = Deadline::new();
-        deadline.arm(on.header_timeout);
+        let mut waits = false;
         let mut discarded = 0;
         loop {
             let blank = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
@@ -252,7 +254,10 @@ impl Client {
                 self.rest = bytes;
                 return Ok(head);
             }
-            bytes = match deadline.within(self.conn.recv()).await {
+            if !std::mem::replace(&mut waits, true) {
+                self.deadline.arm(on.header_timeout);
+            }
+            bytes = match self.recv().await {
                 Ok(Ok(more)) if !more.is_empty() => more,
                 Ok(_) if gathered.is_empty() => return Err(HeadError::Gone),
                 ended => {
@@ -261,6 +266,15 @@ impl Client {
                 }
             };
         }
+    }
+
+    /// What the client sends next, within the time that is set.
+    async fn recv(&self) -> Result<std::io::Result<Buf>, Elapsed> {
+        poll_fn(|cx| match self.conn.poll_recv(cx) {
+            Poll::Ready(done) => Poll::Ready(Ok(done)),
+            Poll::Pending => self.deadline.poll_expired(cx).map(|()| Err(Elapsed)),
+        })
+        .await
     }
 
     /// Parses what has come so far. What is unfinished is copied, and the thread's block given back.
@@ -334,10 +348,7 @@ impl Client {
 
     /// A head that is none: answered with a page of the default server, then closed.
     async fn refuse(&mut self, local: &Rc<Local>, address: &Address, error: HeadError) -> Next {
-        let gate = Rc::new(Gate { conn: self.conn.clone() });
-        let mut ex =
-            request::blank(self.counted.thread.take_spare(), local.clone(), self.facts.clone(), gate);
-        self.facts.requests.set(self.facts.requests.get() + 1);
+        let mut ex = self.begin(local);
         ex.server = address.default_server;
         ex.location = local.cycle.server(ex.server).place;
         ex.keepalive = false;
@@ -370,14 +381,20 @@ impl Client {
         if ex.version == Version::H09 {
             ex.version = Version::H10;
         }
-        self.answer_bad(local, &mut ex, status).await
+        self.answer_bad(local, &mut ex, Reply::default(), status).await
     }
 
-    async fn answer_bad(&mut self, local: &Rc<Local>, ex: &mut Exchange, status: u16) -> Next {
+    async fn answer_bad(
+        &mut self,
+        local: &Rc<Local>,
+        ex: &mut Exchange,
+        mut reply: Reply,
+        status: u16,
+    ) -> Next {
         ex.keepalive = false;
-        match phases::answer(local, ex, status).await {
-            Some(reply) => self.answer(local, ex, reply, None).await,
-            None => Next::Close,
+        match phases::answer(local, ex, &mut reply, status).await {
+            true => self.answer(local, ex, reply, None).await,
+            false => Next::Close,
         }
     }
 
@@ -387,7 +404,7 @@ impl Client {
             && !self.counted.thread.draining.get()
             && !on.keepalive_timeout.is_zero()
             && self.facts.requests.get() < on.keepalive_requests
-            && clock::now().duration_since(self.facts.started) < on.keepalive_time
+            && clock::ms() - self.facts.started_ms < clock::as_ms(on.keepalive_time)
             && !client::keepalive_is_disabled(on, ex)
     }
 
@@ -422,34 +439,45 @@ impl Client {
         }
         ex.keepalive = self.may_stay(client_settings(on), ex);
         if reply.status != TOO_LARGE && ex.version >= Version::H11 && self.head().expect_continue {
-            self.ask_for_body(body.as_deref()).await;
+            Box::pin(self.ask_for_body(body.as_deref())).await;
         }
         if let Some(body) = &body
             && reply.status < 400
             && body.borrow_mut().is_broken_already()
         {
             log!(ex, Level::Info, "client sent invalid chunked body");
-            return Box::pin(self.answer_bad(local, ex, 400)).await;
+            return Box::pin(self.answer_bad(local, ex, reply, 400)).await;
         }
         if matches!(reply.body, Body::Tunnel(_))
             && let Body::Tunnel(tunnel) = std::mem::take(&mut reply.body)
         {
             return Box::pin(self.tunnel(local, ex, reply, tunnel, body)).await;
         }
-        let sent = response::send(&self.conn, on, ex, reply).await;
+        let sent = self.send(on, ex, reply).await;
         if let Err(error) = &sent {
             log_send_error(ex, error);
         }
         let keepalive = ex.keepalive;
+        if on.post_action.is_some() {
+            Box::pin(phases::after_answer(local, ex)).await;
+        }
         self.log(local, ex);
-        match sent {
-            Ok(()) => self.after(on, keepalive, body).await,
-            Err(SendError::Slow) if client_settings(on).reset_timedout => {
+        match (sent, body) {
+            (Ok(()), None) => self.settle(client_settings(on), keepalive, true),
+            (Ok(()), Some(body)) => Box::pin(self.after(on, keepalive, body)).await,
+            (Err(SendError::Slow), _) if client_settings(on).reset_timedout => {
                 self.conn.set_linger_reset();
                 Next::Close
             }
-            Err(_) => Next::Close,
+            (Err(_), _) => Next::Close,
         }
+    }
+
+    async fn send(&self, on: &Settings, ex: &mut Exchange, reply: Reply) -> Result<(), SendError> {
+        let mut out = self.counted.thread.take_out();
+        let done = response::send(&self.conn, &self.deadline, on, ex, reply, &mut out).await;
+        self.counted.thread.give_out(out);
+        done
     }
 
     /// As in nginx, a body that will only be discarded, or is none, is asked for all the same.
@@ -460,13 +488,15 @@ impl Client {
     }
 
     /// The answer is out: the rest of the body is discarded before the next request can be read.
-    async fn after(&mut self, on: &Settings, keepalive: bool, body: Option<Rc<RefCell<BodyState>>>) -> Next {
+    async fn after(&mut self, on: &Settings, keepalive: bool, body: Rc<RefCell<BodyState>>) -> Next {
         let on = client_settings(on);
-        let mut clean = true;
-        if let Some(body) = body {
-            clean = self.discard(&body, on, keepalive).await;
-            self.rest = body.borrow_mut().take_rest();
-        }
+        let clean = self.discard(&body, on, keepalive).await;
+        self.rest = body.borrow_mut().take_rest();
+        self.settle(on, keepalive, clean)
+    }
+
+    /// What becomes of the connection. `clean`: nothing of the request is still to come.
+    fn settle(&self, on: &client::Settings, keepalive: bool, clean: bool) -> Next {
         if clean && keepalive {
             return Next::Keep(on.keepalive_timeout);
         }
@@ -534,7 +564,7 @@ impl Client {
         if let Some(body) = body {
             early = body.borrow_mut().take_rest();
         }
-        if response::send(&self.conn, on, ex, reply).await.is_ok() {
+        if self.send(on, ex, reply).await.is_ok() {
             let carried = tunnel.run(self.conn.clone(), early).await;
             ex.sent.body_bytes = carried.to_client_bytes;
             ex.sent.bytes += carried.to_client_bytes;
@@ -566,21 +596,4 @@ fn client_settings(on: &Settings) -> &client::Settings {
 
 fn head_of(head: &mut Option<Box<RequestHead>>) -> &mut RequestHead {
     head.as_deref_mut().expect("because an exchange begins with taking one")
-}
-
-/// The client's side of an exchange, for the modules.
-struct Gate {
-    conn: Rc<Conn>,
-}
-
-impl foregate_core::Client for Gate {
-    fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.conn.poll_hangup(cx)
-    }
-
-    fn send_interim<'a>(&'a self, status: u16, fields: &'a Fields) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
-        let mut out = Vec::new();
-        response::interim(status, fields, &mut out);
-        Box::pin(async move { _ = self.conn.send_all(&out).await })
-    }
 }

@@ -29,7 +29,8 @@ struct Ends {
 struct Entry {
     prev: u32,
     next: u32,
-    /// Who is to be woken; `None` while the connection does not wait.
+    waits: bool,
+    /// Who is to be woken: kept while the connection does not wait, because it will be the same the next time.
     waker: Option<Waker>,
     /// Its place is wanted: it is to close.
     unwanted: bool,
@@ -41,14 +42,16 @@ impl Idle {
         if let Some(at) = self.free.pop() {
             return at;
         }
-        self.entries.push(Entry { prev: NONE, next: NONE, waker: None, unwanted: false });
+        self.entries.push(Entry { prev: NONE, next: NONE, waits: false, waker: None, unwanted: false });
         u32::try_from(self.entries.len() - 1).expect("because there are fewer descriptors")
     }
 
     /// The connection is gone.
     pub(super) fn remove(&mut self, at: u32) {
         self.leave(at);
-        self.entries[at as usize].unwanted = false;
+        let entry = &mut self.entries[at as usize];
+        entry.unwanted = false;
+        entry.waker = None;
         self.free.push(at);
     }
 
@@ -58,11 +61,10 @@ impl Idle {
         if entry.unwanted {
             return false;
         }
-        let waits = entry.waker.is_some();
         if !entry.waker.as_ref().is_some_and(|it| it.will_wake(waker)) {
             entry.waker = Some(waker.clone());
         }
-        if !waits {
+        if !std::mem::replace(&mut entry.waits, true) {
             self.append(at);
         }
         true
@@ -84,7 +86,7 @@ impl Idle {
     /// The connection does not wait any more.
     pub(super) fn leave(&mut self, at: u32) {
         let entry = &mut self.entries[at as usize];
-        if entry.waker.take().is_none() {
+        if !std::mem::take(&mut entry.waits) {
             return;
         }
         self.len -= 1;
@@ -110,12 +112,10 @@ impl Idle {
         let mut found = false;
         for _ in 0..n {
             let Some(Ends { first, .. }) = self.ends else { break };
-            let waker = self.entries[first as usize].waker.clone();
             self.leave(first);
-            self.entries[first as usize].unwanted = true;
-            if let Some(waker) = waker {
-                waker.wake();
-            }
+            let entry = &mut self.entries[first as usize];
+            entry.unwanted = true;
+            entry.waker.iter().for_each(Waker::wake_by_ref);
             found = true;
         }
         found
@@ -123,7 +123,8 @@ impl Idle {
 
     /// Wakes all that wait: draining has begun.
     pub(super) fn wake_all(&self) {
-        self.entries.iter().filter_map(|entry| entry.waker.as_ref()).for_each(Waker::wake_by_ref);
+        let waiting = self.entries.iter().filter(|entry| entry.waits);
+        waiting.filter_map(|entry| entry.waker.as_ref()).for_each(Waker::wake_by_ref);
     }
 }
 

@@ -8,7 +8,7 @@ mod request;
 mod response;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -18,19 +18,22 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use foregate_core::stats::{self, Count};
-use foregate_core::{Connection, Level};
+use foregate_core::{Connection, Exchange, Level, Nobody};
 use foregate_modules::client;
 use foregate_net::{Addr, Listener, Stream, clock, runtime};
 use foregate_wire::h1::RequestHead;
 
 use crate::cycle::{Cycle, Local};
-use request::Spare;
+use arrival::Arrival;
 
 /// After accept failed for want of descriptors or memory, the listener rests this long, as nginx's does.
 const ACCEPT_REST: Duration = Duration::from_millis(500);
 
-/// Heads that a thread keeps for its next exchanges.
-const HEADS_KEPT_MAX: usize = 64;
+/// Heads and exchanges that a thread keeps for those that come next.
+const KEPT_MAX: usize = 64;
+
+/// A buffer that grew beyond this is not kept.
+const OUT_BYTES_MAX: usize = 64 << 10;
 
 /// When fewer than one in this many of `worker_connections` are left, idle ones are closed; nginx's sixteenth.
 const SPARE_SHARE: usize = 16;
@@ -44,12 +47,17 @@ pub struct Thread {
     listeners: RefCell<HashMap<Addr, runtime::Task>>,
     draining: Cell<bool>,
     connections: Cell<usize>,
-    /// The tasks of all connections, by number: what a timeout ends.
-    tasks: RefCell<BTreeMap<u64, runtime::Task>>,
+    /// The tasks of all connections with their numbers, by their place in `idle`: what a timeout ends.
+    tasks: RefCell<Vec<Option<(u64, runtime::Task)>>>,
     /// Heads that no exchange needs now; their memory is used again. Boxed as connections hold them.
     #[expect(clippy::vec_box, reason = "an idle connection holds eight bytes for a head that it has not")]
     heads: RefCell<Vec<Box<RequestHead>>>,
-    spares: RefCell<Vec<Spare>>,
+    /// Vacant exchanges of this cycle.
+    #[expect(clippy::vec_box, reason = "what is kept is the box, so that an exchange is never moved")]
+    exchanges: RefCell<Vec<Box<Exchange>>>,
+    nobody: Nobody,
+    /// A buffer for the head of an answer, and for its body where that is short.
+    out: Cell<Vec<u8>>,
     /// The connections that wait for a request: woken when draining begins, closed when others need their place.
     idle: RefCell<idle::Idle>,
     /// When connections were last closed for that; it is said once a second.
@@ -72,7 +80,9 @@ impl Thread {
             tasks: RefCell::default(),
             idle: RefCell::default(),
             heads: RefCell::default(),
-            spares: RefCell::default(),
+            exchanges: RefCell::default(),
+            nobody: Nobody::new(),
+            out: Cell::default(),
             made_room: Cell::new(None),
             emptied: RefCell::default(),
         })
@@ -97,6 +107,7 @@ impl Thread {
     /// `worker_shutdown_timeout` do connections end with it, after that time.
     pub fn adopt(self: &Rc<Self>, cycle: Arc<Cycle>) {
         let old = self.local.replace(Local::new(cycle));
+        self.exchanges.borrow_mut().clear();
         if let Some(limit) = old.cycle.main.process.shutdown_timeout {
             let thread = self.clone();
             let next = NUMBER.load(Relaxed);
@@ -113,10 +124,10 @@ impl Thread {
     }
 
     fn end_before(&self, number: u64) {
-        let ended: Vec<_> = self.tasks.borrow().range(..number).map(|(number, _)| *number).collect();
-        for number in ended {
-            let task = self.tasks.borrow_mut().remove(&number);
-            if let Some(task) = task {
+        let places = self.tasks.borrow().len();
+        for place in 0..places {
+            let task = self.tasks.borrow_mut()[place].take_if(|(it, _)| *it < number);
+            if let Some((_, task)) = task {
                 task.abort();
             }
         }
@@ -155,21 +166,36 @@ impl Thread {
     fn give_head(&self, head: Option<Box<RequestHead>>) {
         let mut heads = self.heads.borrow_mut();
         if let Some(mut head) = head
-            && heads.len() < HEADS_KEPT_MAX
+            && heads.len() < KEPT_MAX
         {
             head.clear();
             heads.push(head);
         }
     }
 
-    fn take_spare(&self) -> Spare {
-        self.spares.borrow_mut().pop().unwrap_or_default()
+    /// A vacant exchange of the cycle that is served now.
+    fn take_exchange(&self, local: &Rc<Local>) -> Box<Exchange> {
+        let kept = self.exchanges.borrow_mut().pop();
+        kept.unwrap_or_else(|| Box::new(Exchange::vacant(local.clone(), &self.nobody)))
     }
 
-    fn give_spare(&self, spare: Spare) {
-        let mut spares = self.spares.borrow_mut();
-        if spares.len() < HEADS_KEPT_MAX {
-            spares.push(spare);
+    fn give_exchange(&self, local: &Rc<Local>, mut ex: Box<Exchange>) {
+        ex.clear(&self.nobody);
+        let mut exchanges = self.exchanges.borrow_mut();
+        // One of a cycle that has passed must not keep it.
+        if exchanges.len() < KEPT_MAX && Rc::ptr_eq(local, &self.local.borrow()) {
+            exchanges.push(ex);
+        }
+    }
+
+    fn take_out(&self) -> Vec<u8> {
+        self.out.take()
+    }
+
+    fn give_out(&self, mut out: Vec<u8>) {
+        if out.capacity() <= OUT_BYTES_MAX {
+            out.clear();
+            self.out.set(out);
         }
     }
 
@@ -246,7 +272,9 @@ impl Drop for Counted {
     fn drop(&mut self) {
         stats::sub(Count::Active);
         self.thread.idle.borrow_mut().remove(self.place);
-        self.thread.tasks.borrow_mut().remove(&self.number);
+        if let Some(task) = self.thread.tasks.borrow_mut().get_mut(self.place as usize) {
+            *task = None;
+        }
         self.thread.connections.set(self.thread.connections.get() - 1);
         if self.thread.connections.get() == 0
             && let Some(waker) = self.thread.emptied.borrow_mut().take()
@@ -273,6 +301,7 @@ impl Drop for Doing {
 }
 
 async fn accept(thread: Rc<Thread>, listener: Listener, addr: Addr) {
+    let addr = Rc::new(addr);
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -284,10 +313,7 @@ async fn accept(thread: Rc<Thread>, listener: Listener, addr: Addr) {
                     thread.local().cycle.main.error_log.write(Level::Alert, &text);
                     continue;
                 }
-                let counted = Counted::new(&thread);
-                let number = counted.number;
-                let task = runtime::spawn(serve(counted, stream, addr.clone()));
-                thread.tasks.borrow_mut().insert(number, task);
+                welcome(&thread, stream, &addr);
             }
             Err(error) => {
                 let text = format!("accept4() failed ({})", foregate_net::sys::errno_text(&error));
@@ -298,18 +324,44 @@ async fn accept(thread: Rc<Thread>, listener: Listener, addr: Addr) {
     }
 }
 
-async fn serve(counted: Counted, stream: Stream, addr: Addr) {
-    // Boxed, as all that is rare or short: a connection holds what its longest state needs for as long as it lives.
-    let Some(mut client) = Box::pin(greet(counted, stream, addr)).await else { return };
+/// Starts the task of a new connection. One that has to be greeted first has a larger one.
+fn welcome(thread: &Rc<Thread>, stream: Stream, listener: &Rc<Addr>) {
+    let local = thread.local.borrow();
+    let Some(endpoint) = local.cycle.endpoints.iter().find(|it| it.addr == **listener) else { return };
+    let address = endpoint.address(stream.local_addr());
+    let counted = Counted::new(thread);
+    let (number, place) = (counted.number, counted.place as usize);
+    let task = match address.ssl || address.proxy_protocol {
+        true => runtime::spawn(greet(counted, stream, listener.clone())),
+        false => runtime::spawn(live(begin(counted, Arrival::plain(stream), listener.clone()))),
+    };
+    let mut tasks = thread.tasks.borrow_mut();
+    if tasks.len() <= place {
+        tasks.resize_with(place + 1, || None);
+    }
+    tasks[place] = Some((number, task));
+}
+
+async fn live(mut client: h1::Client) {
     client.run().await;
 }
 
-async fn greet(counted: Counted, stream: Stream, addr: Addr) -> Option<Box<h1::Client>> {
-    let local = counted.thread.local();
-    let endpoint = local.cycle.endpoints.iter().find(|it| it.addr == addr)?;
-    let address = endpoint.address(stream.local_addr());
-    let arrival = arrival::arrive(&local, address, stream, counted.number).await?;
-    drop(local);
+/// A connection on which something comes before the first request.
+async fn greet(counted: Counted, stream: Stream, listener: Rc<Addr>) {
+    // Boxed, as all that is rare or short: a connection holds what its longest state needs for as long as it lives.
+    let arrival = Box::pin(async {
+        let local = counted.thread.local();
+        let endpoint = local.cycle.endpoints.iter().find(|it| it.addr == *listener)?;
+        let address = endpoint.address(stream.local_addr());
+        arrival::arrive(&local, address, stream, counted.number).await
+    });
+    if let Some(arrival) = arrival.await {
+        Box::pin(live(begin(counted, arrival, listener))).await;
+    }
+}
+
+/// A connection on which requests may come.
+fn begin(counted: Counted, arrival: Arrival, listener: Rc<Addr>) -> h1::Client {
     let facts = Rc::new(Connection {
         number: counted.number,
         peer: arrival.conn.peer_addr().clone(),
@@ -317,12 +369,22 @@ async fn greet(counted: Counted, stream: Stream, addr: Addr) -> Option<Box<h1::C
         proxied: arrival.proxied.map(Box::new),
         tls: arrival.conn.tls().cloned().map(Box::new),
         requests: Cell::new(0),
-        started: clock::now(),
+        started_ms: clock::ms(),
         notes: RefCell::default(),
     });
-    let conn = Rc::new(arrival.conn);
-    let client = h1::Client::new(counted, conn, facts, addr, arrival.rest, arrival.plain_on_tls);
-    Some(Box::new(client))
+    h1::Client::new(counted, Rc::new(arrival.conn), facts, listener, arrival.rest, arrival.plain_on_tls)
+}
+
+/// Bytes of what every connection or exchange has, by name: the budget tests hold them.
+pub fn sizes() -> [(&'static str, usize); 3] {
+    fn bytes_of<A, F: Future>(_: fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+    [
+        ("connection_future", bytes_of(live)),
+        ("client", size_of::<h1::Client>()),
+        ("exchange", size_of::<foregate_core::Exchange>()),
+    ]
 }
 
 /// How clients are to be treated on a server's own level.

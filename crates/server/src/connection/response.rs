@@ -1,17 +1,17 @@
 //! An answer onto an HTTP/1 connection: the head, the body in its framing, at the rate that is allowed.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use foregate_core::{
-    Body, BodyError, Exchange, FileSlice, Level, Method, Part, Reply, Source, Version, log, time,
+    Body, BodyError, Exchange, FileSlice, Level, Method, Part, Reply, Source, Version, log, push_number, time,
 };
 use foregate_modules::{Settings, client, headers};
-use foregate_net::{Conn, clock};
+use foregate_net::{Conn, clock, clock::Deadline};
 use foregate_wire::h1::{LAST_CHUNK, chunk_header};
-use foregate_wire::{Buf, Fields, status};
+use foregate_wire::{Buf, Fields, Name, NameSet, status};
 
 use crate::special;
 
@@ -41,73 +41,87 @@ enum Framing {
     Close,
 }
 
-/// Sends the answer. What was sent stands in `ex.sent`.
+/// Sends the answer. What was sent stands in `ex.sent`. `out` is a buffer for the head.
 pub(super) async fn send(
     conn: &Conn,
+    deadline: &Deadline,
     on: &Settings,
     ex: &mut Exchange,
-    reply: Reply,
+    mut reply: Reply,
+    out: &mut Vec<u8>,
 ) -> Result<(), SendError> {
     let client = on.client.as_ref().expect("because the client module always resolves");
     let framing = framing(ex, &reply, client);
-    let mut out = Vec::with_capacity(1024);
     if ex.version != Version::H09 {
-        head(on, ex, &reply, framing, &mut out);
+        head(on, ex, &reply, framing, out);
     }
     ex.sent.head_bytes = out.len() as u64;
     ex.sent.status = reply.status;
     ex.sent.chunked = framing == Framing::Chunked;
     ex.sent.content_length = reply.content_length();
     let limit = rate(client, ex);
-    let mut sender = Sender { conn, timeout: client.send_timeout, limit, bytes: 0 };
-    let Reply { fields, body, .. } = reply;
-    ex.sent.fields = fields;
-    let done = match framing {
-        Framing::None => sender.all(&out).await,
-        _ => send_body(&mut sender, ex, out, body, framing).await,
+    let mut sender = Sender { conn, deadline, timeout: client.send_timeout, limit, bytes: 0 };
+    ex.sent.fields = std::mem::take(&mut reply.fields);
+    let done = match append_short(ex, &mut reply.body, framing, out) {
+        Ok(true) => sender.all(out).await,
+        Ok(false) => Box::pin(send_body(&mut sender, ex, out, reply.body, framing)).await,
+        Err(error) => Err(error),
     };
     ex.sent.bytes = sender.bytes;
     ex.sent.complete = done.is_ok();
     done
 }
 
+/// Puts a body that is short, or none, behind the head, because one write is cheaper than two. `false`: it is not.
+fn append_short(
+    ex: &mut Exchange,
+    body: &mut Body,
+    framing: Framing,
+    out: &mut Vec<u8>,
+) -> Result<bool, SendError> {
+    match body {
+        _ if framing == Framing::None => Ok(true),
+        Body::Empty | Body::Tunnel(_) => {
+            end(framing, &Fields::default(), out);
+            Ok(true)
+        }
+        Body::Bytes(bytes) if framing != Framing::Chunked && bytes.len() <= COPIED_BYTES_MAX => {
+            ex.sent.body_bytes = bytes.len() as u64;
+            out.extend_from_slice(bytes);
+            Ok(true)
+        }
+        Body::File(slice) if framing != Framing::Chunked && slice.len() <= COPIED_BYTES_MAX as u64 => {
+            let before = out.len();
+            let whole = slice.read_all(out).map_err(|_| SendError::Body)?;
+            ex.sent.body_bytes = (out.len() - before) as u64;
+            if !whole {
+                log!(ex, Level::Alert, "a file was truncated while sending response to client");
+                return Err(SendError::Body);
+            }
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
+}
+
 async fn send_body(
     sender: &mut Sender<'_>,
     ex: &mut Exchange,
-    mut out: Vec<u8>,
+    out: &mut Vec<u8>,
     body: Body,
     framing: Framing,
 ) -> Result<(), SendError> {
     match body {
-        Body::Empty | Body::Tunnel(_) => {
-            end(framing, &Fields::default(), &mut out);
-            sender.all(&out).await
-        }
         Body::Bytes(bytes) if framing != Framing::Chunked => {
             ex.sent.body_bytes = bytes.len() as u64;
-            sender.head_and(out, &bytes).await
-        }
-        Body::File(mut slice) if framing != Framing::Chunked && slice.len() <= COPIED_BYTES_MAX as u64 => {
-            // One write for head and body is cheaper than sendfile with a write before it.
-            let mut whole = slice.len();
-            while whole > 0 {
-                let bytes = slice.read().map_err(|_| SendError::Body)?;
-                if bytes.is_empty() {
-                    log!(ex, Level::Alert, "a file was truncated while sending response to client");
-                    return Err(SendError::Body);
-                }
-                whole -= bytes.len() as u64;
-                ex.sent.body_bytes += bytes.len() as u64;
-                out.extend_from_slice(&bytes);
-            }
-            sender.all(&out).await
+            sender.vectored(&[out, &bytes]).await
         }
         Body::File(slice) if framing != Framing::Chunked => {
-            sender.all(&out).await?;
+            sender.all(out).await?;
             sender.file(ex, slice).await
         }
         Body::Parts(parts) if framing != Framing::Chunked => {
-            sender.all(&out).await?;
+            sender.all(out).await?;
             for part in parts {
                 match part {
                     Part::Bytes(bytes) => {
@@ -138,21 +152,33 @@ fn framing(ex: &mut Exchange, reply: &Reply, client: &client::Settings) -> Frami
     Framing::Close
 }
 
+/// Fields that `head` writes itself.
+const OURS: NameSet = NameSet::of(&[
+    Name::Server,
+    Name::Date,
+    Name::ContentType,
+    Name::ContentLength,
+    Name::LastModified,
+    Name::Location,
+    Name::TransferEncoding,
+    Name::Connection,
+]);
+
 /// The head, its own fields in nginx's order.
 fn head(on: &Settings, ex: &mut Exchange, reply: &Reply, framing: Framing, out: &mut Vec<u8>) {
     status_line(reply, out);
     let fields = &reply.fields;
-    match fields.get(b"Server") {
-        Some(server) => field(b"Server", server, out),
+    match fields.get(Name::Server) {
+        Some(server) => field(b"Server: ", server, out),
         None => {
             let name = special::name(on, ex);
             if !name.is_empty() {
-                field(b"Server", name.as_bytes(), out);
+                field(b"Server: ", name.as_bytes(), out);
             }
         }
     }
-    match fields.get(b"Date") {
-        Some(date) => field(b"Date", date, out),
+    match fields.get(Name::Date) {
+        Some(date) => field(b"Date: ", date, out),
         None => {
             out.extend_from_slice(b"Date: ");
             time::http((clock::unix_ms() / 1000) as i64, out);
@@ -160,26 +186,25 @@ fn head(on: &Settings, ex: &mut Exchange, reply: &Reply, framing: Framing, out: 
         }
     }
     let bodyless = reply.status < 200 || matches!(reply.status, 204 | 304);
-    if let Some(content_type) = fields.get(b"Content-Type") {
-        field(b"Content-Type", content_type, out);
+    if let Some(content_type) = fields.get(Name::ContentType) {
+        field(b"Content-Type: ", content_type, out);
     }
     if let Some(length) = reply.content_length().filter(|_| !bodyless) {
         out.extend_from_slice(b"Content-Length: ");
-        decimal(length, out);
+        push_number(length, out);
         out.extend_from_slice(b"\r\n");
     }
-    for name in [&b"Last-Modified"[..], b"Location"] {
-        if let Some(value) = fields.get(name) {
-            field(name, value, out);
-        }
+    if let Some(modified) = fields.get(Name::LastModified) {
+        field(b"Last-Modified: ", modified, out);
+    }
+    if let Some(location) = fields.get(Name::Location) {
+        field(b"Location: ", location, out);
     }
     if framing == Framing::Chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
     connection_fields(on, ex, reply, out);
-    for (name, value) in fields.iter().filter(|(name, _)| !is_ours(name)) {
-        field(name, value, out);
-    }
+    fields.write_lines(OURS, |_| false, out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -221,46 +246,16 @@ fn connection_fields(on: &Settings, ex: &Exchange, reply: &Reply, out: &mut Vec<
     out.extend_from_slice(b"Connection: keep-alive\r\n");
     if let Some(said) = on.client.as_ref().and_then(|it| it.keepalive_said) {
         out.extend_from_slice(b"Keep-Alive: timeout=");
-        decimal(said.as_secs(), out);
+        push_number(said.as_secs(), out);
         out.extend_from_slice(b"\r\n");
     }
 }
 
-/// Fields that `head` writes itself.
-fn is_ours(name: &[u8]) -> bool {
-    let own: &[&[u8]] = match name.len() {
-        4 => &[b"date"],
-        6 => &[b"server"],
-        8 => &[b"location"],
-        10 => &[b"connection"],
-        12 => &[b"content-type"],
-        13 => &[b"last-modified"],
-        14 => &[b"content-length"],
-        17 => &[b"transfer-encoding"],
-        _ => return false,
-    };
-    own.iter().any(|it| name.eq_ignore_ascii_case(it))
-}
-
+/// Writes one field; `name` has the colon and the blank.
 fn field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
-}
-
-fn decimal(mut n: u64, out: &mut Vec<u8>) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (n % 10) as u8;
-        n /= 10;
-        if n == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
 }
 
 fn end(framing: Framing, trailers: &Fields, out: &mut Vec<u8>) {
@@ -272,20 +267,7 @@ fn end(framing: Framing, trailers: &Fields, out: &mut Vec<u8>) {
         return;
     }
     out.extend_from_slice(b"0\r\n");
-    for (name, value) in trailers.iter() {
-        field(name, value, out);
-    }
-    out.extend_from_slice(b"\r\n");
-}
-
-/// The head of an interim response.
-pub(super) fn interim(status: u16, fields: &Fields, out: &mut Vec<u8>) {
-    let reason = (status == 103).then(|| Buf::from_static(b"Early Hints"));
-    let reply = Reply { status, reason, ..Reply::default() };
-    status_line(&reply, out);
-    for (name, value) in fields.iter() {
-        field(name, value, out);
-    }
+    trailers.write_lines(NameSet::EMPTY, |_| false, out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -294,7 +276,8 @@ struct Rate {
     bytes_per_s: u64,
     /// Bytes that go out at full speed first.
     after: u64,
-    started: std::time::Instant,
+    /// By [`clock::ms`].
+    started_ms: u64,
 }
 
 fn rate(on: &client::Settings, ex: &mut Exchange) -> Option<Rate> {
@@ -307,35 +290,64 @@ fn rate(on: &client::Settings, ex: &mut Exchange) -> Option<Rate> {
     };
     let bytes_per_s = ex.limit_rate.unwrap_or_else(|| number(&on.limit_rate, ex));
     let after = ex.limit_rate_after.unwrap_or_else(|| number(&on.limit_rate_after, ex));
-    (bytes_per_s > 0).then(|| Rate { bytes_per_s, after, started: clock::now() })
+    (bytes_per_s > 0).then(|| Rate { bytes_per_s, after, started_ms: clock::ms() })
 }
 
 /// Writes to the client, counting and within its times.
 struct Sender<'a> {
     conn: &'a Conn,
+    deadline: &'a Deadline,
     timeout: Duration,
     limit: Option<Rate>,
     bytes: u64,
 }
 
 impl Sender<'_> {
-    async fn head_and(&mut self, mut out: Vec<u8>, body: &[u8]) -> Result<(), SendError> {
-        if body.len() <= COPIED_BYTES_MAX || self.limit.is_some() {
-            out.extend_from_slice(body);
-            return self.all(&out).await;
+    /// Sends all of it. What the socket takes at once costs neither a timer nor a box.
+    async fn all(&mut self, bytes: &[u8]) -> Result<(), SendError> {
+        if self.limit.is_some() {
+            return Box::pin(self.all_in_time(bytes)).await;
         }
-        self.vectored(&[&out, body]).await
+        self.whole(bytes).await?;
+        self.bytes += bytes.len() as u64;
+        Ok(())
     }
 
-    async fn all(&mut self, mut bytes: &[u8]) -> Result<(), SendError> {
+    /// As `all`, at the rate that is allowed.
+    async fn all_in_time(&mut self, mut bytes: &[u8]) -> Result<(), SendError> {
         while !bytes.is_empty() {
             let n = self.allowed(bytes.len()).await?;
-            let sent = clock::timeout(self.timeout, self.conn.send_all(&bytes[..n])).await;
-            settle(sent)?;
+            self.whole(&bytes[..n]).await?;
             self.bytes += n as u64;
             bytes = &bytes[n..];
         }
         Ok(())
+    }
+
+    /// Sends without a look at the rate, within the time that a client may take.
+    fn whole(&self, mut bytes: &[u8]) -> impl Future<Output = Result<(), SendError>> {
+        let mut waits = false;
+        poll_fn(move |cx| {
+            while !bytes.is_empty() {
+                match self.conn.poll_send(cx, bytes) {
+                    Poll::Ready(Ok(n)) => bytes = &bytes[n..],
+                    Poll::Ready(Err(_)) => return Poll::Ready(Err(SendError::Client)),
+                    Poll::Pending => return self.poll_slow(cx, &mut waits),
+                }
+            }
+            match self.conn.poll_flush(cx) {
+                Poll::Ready(done) => Poll::Ready(done.map_err(|_| SendError::Client)),
+                Poll::Pending => self.poll_slow(cx, &mut waits),
+            }
+        })
+    }
+
+    /// The socket is full: ready once the client has taken too long.
+    fn poll_slow(&self, cx: &mut Context<'_>, waits: &mut bool) -> Poll<Result<(), SendError>> {
+        if !std::mem::replace(waits, true) {
+            self.deadline.arm(self.timeout);
+        }
+        self.deadline.poll_expired(cx).map(|()| Err(SendError::Slow))
     }
 
     async fn vectored(&mut self, slices: &[&[u8]]) -> Result<(), SendError> {
@@ -368,7 +380,7 @@ impl Sender<'_> {
     async fn stream(
         &mut self,
         ex: &mut Exchange,
-        mut out: Vec<u8>,
+        out: &mut Vec<u8>,
         mut source: Box<dyn Source>,
         framing: Framing,
     ) -> Result<(), SendError> {
@@ -376,7 +388,7 @@ impl Sender<'_> {
             let next = match poll_now(&mut *source) {
                 Poll::Ready(next) => next,
                 Poll::Pending => {
-                    self.all(&out).await?;
+                    self.all(out).await?;
                     out.clear();
                     foregate_core::next(&mut *source).await
                 }
@@ -384,15 +396,15 @@ impl Sender<'_> {
             match next {
                 Ok(Some(bytes)) => {
                     ex.sent.body_bytes += bytes.len() as u64;
-                    self.chunk(&mut out, &bytes, framing, &mut *source).await?;
+                    self.chunk(out, &bytes, framing, &mut *source).await?;
                 }
                 Ok(None) => {
                     if framing == Framing::Chunked {
                         ex.sent.trailers = source.trailers().unwrap_or_default();
                         headers::trailers(ex);
                     }
-                    end(framing, &ex.sent.trailers, &mut out);
-                    self.all(&out).await?;
+                    end(framing, &ex.sent.trailers, out);
+                    self.all(out).await?;
                     return check_length(ex, framing);
                 }
                 Err(error) => {
@@ -400,7 +412,7 @@ impl Sender<'_> {
                         log!(ex, Level::Alert, "reading a body from its file failed while sending to client");
                     }
                     // What came before the failure is the client's, the head at the least.
-                    self.all(&out).await?;
+                    self.all(out).await?;
                     return Err(SendError::Body);
                 }
             }
@@ -459,7 +471,7 @@ impl Sender<'_> {
     async fn allowed(&mut self, want: usize) -> Result<usize, SendError> {
         let Some(limit) = &self.limit else { return Ok(want) };
         loop {
-            let elapsed_ms = clock::now().duration_since(limit.started).as_millis() as u64;
+            let elapsed_ms = clock::ms() - limit.started_ms;
             let allowed = limit.after + limit.bytes_per_s.saturating_mul(elapsed_ms / 1000 + 1);
             if allowed > self.bytes {
                 return Ok(want.min((allowed - self.bytes) as usize).min(LIMITED_WRITE_BYTES_MAX));

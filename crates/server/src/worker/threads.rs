@@ -17,7 +17,7 @@ use foregate_core::Level;
 use foregate_modules::log as access_log;
 use foregate_net::process::redirect_stderr;
 use foregate_net::runtime::{self, Remote};
-use foregate_net::sys::errno_text;
+use foregate_net::sys::{errno_text, give_back_memory};
 use foregate_net::{Addr, events};
 
 use super::prepare::{adopt_logs, limit_rights, prepare};
@@ -51,6 +51,7 @@ impl Worker {
     /// Compiles the configuration and serves it. With `alone` the process is a worker's, which gives up its rights.
     pub fn start(bundle: Bundle, alone: bool) -> Result<Self, String> {
         let (cycle, sockets) = prepare(bundle, None)?;
+        give_back_memory();
         if alone {
             limit_rights(&cycle)?;
         }
@@ -76,6 +77,7 @@ impl Worker {
     /// Serves another configuration from now on; after an error everything is as it was.
     pub fn load(&mut self, bundle: Bundle) -> Result<(), String> {
         let (cycle, sockets) = prepare(bundle, Some(&self.cycle))?;
+        give_back_memory();
         self.cycle = Arc::new(cycle);
         for thread in &self.threads {
             let cycle = self.cycle.clone();

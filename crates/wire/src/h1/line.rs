@@ -101,6 +101,11 @@ impl Cursor<'_> {
 
     fn method(&mut self, head: &mut RequestHead) -> Result<(), Stop> {
         let start = self.at;
+        if self.bytes[start..].starts_with(b"GET ") {
+            self.at += b"GET".len();
+            (head.method_name, head.method) = (Span::new(start, self.at), Method::Get);
+            return Ok(());
+        }
         loop {
             match self.peek()? {
                 b'A'..=b'Z' | b'_' | b'-' => self.at += 1,
@@ -210,6 +215,13 @@ impl Cursor<'_> {
 
     /// ` HTTP/1.x`, or nothing at all in HTTP/0.9.
     fn version(&mut self, head: &mut RequestHead) -> Result<(), Stop> {
+        const USUAL: &[u8] = b" HTTP/1.1";
+        if self.bytes[self.at..].starts_with(b" HTTP/1.1\r\n") && head.method != Method::Connect {
+            head.protocol = Span::new(self.at + 1, self.at + USUAL.len());
+            head.version = Version::H11;
+            self.at += USUAL.len();
+            return Ok(());
+        }
         self.spaces()?;
         head.protocol = Span::new(self.at, self.at);
         if matches!(self.peek()?, b'\r' | b'\n') {

@@ -6,6 +6,7 @@ mod field;
 mod line;
 mod request;
 mod response;
+mod scan;
 
 #[cfg(test)]
 mod request_tests;
@@ -64,5 +65,6 @@ fn parse_length(value: &[u8]) -> Option<u64> {
 
 /// Whether `value` has `word` (in lower case) anywhere, letters compared without case: how nginx reads Connection.
 fn mentions(value: &[u8], word: &[u8]) -> bool {
-    value.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word))
+    let Some(room) = value.len().checked_sub(word.len()) else { return false };
+    (0..=room).any(|at| value[at] | 0x20 == word[0] && value[at..at + word.len()].eq_ignore_ascii_case(word))
 }

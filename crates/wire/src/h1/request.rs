@@ -5,6 +5,7 @@ use super::field::{self, Irregular, Line};
 use super::{REQUEST_FIELDS_MAX, Version, line, mentions, parse_length};
 use crate::host;
 use crate::method::Method;
+use crate::name::{Name, NameSet};
 use crate::span::{FieldSpan, Span};
 
 /// Switches and limits of one server.
@@ -49,6 +50,8 @@ pub struct RequestHead {
     /// `$server_protocol`, empty in HTTP/0.9; keeps blanks at its end as nginx does.
     pub protocol: Span,
     pub fields: Vec<FieldSpan>,
+    /// Names of the fields.
+    pub names: NameSet,
     /// Lines left out because of `ignore_invalid`, to be logged.
     pub dropped: Vec<Span>,
     /// The host by which a server is chosen: the target's before the Host field's.
@@ -65,8 +68,6 @@ pub struct RequestHead {
     /// Where the first line that is not read yet starts.
     pub(super) parsed: usize,
     past_line: bool,
-    /// One bit per field that must not come twice.
-    seen: u16,
 }
 
 /// The name of a host in the head, still in the case it was sent in.
@@ -138,6 +139,10 @@ pub fn parse_request(
         }
     }
     loop {
+        while let Some(field) = field::parse_tidy(bytes, out.parsed) {
+            out.take(bytes, rules, field, Irregular::No)?;
+            out.parsed = field.end();
+        }
         match field::parse_line(bytes, out.parsed) {
             Line::Field { field, irregular, next } => {
                 out.take(bytes, rules, field, irregular)?;
@@ -175,53 +180,25 @@ fn host_at(bytes: &[u8], at: Span) -> Option<HostSpan> {
     })
 }
 
-/// Fields the parser itself looks at.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Known {
-    Host,
-    Connection,
-    ContentLength,
-    TransferEncoding,
-    Upgrade,
-    Expect,
-    /// A field that only must not come twice; the number tells them apart.
-    Once(u8),
-}
-
-/// Bits of `seen`; those of `Known::Once` follow.
-const CONTENT_LENGTH: u8 = 0;
-const TRANSFER_ENCODING: u8 = 1;
-const EXPECT: u8 = 2;
-const HOST: u8 = 3;
-
-impl Known {
-    /// Length and first letter leave at most two names to compare.
-    #[inline]
-    fn of(name: &[u8]) -> Option<Known> {
-        let (full, known): (&[u8], Known) = match (name.len(), name[0] | 0x20) {
-            (4, b'h') => (b"host", Known::Host),
-            (10, b'c') => (b"connection", Known::Connection),
-            (14, b'c') => (b"content-length", Known::ContentLength),
-            (17, b't') => (b"transfer-encoding", Known::TransferEncoding),
-            (7, b'u') => (b"upgrade", Known::Upgrade),
-            (6, b'e') => (b"expect", Known::Expect),
-            (17, b'i') => (b"if-modified-since", Known::Once(4)),
-            (19, b'i') => (b"if-unmodified-since", Known::Once(5)),
-            (8, b'i') if name[3] | 0x20 == b'm' => (b"if-match", Known::Once(6)),
-            (8, b'i') => (b"if-range", Known::Once(7)),
-            (13, b'i') => (b"if-none-match", Known::Once(8)),
-            (13, b'c') => (b"content-range", Known::Once(9)),
-            (13, b'a') => (b"authorization", Known::Once(10)),
-            (19, b'p') => (b"proxy-authorization", Known::Once(11)),
-            _ => return None,
-        };
-        name.eq_ignore_ascii_case(full).then_some(known)
-    }
-}
+/// Names that must not come twice.
+const ONCE: NameSet = NameSet::of(&[
+    Name::Host,
+    Name::ContentLength,
+    Name::TransferEncoding,
+    Name::Expect,
+    Name::IfModifiedSince,
+    Name::IfUnmodifiedSince,
+    Name::IfMatch,
+    Name::IfRange,
+    Name::IfNoneMatch,
+    Name::ContentRange,
+    Name::Authorization,
+    Name::ProxyAuthorization,
+]);
 
 impl RequestHead {
     /// Takes one field in: drops it, or checks what can be checked and keeps it.
-    #[inline]
+    #[inline(always)]
     fn take(
         &mut self,
         bytes: &[u8],
@@ -238,79 +215,68 @@ impl RequestHead {
         if self.fields.len() >= rules.fields_max {
             return Err(RequestError::TooManyFields);
         }
-        if let Some(known) = Known::of(field.name.of(bytes)) {
-            self.note(bytes, field, known)?;
+        if ONCE.has(field.known) && self.names.has(field.known) {
+            return Err(self.duplicate(field));
         }
+        self.names = self.names.with(field.known);
+        self.note(bytes, field)?;
         self.fields.push(field);
         Ok(())
     }
 
-    fn note(&mut self, bytes: &[u8], field: FieldSpan, known: Known) -> Result<(), RequestError> {
-        let value = field.value.of(bytes);
-        match known {
-            Known::Host => {
-                self.once(bytes, field, HOST)?;
+    #[inline]
+    fn note(&mut self, bytes: &[u8], field: FieldSpan) -> Result<(), RequestError> {
+        match field.known {
+            Name::Host => {
                 let host = host_at(bytes, field.value).ok_or(RequestError::InvalidHost)?;
                 self.host.get_or_insert(host);
             }
-            Known::Connection if mentions(value, b"close") => {
-                (self.connection_close, self.connection_keep_alive) = (true, false);
+            Name::Connection => self.note_connection(field.value.of(bytes)),
+            Name::Upgrade => _ = self.upgrade.get_or_insert(field.value),
+            Name::Expect => {
+                self.expect_continue = field.value.of(bytes).eq_ignore_ascii_case(b"100-continue");
             }
-            Known::Connection if mentions(value, b"keep-alive") => {
-                (self.connection_close, self.connection_keep_alive) = (false, true);
-            }
-            Known::Connection => {}
-            Known::ContentLength => self.once(bytes, field, CONTENT_LENGTH)?,
-            Known::TransferEncoding => self.once(bytes, field, TRANSFER_ENCODING)?,
-            Known::Upgrade => {
-                self.upgrade.get_or_insert(field.value);
-            }
-            Known::Expect => {
-                self.once(bytes, field, EXPECT)?;
-                self.expect_continue = value.eq_ignore_ascii_case(b"100-continue");
-            }
-            Known::Once(bit) => self.once(bytes, field, bit)?,
+            _ => {}
         }
         Ok(())
     }
 
-    /// Refuses a field that has come before.
-    fn once(&mut self, bytes: &[u8], field: FieldSpan, bit: u8) -> Result<(), RequestError> {
-        if self.seen & (1 << bit) == 0 {
-            self.seen |= 1 << bit;
-            return Ok(());
+    fn note_connection(&mut self, value: &[u8]) {
+        if mentions(value, b"close") {
+            (self.connection_close, self.connection_keep_alive) = (true, false);
+        } else if mentions(value, b"keep-alive") {
+            (self.connection_close, self.connection_keep_alive) = (false, true);
         }
-        let previous = self.find(bytes, field.name.of(bytes)).unwrap_or(field);
-        Err(if bit == HOST {
-            RequestError::DuplicateHost { field, previous }
-        } else {
-            RequestError::DuplicateField { field, previous }
-        })
     }
 
-    fn find(&self, bytes: &[u8], name: &[u8]) -> Option<FieldSpan> {
-        self.fields.iter().copied().find(|field| field.name.of(bytes).eq_ignore_ascii_case(name))
+    #[cold]
+    fn duplicate(&self, field: FieldSpan) -> RequestError {
+        let previous = self.find(field.known).unwrap_or(field);
+        match field.known {
+            Name::Host => RequestError::DuplicateHost { field, previous },
+            _ => RequestError::DuplicateField { field, previous },
+        }
     }
 
-    fn has(&self, bit: u8) -> bool {
-        self.seen & (1 << bit) != 0
+    /// The first field of a name we know.
+    pub fn find(&self, name: Name) -> Option<FieldSpan> {
+        if !self.names.has(name) {
+            return None;
+        }
+        self.fields.iter().copied().find(|field| field.known == name)
     }
 
     /// What can be said only when all fields are there: who is asked, and how long the body is
     /// (RFC 9112, section 6.3), in the order in which nginx finds fault.
     fn check_framing(&mut self, bytes: &[u8]) -> Result<(), RequestError> {
-        if !self.has(HOST) && self.version > Version::H10 {
+        if !self.names.has(Name::Host) && self.version > Version::H10 {
             return Err(RequestError::MissingHost);
         }
-        if self.has(CONTENT_LENGTH)
-            && let Some(field) = self.find(bytes, b"content-length")
-        {
+        if let Some(field) = self.find(Name::ContentLength) {
             let length = parse_length(field.value.of(bytes)).ok_or(RequestError::InvalidContentLength)?;
             self.content_length = Some(length);
         }
-        if self.has(TRANSFER_ENCODING)
-            && let Some(field) = self.find(bytes, b"transfer-encoding")
-        {
+        if let Some(field) = self.find(Name::TransferEncoding) {
             if self.version < Version::H11 {
                 return Err(RequestError::EarlyTransferEncoding);
             }

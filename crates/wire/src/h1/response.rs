@@ -2,7 +2,9 @@
 
 use super::error::ResponseError;
 use super::field::{self, Line};
+use super::scan;
 use super::{RESPONSE_FIELDS_MAX, Version, mentions, parse_length};
+use crate::name::{Name, NameSet};
 use crate::span::{FieldSpan, Span};
 
 /// What the parser must know beyond the bytes.
@@ -48,6 +50,10 @@ pub struct ResponseHead {
     /// The upstream closes after this response: it says so, or it speaks HTTP/1.0.
     pub connection_close: bool,
     pub framing: Framing,
+    /// Names of the fields.
+    pub names: NameSet,
+    /// Names that came more than once.
+    pub repeated: NameSet,
     parsed: usize,
     past_line: bool,
 }
@@ -87,6 +93,10 @@ pub fn parse_response(
         out.past_line = true;
     }
     loop {
+        while let Some(field) = field::parse_tidy(bytes, out.parsed) {
+            out.take(bytes, rules, field)?;
+            out.parsed = field.end();
+        }
         // Some servers send their status line twice.
         let line = &bytes[out.parsed..];
         if line.starts_with(b"HTTP/") {
@@ -111,28 +121,35 @@ pub fn parse_response(
     }
 }
 
+/// Names that say where the body and the connection end.
+const FRAMING: NameSet = NameSet::of(&[Name::Connection, Name::ContentLength, Name::TransferEncoding]);
+
 impl ResponseHead {
+    #[inline(always)]
     fn take(&mut self, bytes: &[u8], rules: &ResponseRules, field: FieldSpan) -> Result<(), ResponseError> {
         if self.fields.len() >= rules.fields_max {
             return Err(ResponseError::TooManyFields);
         }
         // Early hints are passed on or left out; nothing in them frames a body.
-        if self.status != 103 {
+        if FRAMING.has(field.known) && self.status != 103 {
             self.note(bytes, field)?;
         }
+        if self.names.has(field.known) {
+            self.repeated = self.repeated.with(field.known);
+        }
+        self.names = self.names.with(field.known);
         self.fields.push(field);
         Ok(())
     }
 
+    /// Takes a field of `FRAMING`.
     fn note(&mut self, bytes: &[u8], field: FieldSpan) -> Result<(), ResponseError> {
-        let (name, value) = (field.name.of(bytes), field.value.of(bytes));
-        match (name.len(), name[0] | 0x20) {
-            (10, b'c') if name.eq_ignore_ascii_case(b"connection") => {
-                self.connection_close |= mentions(value, b"close");
-            }
-            (14, b'c') if name.eq_ignore_ascii_case(b"content-length") => {
+        let value = field.value.of(bytes);
+        match field.known {
+            Name::Connection => self.connection_close |= mentions(value, b"close"),
+            Name::ContentLength => {
                 if self.content_length.is_some() {
-                    return Err(self.duplicate(bytes, field));
+                    return Err(self.duplicate(field));
                 }
                 if self.chunked {
                     return Err(ResponseError::LengthAndChunked);
@@ -140,9 +157,9 @@ impl ResponseHead {
                 let length = parse_length(value).ok_or(ResponseError::InvalidContentLength { field })?;
                 self.content_length = Some(length);
             }
-            (17, b't') if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+            _ => {
                 if self.chunked {
-                    return Err(self.duplicate(bytes, field));
+                    return Err(self.duplicate(field));
                 }
                 if self.content_length.is_some() {
                     return Err(ResponseError::LengthAndChunked);
@@ -152,15 +169,22 @@ impl ResponseHead {
                 }
                 self.chunked = true;
             }
-            _ => {}
         }
         Ok(())
     }
 
-    fn duplicate(&self, bytes: &[u8], field: FieldSpan) -> ResponseError {
-        let name = field.name.of(bytes);
-        let previous = self.fields.iter().find(|other| other.name.of(bytes).eq_ignore_ascii_case(name));
-        ResponseError::DuplicateField { field, previous: *previous.unwrap_or(&field) }
+    #[cold]
+    fn duplicate(&self, field: FieldSpan) -> ResponseError {
+        let previous = self.find(field.known).unwrap_or(field);
+        ResponseError::DuplicateField { field, previous }
+    }
+
+    /// The first field of a name we know.
+    pub fn find(&self, name: Name) -> Option<FieldSpan> {
+        if !self.names.has(name) {
+            return None;
+        }
+        self.fields.iter().copied().find(|field| field.known == name)
     }
 
     fn framing_of(&self, to_head: bool) -> Framing {
@@ -179,6 +203,9 @@ impl ResponseHead {
 /// `HTTP/1.1 200 OK`; the reason may be missing, and anything may follow a dot after the digits (403.1).
 fn parse_status_line(bytes: &[u8], out: &mut ResponseHead) -> Result<Option<usize>, ResponseError> {
     const START: &[u8] = b"HTTP/";
+    if let Some(next) = usual_status_line(bytes, out) {
+        return Ok(Some(next));
+    }
     let wrong = Err(ResponseError::NoStatusLine);
     let common = bytes.len().min(START.len());
     if bytes[..common] != START[..common] {
@@ -224,6 +251,23 @@ fn parse_status_line(bytes: &[u8], out: &mut ResponseHead) -> Result<Option<usiz
         return Err(ResponseError::EarlyHintsInHttp10);
     }
     Ok(Some(line_feed + 1))
+}
+
+/// Reads the line if it is of the usual kind: HTTP/1.1, three digits, a blank, a reason, CR LF.
+#[inline]
+fn usual_status_line(bytes: &[u8], out: &mut ResponseHead) -> Option<usize> {
+    const VERSION: &[u8] = b"HTTP/1.1 ";
+    let line = bytes.strip_prefix(VERSION)?;
+    let [a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b' ', ..] = *line else { return None };
+    let end = VERSION.len() + scan::value_end(line)?;
+    if !bytes[end..].starts_with(b"\r\n") {
+        return None;
+    }
+    out.version = Version::H11;
+    out.connection_close = false;
+    out.status = [a, b, c].iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
+    out.status_line = Span::new(VERSION.len(), end);
+    Some(end + 2)
 }
 
 /// One to three digits and the byte that must follow them; moves `at` behind it.

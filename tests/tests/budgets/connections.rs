@@ -1,0 +1,42 @@
+//! What an idle connection holds, and how large the things are that every connection or request has.
+
+use foregate_testkit::Client;
+use foregate_testkit::process::{raise_descriptor_limit, resident_kib};
+
+use crate::server::{Running, Traffic};
+use crate::table::{Counted, judge, not_counted};
+
+/// Idle ones that are there before counting starts: they fill what is made once.
+const FIRST: usize = 500;
+const IDLE: usize = 2_000;
+
+#[test]
+fn memory_of_an_idle_connection() {
+    if raise_descriptor_limit() < 2 * (FIRST + IDLE) as u64 {
+        return not_counted("idle connections", "too few descriptors are allowed (ulimit -n)");
+    }
+    let mut server = Running::start(&[]);
+    server.wait_until_up().unwrap_or_else(|said| panic!("it does not start: {said}"));
+    let pid = server.server_pid().expect("because it is up");
+    let open = |n: usize| -> Vec<Client> { (0..n).map(|_| server.used_connection()).collect() };
+    let first = open(FIRST);
+    let before = resident_kib(pid);
+    let idle = open(IDLE);
+    let after = resident_kib(pid);
+    drop((first, idle));
+    let bytes = (after.saturating_sub(before) * 1024) as f64 / IDLE as f64;
+    let look = "what lives in a connection between two requests, such as a buffer or its future".to_owned();
+    judge(&[Counted { name: "idle.bytes".to_owned(), value: bytes, look }]);
+    server.drive(Traffic::default());
+}
+
+#[test]
+fn sizes() {
+    let look = "a field, or a value that lives across an .await (-Zprint-type-sizes lists them)";
+    let counted = |(name, bytes)| Counted {
+        name: format!("{name}.bytes"),
+        value: f64::from(u32::try_from(bytes).expect("because nothing here is that large")),
+        look: look.to_owned(),
+    };
+    judge(&foregate_server::sizes().map(counted));
+}
