@@ -22,8 +22,8 @@ use crate::variable::Slot;
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
-/// As nginx: a request inside a request inside a request … is caught at this depth.
-pub const SUBREQUESTS_DEPTH_MAX: u32 = 50;
+/// As nginx: a request inside a request inside a request … is caught behind this depth.
+pub const SUBREQUESTS_DEPTH_MAX: u32 = 51;
 /// As nginx: requests alive at once on behalf of one client's request.
 pub const SUBREQUESTS_ALIVE_MAX: u32 = 65_535 - 1_000;
 

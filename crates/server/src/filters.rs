@@ -58,6 +58,9 @@ pub(crate) async fn header_filters(on: &Settings, ex: &mut Exchange, reply: &mut
     if let Some(on) = &on.headers {
         headers::make_room(on, ex, reply);
     }
+    if on.slice.is_some() {
+        slice::begin(ex, reply).await?;
+    }
     Some(())
 }
 

@@ -1,9 +1,10 @@
 //! The whole, or a range of it, out of pieces that are asked for one after the other.
 
+use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
 
-use foregate_core::{BodyError, Entry, Exchange, Fetched, Level, Running, Source, Unadorned, log};
-use foregate_wire::Buf;
+use foregate_core::{Body, BodyError, Entry, Exchange, Fetched, Level, Running, Source, Unadorned, log, next};
+use foregate_wire::{Buf, Fields};
 
 use super::Asked;
 use super::content_range::{self, Part};
@@ -109,5 +110,40 @@ impl Source for Sliced {
     fn seek(&mut self, start: u64, end: u64) -> bool {
         (self.at, self.end) = (start, end.min(self.end));
         true
+    }
+}
+
+/// The same body once so many bytes of it, or all, are there.
+pub(super) async fn begun(body: Body, bytes_min: usize) -> Result<Body, BodyError> {
+    let mut rest = body.into_source();
+    let (mut first, mut bytes) = (VecDeque::new(), 0);
+    while bytes < bytes_min
+        && let Some(more) = next(&mut *rest).await?
+    {
+        bytes += more.len();
+        first.push_back(more);
+    }
+    Ok(Body::Source(Box::new(Begun { first, rest })))
+}
+
+struct Begun {
+    first: VecDeque<Buf>,
+    rest: Box<dyn Source>,
+}
+
+impl Source for Begun {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Buf>, BodyError>> {
+        match self.first.pop_front() {
+            Some(bytes) => Poll::Ready(Ok(Some(bytes))),
+            None => self.rest.poll_next(cx),
+        }
+    }
+
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) {
+        self.rest.poll_ahead(cx);
+    }
+
+    fn trailers(&mut self) -> Option<Fields> {
+        self.rest.trailers()
     }
 }

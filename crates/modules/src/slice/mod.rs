@@ -7,7 +7,9 @@ mod content_range;
 mod tests;
 
 use foregate_conf::Error;
-use foregate_core::{Body, Compile, Directive, Exchange, Level, Reply, Scope, Variable, log, push_number};
+use foregate_core::{
+    Body, Compile, Directive, Exchange, Level, Method, Reply, Scope, Variable, log, push_number,
+};
 use foregate_wire::date;
 
 pub struct Module;
@@ -75,6 +77,24 @@ fn first_wanted(ex: &Exchange) -> u64 {
     std::str::from_utf8(&range[..digits]).ok().and_then(|it| it.parse().ok()).unwrap_or(0)
 }
 
+/// As nginx's `postpone_output`: a head waits for so many bytes of its body.
+const POSTPONED_BYTES: usize = 1460;
+
+/// Waits for the first bytes of what [`filter`] has made, behind all other filters: where a piece fails before any of
+/// it was sent, the client gets nothing. `None`: the connection is closed.
+pub async fn begin(ex: &Exchange, reply: &mut Reply) -> Option<()> {
+    let is_sliced = ex.subrequest_depth == 0 && ex.notes.get::<Sliced>().is_some();
+    if !is_sliced || ex.method == Method::Head {
+        return Some(());
+    }
+    reply.length = reply.content_length();
+    reply.body = body::begun(std::mem::take(&mut reply.body), POSTPONED_BYTES).await.ok()?;
+    Some(())
+}
+
+/// A note: the answer is put together from pieces.
+struct Sliced;
+
 /// Header and body filter, before all others: the first piece's answer becomes one for the whole.
 ///
 /// `None`: it is no answer to what was asked; the connection is closed.
@@ -96,6 +116,7 @@ pub fn filter(on: &Settings, ex: &mut Exchange, reply: &mut Reply) -> Option<()>
     reply.fields.remove(b"Accept-Ranges");
     reply.allow_ranges = true;
     reply.mtime = reply.mtime.or_else(|| reply.fields.get(b"Last-Modified").and_then(date::parse));
+    ex.notes.put(Sliced);
     let etag = reply.fields.get(b"ETag").map(<[u8]>::to_vec);
     let first = std::mem::take(&mut reply.body).into_source();
     reply.body = Body::Source(Box::new(body::Sliced::new(ex.twin(), size, etag, part, first)));

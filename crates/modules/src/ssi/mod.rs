@@ -14,9 +14,6 @@ use foregate_core::{
     Args, BodyError, BoxFuture, Compile, Directive, Exchange, Method, Reply, Scope, Types, Variable, time,
 };
 
-#[doc(hidden)]
-pub use parser::{Event, Parser, Tag, opening};
-
 pub struct Module;
 
 #[derive(Clone, Default)]

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use foregate_core::{Body, BodyError, Entry, Exchange, Fetched, Level, Reply, Running, Source, Unadorned, log};
+use foregate_core::{
+    Body, BodyError, Entry, Exchange, Fetched, Level, Reply, Running, Source, Unadorned, UpstreamFact, log,
+};
 use foregate_wire::{Buf, Fields};
 
 use super::command::{Include, State, Wish};
@@ -301,10 +303,14 @@ impl Piece {
 
 /// In the place of an error stands a block, processed as a page of where the error came from.
 fn stubbed(mut fetched: Fetched, stub: Vec<u8>, content_type: &[u8]) -> Fetched {
-    if fetched.reply.as_ref().is_none_or(|it| it.bare) {
+    // `return 204` has no output either; an upstream's 204 has, though it is empty.
+    let is_own = fetched.ex.notes.get::<UpstreamFact>().is_none();
+    if fetched.reply.as_ref().is_none_or(|it| it.bare || (it.status == 204 && is_own)) {
         let mut reply = Reply::bytes(200, content_type, Buf::from_vec(stub));
         let cycle = fetched.ex.cycle.clone();
-        let on = crate::settings(&*cycle, fetched.ex.location).ssi.as_ref();
+        // An answer without content (204) is known to have a length, and what has none to come is no page.
+        let is_error = fetched.reply.as_ref().is_some_and(|it| it.status >= 300);
+        let on = crate::settings(&*cycle, fetched.ex.location).ssi.as_ref().filter(|_| is_error);
         if let Some(on) = on.filter(|it| super::fits(it, &reply)) {
             let rules = Rules { silent_errors: on.silent_errors, value_bytes_max: on.value_bytes_max };
             reply.body = Body::Source(Page::new(rules, &mut fetched.ex, &mut reply));

@@ -18,7 +18,7 @@ const NAME_BYTES_MAX: usize = 32;
 pub(super) const PARAMS_MAX: usize = 16;
 
 /// Reads a stream; see [`Parser::next`].
-pub struct Parser {
+pub(super) struct Parser {
     state: State,
     /// Bytes of `<!--#` seen, which are plain text unless the rest follows.
     held: usize,
@@ -28,15 +28,15 @@ pub struct Parser {
 
 /// One command as written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tag {
-    pub command: Vec<u8>,
+pub(super) struct Tag {
+    pub(super) command: Vec<u8>,
     /// Names and values; backslashes in values stand as they were. Never more than [`PARAMS_MAX`] and one.
-    pub params: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) params: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// What stands in the stream.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Event {
+pub(super) enum Event {
     /// These bytes of the input are plain text.
     Text(Range<usize>),
     /// So many bytes of `<!--`, from this piece or one before it, were plain text.
@@ -67,17 +67,17 @@ enum State {
 }
 
 impl Parser {
-    pub fn new(value_bytes_max: usize) -> Self {
+    pub(super) fn new(value_bytes_max: usize) -> Self {
         Self { state: State::Text, held: 0, value_bytes_max, tag: Tag::default() }
     }
 
     /// The command that was read last.
-    pub fn tag(&mut self) -> &mut Tag {
+    pub(super) fn tag(&mut self) -> &mut Tag {
         &mut self.tag
     }
 
     /// What comes next in `input` from `at` on, and moves `at` behind it. `None`: nothing more without more input.
-    pub fn next(&mut self, input: &[u8], at: &mut usize) -> Option<Event> {
+    pub(super) fn next(&mut self, input: &[u8], at: &mut usize) -> Option<Event> {
         while *at < input.len() {
             if self.state == State::Text {
                 let rest = &input[*at..];
@@ -110,7 +110,7 @@ impl Parser {
     }
 
     /// The input has ended: bytes of `<!--` that were held are text.
-    pub fn end(&mut self) -> Option<Event> {
+    pub(super) fn end(&mut self) -> Option<Event> {
         match self.state {
             State::Opening => {
                 self.state = State::Text;
@@ -309,7 +309,7 @@ impl Parser {
 }
 
 /// So many bytes of how a tag begins.
-pub fn opening(held: usize) -> &'static [u8] {
+pub(super) fn opening(held: usize) -> &'static [u8] {
     &OPENING[..held.min(OPENING.len())]
 }
 
