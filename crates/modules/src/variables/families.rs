@@ -1,11 +1,33 @@
 //! Variables whose names are made by the user: `$http_…`, `$cookie_…`, `$arg_…`, `$sent_http_…`.
 
 use foregate_core::Exchange;
-use foregate_wire::Fields;
+use foregate_wire::{AsName, Fields, Name};
 
 /// All `Cookie` fields, joined as a browser would have written them.
 pub(super) fn cookies(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
-    push_joined(&ex.fields, b"cookie", b"; ", out)
+    push_joined(&ex.fields, Name::Cookie, b"; ", out)
+}
+
+// What logs and upstreams are told most: found by number, not by comparing texts.
+
+pub(super) fn host(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
+    push_joined(&ex.fields, Name::Host, b", ", out)
+}
+
+pub(super) fn referer(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
+    push_joined(&ex.fields, Name::Referer, b", ", out)
+}
+
+pub(super) fn user_agent(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
+    push_joined(&ex.fields, Name::UserAgent, b", ", out)
+}
+
+pub(super) fn via(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
+    push_joined(&ex.fields, Name::Via, b", ", out)
+}
+
+pub(super) fn forwarded_for(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
+    push_joined(&ex.fields, Name::XForwardedFor, b", ", out)
 }
 
 pub(super) fn http(ex: &mut Exchange, name: &str, out: &mut Vec<u8>) -> bool {
@@ -22,7 +44,7 @@ pub(super) fn sent_trailer(ex: &mut Exchange, name: &str, out: &mut Vec<u8>) -> 
 }
 
 /// All fields of this name, joined.
-pub(super) fn push_joined(fields: &Fields, name: &[u8], between: &[u8], out: &mut Vec<u8>) -> bool {
+pub(super) fn push_joined(fields: &Fields, name: impl AsName, between: &[u8], out: &mut Vec<u8>) -> bool {
     join(fields.get_all(name), between, out)
 }
 

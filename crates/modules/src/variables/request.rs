@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use foregate_core::base64::{self, Alphabet};
 use foregate_core::{Exchange, Method, Notes, Version, push_hex, push_number, push_seconds};
+use foregate_wire::Name;
 
 pub(super) fn content_length(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
     if let Some(value) = ex.field(b"content-length") {
@@ -18,7 +19,7 @@ pub(super) fn content_length(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
 }
 
 pub(super) fn content_type(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
-    super::families::push_joined(&ex.fields, b"content-type", b", ", out)
+    super::families::push_joined(&ex.fields, Name::ContentType, b", ", out)
 }
 
 /// From the request line, the `Host` field or the server's name, in this order.
@@ -93,9 +94,8 @@ pub(super) fn server_name(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
 
 /// The user that the client claims to be (RFC 7617), whether or not anybody checked the password.
 pub(super) fn remote_user(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
-    let name: &[u8] =
-        if ex.method == Method::Connect { b"proxy-authorization" } else { b"authorization" };
-    let Some((scheme, rest)) = ex.field(name).and_then(|it| it.split_at_checked(b"Basic ".len())) else {
+    let name = if ex.method == Method::Connect { Name::ProxyAuthorization } else { Name::Authorization };
+    let Some((scheme, rest)) = ex.fields.get(name).and_then(|it| it.split_at_checked(b"Basic ".len())) else {
         return false;
     };
     if !scheme.eq_ignore_ascii_case(b"Basic ") {

@@ -200,6 +200,15 @@ impl Client {
         ex
     }
 
+    /// Bytes of what a request lives in.
+    pub(super) fn future_bytes() -> usize {
+        type Serve<F> = fn(&'static mut Client, &'static Rc<Local>, &'static Address, Buf, bool) -> F;
+        fn bytes_of<F: Future>(_: Serve<F>) -> usize {
+            size_of::<F>()
+        }
+        bytes_of(Client::serve)
+    }
+
     /// The status for requests that are answered without a look at their target.
     fn refusal(&self, ex: &Exchange, misdirected: bool) -> Option<u16> {
         if misdirected {

@@ -376,12 +376,13 @@ fn begin(counted: Counted, arrival: Arrival, listener: Rc<Addr>) -> h1::Client {
 }
 
 /// Bytes of what every connection or exchange has, by name: the budget tests hold them.
-pub fn sizes() -> [(&'static str, usize); 3] {
+pub fn sizes() -> [(&'static str, usize); 4] {
     fn bytes_of<A, F: Future>(_: fn(A) -> F) -> usize {
         size_of::<F>()
     }
     [
         ("connection_future", bytes_of(live)),
+        ("request_future", h1::Client::future_bytes()),
         ("client", size_of::<h1::Client>()),
         ("exchange", size_of::<foregate_core::Exchange>()),
     ]
