@@ -127,3 +127,31 @@ fn buffers(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
     let good = values::number(count).is_some_and(|it| it > 0) && values::size(size).is_some_and(|it| it > 0);
     if good { Ok(()) } else { Err(Error::at(count.span, "\"brotli_buffers\" directive invalid value")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use foregate_core::Reply;
+    use foregate_wire::Buf;
+
+    use crate::testing::{Site, error};
+
+    #[test]
+    fn errors_name_the_limits() {
+        assert_eq!(error("brotli_comp_level 12;"), "value must be between 0 and 11");
+        assert_eq!(error("brotli_window 3k;"), "\"brotli_window\" must be a power of two from 1k to 16m");
+        assert_eq!(error("brotli_window 32m;"), "\"brotli_window\" must be a power of two from 1k to 16m");
+        assert_eq!(error("brotli_buffers 0 4k;"), "\"brotli_buffers\" directive invalid value");
+        assert_eq!(error("brotli on; brotli_window 512k; brotli_buffers 16 8k; brotli_types *;"), "");
+    }
+
+    #[test]
+    fn the_ratio_is_told() {
+        let site = Site::with("brotli on;", &["$brotli_ratio"], Default::default());
+        let mut ex = site.exchange("GET / HTTP/1.1\nHost: h");
+        assert_eq!(site.value(&mut ex, 0), "");
+        let mut reply = Reply::bytes(200, b"text/html", Buf::from_vec(vec![b'x'; 1000]));
+        super::filter(site.settings().brotli.as_ref().unwrap(), &mut ex, &mut reply);
+        let packed = reply.body.len().unwrap();
+        assert_eq!(site.value(&mut ex, 0), format!("{:.2}", 1000.0 / packed as f64));
+    }
+}

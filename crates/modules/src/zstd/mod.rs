@@ -136,3 +136,41 @@ fn buffers(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
     let good = values::number(count).is_some_and(|it| it > 0) && values::size(size).is_some_and(|it| it > 0);
     if good { Ok(()) } else { Err(Error::at(count.span, "\"zstd_buffers\" directive invalid value")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use foregate_conf::Strings;
+    use foregate_core::{Body, Reply};
+    use foregate_wire::Buf;
+
+    use crate::testing::{Site, error};
+
+    #[test]
+    fn errors_name_the_limits() {
+        assert_eq!(error("zstd_comp_level 0;"), "value must be between 1 and 22");
+        assert_eq!(error("zstd_comp_level 23;"), "value must be between 1 and 22");
+        assert_eq!(error("zstd_buffers 0 4k;"), "\"zstd_buffers\" directive invalid value");
+        assert!(error("zstd on; zstd_dict_file none;").starts_with("cannot read dictionary \"/etc/nginx/none\": "));
+    }
+
+    #[test]
+    fn a_dictionary_is_needed_to_unpack_what_was_packed_with_it() {
+        let text = b"what both sides know need not be sent, what both sides know need not be sent";
+        let mut files = Strings::default();
+        files.insert("/etc/nginx/words", &text[..]);
+        let site = Site::with("zstd on; zstd_dict_file words;", &[], files);
+        for _ in 0..2 {
+            let mut ex = site.exchange("GET / HTTP/1.1\nHost: h");
+            let mut reply = Reply::bytes(200, b"text/html", Buf::copy_from(&text[..70]));
+            super::filter(site.settings().zstd.as_ref().unwrap(), &mut ex, &mut reply);
+            let Body::Bytes(packed) = reply.body else { panic!("a short body stays in one piece") };
+            assert!(packed.len() < 30, "{}", packed.len());
+            let mut seen = Vec::new();
+            let decoder = ::zstd::stream::read::Decoder::with_dictionary(&packed[..], text);
+            decoder.unwrap().read_to_end(&mut seen).unwrap();
+            assert_eq!(seen, text[..70]);
+        }
+    }
+}
