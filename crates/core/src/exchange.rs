@@ -218,23 +218,17 @@ impl Exchange {
             true => fields.clear(),
             false => *fields = Fields::new(),
         }
-        *host_port = None;
-        *head_bytes = 0;
+        (*host_port, *head_bytes, *matched_prefix) = (None, 0, 0);
         body.clear();
-        *matched_prefix = 0;
         (*target_holds, *uri_changed, *location_holds, *internal) = (true, false, true, false);
-        *redirects_left = REDIRECTS_MAX;
-        *error_page = false;
-        *status_override = None;
-        *subrequest_depth = 0;
-        *header_only = false;
+        (*redirects_left, *subrequest_depth, *variable_depth) = (REDIRECTS_MAX, 0, 0);
+        (*error_page, *status_override) = (false, None);
         (*limit_rate, *limit_rate_after) = (None, None);
-        *keepalive = true;
+        (*header_only, *keepalive) = (false, true);
         sent.clear();
         captures.clear();
         slots.clear();
         *kin = None;
-        *variable_depth = 0;
         notes.clear();
     }
 

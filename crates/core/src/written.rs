@@ -71,8 +71,11 @@ impl<O: Clone + Default> Heirs<O> {
 
 type Settings<M> = Option<Arc<<M as Module>::Settings>>;
 
+/// A part, kept so that its address goes on meaning it, and what was made of it.
+type Kept<M> = (Written<<M as Module>::Options>, Settings<M>);
+
 /// The settings made of parts that several blocks share.
-pub struct Made<M: Module>(HashMap<*const M::Options, (Written<M::Options>, Settings<M>)>);
+pub struct Made<M: Module>(HashMap<*const <M as Module>::Options, Kept<M>>);
 
 impl<M: Module> Default for Made<M> {
     fn default() -> Self {

@@ -77,8 +77,8 @@ fn are_regular(word: &[u8; 8]) -> bool {
     let lower = word | (ONES * 0x20);
     let letters = not_below(lower, b'a') & !not_below(lower, b'z' + 1);
     let digits = not_below(word, b'0') & !not_below(word, b'9' + 1);
-    let hyphens = !not_below(word ^ (ONES * b'-' as u64), 1);
-    word & HIGHS == 0 && (letters | digits | hyphens) & HIGHS == HIGHS
+    let hyphens = !not_below(word ^ (ONES * u64::from(b'-')), 1);
+    (word & HIGHS) == 0 && ((letters | digits | hyphens) & HIGHS) == HIGHS
 }
 
 #[cfg(test)]
