@@ -7,6 +7,7 @@ pub mod addr;
 pub mod channel;
 pub mod clock;
 mod conn;
+mod crowd;
 pub mod dns;
 pub mod events;
 pub mod listener;
@@ -22,6 +23,7 @@ mod udp;
 
 pub use addr::Addr;
 pub use conn::Conn;
+pub use crowd::Crowd;
 pub use listener::{ListenSpec, Listener};
 pub use pipe::Pipe;
 pub use stream::{ConnectOptions, KeepAlive, Stream};

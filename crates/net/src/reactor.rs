@@ -50,6 +50,8 @@ pub(crate) enum Watch {
     Listener,
     /// An eventfd that is never read: each write to it is reported once.
     Doorbell,
+    /// An epoll with sockets of its own: reported when one of them has something new.
+    Crowd,
 }
 
 /// What is known about one descriptor, and who waits for what.
@@ -110,6 +112,16 @@ impl Registered {
     }
 }
 
+impl Registered {
+    /// Gives the place up without closing the descriptor. `None` where the driver still has business with it.
+    pub(crate) fn into_fd(self) -> Option<OwnedFd> {
+        self.withdraw();
+        let source = self.source.clone();
+        drop(self);
+        Rc::try_unwrap(source).ok().map(|source| source.fd)
+    }
+}
+
 impl std::ops::Deref for Registered {
     type Target = Source;
 
@@ -153,6 +165,11 @@ impl Source {
     /// It is the driver on io_uring that receives.
     pub(crate) fn is_ringed(&self) -> bool {
         self.ring.is_some()
+    }
+
+    /// Whether the driver keeps nothing of it between events.
+    pub(crate) fn is_free(&self) -> bool {
+        self.ring.is_none()
     }
 
     #[inline]

@@ -78,6 +78,16 @@ impl Stream {
         Stream::register(fd, peer, WRITABLE)
     }
 
+    /// Whether a `Crowd` can take it: what io_uring does for a socket cannot be handed over.
+    pub fn may_join_crowd(&self) -> bool {
+        self.source.is_free()
+    }
+
+    /// Gives the socket up without closing it.
+    pub(crate) fn into_fd(self) -> Option<OwnedFd> {
+        self.source.into_fd()
+    }
+
     pub(crate) fn accepted(
         fd: OwnedFd,
         peer: Addr,
@@ -203,7 +213,10 @@ impl Stream {
     /// to learn it. Not so once the peer has closed, for then no further event comes.
     #[inline]
     fn note_received(&self, n: usize, room: usize) {
-        self.source.note_asked(n);
+        if n == 0 {
+            // An event may have said so already; a driver that watches nobody's idle socket has not.
+            self.source.set(PEER_CLOSED);
+        }
         let drained = n < room && n > 0;
         if drained && !self.source.is(PEER_CLOSED | BROKEN) {
             self.source.clear(READABLE);

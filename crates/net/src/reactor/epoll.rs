@@ -30,7 +30,7 @@ impl Epoll {
                 EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET
             }
             Watch::Listener => EventFlags::IN | EventFlags::EXCLUSIVE,
-            Watch::Doorbell => EventFlags::IN | EventFlags::ET,
+            Watch::Doorbell | Watch::Crowd => EventFlags::IN | EventFlags::ET,
         };
         Ok(epoll::add(&self.epoll, fd, EventData::new_u64(token), flags)?)
     }

@@ -254,8 +254,7 @@ impl Uring {
 
     /// Makes requests of the queued messages.
     fn hand_over(&mut self, slots: &Slots) {
-        let mut queue = std::mem::take(&mut self.queue);
-        for idx in queue.drain(..) {
+        for idx in std::mem::take(&mut self.queue) {
             let message = &mut self.messages[idx as usize];
             if let Some(source) = slots.source(message.token)
                 && let Some(ring) = &source.ring
@@ -267,15 +266,12 @@ impl Uring {
                 self.failed = Some(error);
             }
         }
-        // Nothing was queued meanwhile; its memory serves again.
-        self.queue = queue;
     }
 
     /// Makes requests of everything that waited for the end of the turn.
     fn flush(&mut self, slots: &Slots) -> io::Result<()> {
         self.hand_over(slots);
-        let mut closing = std::mem::take(&mut self.closing);
-        for source in closing.drain(..) {
+        for source in std::mem::take(&mut self.closing) {
             if let Some(ring) = &source.ring {
                 for op in [Op::Recv, Op::PollIn, Op::PollOut, Op::PollHangup] {
                     if ring.is_armed(op) {
@@ -287,7 +283,6 @@ impl Uring {
                 self.ring.close(source.fd)?;
             }
         }
-        self.closing = closing;
         match self.failed.take() {
             Some(error) => Err(error),
             None => Ok(()),

@@ -10,11 +10,12 @@ use foregate_core::stats::{self, Count};
 use foregate_core::{Body, Connection, Exchange, Level, Method, Pipelined, Reply, RequestBody, Version, log};
 use foregate_modules::{Settings, client, log as access_log};
 use foregate_net::clock::{Deadline, Elapsed};
-use foregate_net::{Addr, Conn, clock};
+use foregate_net::{Addr, Conn, Stream, clock};
 use foregate_wire::Buf;
 use foregate_wire::h1::{RequestError, RequestHead, RequestRules, parse_request};
 
 use super::body::{self, BodyReader, BodyState};
+use super::parked::{PARK_AFTER, Parked};
 use super::response::{self, SendError};
 use super::{Counted, Doing, request};
 use crate::address::Address;
@@ -54,6 +55,25 @@ enum Next {
     },
 }
 
+/// How the life of a connection's task ends.
+pub(super) enum End {
+    Close,
+    /// Nothing has come for a while; if nothing comes until then, it is to be closed.
+    Idle {
+        until_ms: u64,
+    },
+}
+
+/// How a wait for a request ends.
+enum Waited {
+    Came,
+    /// The client left, time is over, or we are to leave.
+    Over,
+    ForLong {
+        until_ms: u64,
+    },
+}
+
 /// A head that could not be read.
 enum HeadError {
     /// The client left between two requests, or before it sent anything.
@@ -80,18 +100,25 @@ impl Client {
 
     /// The life of the connection. What waits for a request, or for the rest of its head, is small: the exchange is
     /// boxed while it lasts.
-    pub(super) async fn run(&mut self) {
+    pub(super) async fn run(&mut self) -> End {
         let mut wait = self.first_wait();
         loop {
-            if self.rest.is_empty() && !self.wait_for_request(wait).await {
-                return;
+            if self.rest.is_empty() {
+                match self.wait_for_request(wait).await {
+                    Waited::Came => {}
+                    Waited::Over => return End::Close,
+                    Waited::ForLong { until_ms } => return End::Idle { until_ms },
+                }
             }
             let next = self.exchange().await;
             self.counted.thread.give_head(self.head.take());
             match next {
                 Next::Keep(timeout) => wait = timeout,
-                Next::Close => return,
-                Next::Linger { total, between } => return Box::pin(self.linger(total, between)).await,
+                Next::Close => return End::Close,
+                Next::Linger { total, between } => {
+                    Box::pin(self.linger(total, between)).await;
+                    return End::Close;
+                }
             }
         }
     }
@@ -109,24 +136,46 @@ impl Client {
         }
     }
 
-    /// Waits until there is something to read. `false`: the client left, time is over, or we are to leave.
-    async fn wait_for_request(&self, limit: Duration) -> bool {
+    /// Waits until there is something to read.
+    async fn wait_for_request(&self, limit: Duration) -> Waited {
         let first = self.facts.requests.get() == 0;
         let _waiting = Doing::now(Count::Waiting);
-        self.deadline.arm(limit);
+        let until_ms = clock::ms() + clock::as_ms(limit);
+        // What comes first may be a handshake's rest, or a client that never asks: those keep their task.
+        let parks = limit > PARK_AFTER && !first && self.may_park();
+        self.deadline.arm(if parks { PARK_AFTER } else { limit });
         let place = self.counted.place;
-        let came = poll_fn(|cx| {
+        let waited = poll_fn(|cx| {
             if let Poll::Ready(done) = self.conn.poll_readable(cx) {
-                return Poll::Ready(done.is_ok());
+                return Poll::Ready(if done.is_ok() { Waited::Came } else { Waited::Over });
             }
-            if self.deadline.poll_expired(cx).is_ready() {
-                return Poll::Ready(false);
+            if self.counted.thread.poll_unwanted(place, first, cx).is_ready() {
+                return Poll::Ready(Waited::Over);
             }
-            self.counted.thread.poll_unwanted(place, first, cx).map(|()| false)
+            let late = if parks { Waited::ForLong { until_ms } } else { Waited::Over };
+            self.deadline.poll_expired(cx).map(|()| late)
         });
-        let came = came.await;
-        self.counted.thread.not_idle(place);
-        came
+        let waited = waited.await;
+        if !matches!(waited, Waited::ForLong { .. }) {
+            self.counted.thread.not_idle(place);
+        }
+        waited
+    }
+
+    fn may_park(&self) -> bool {
+        let plain = matches!(&*self.conn, Conn::Plain(stream) if stream.may_join_crowd());
+        plain && Rc::strong_count(&self.conn) == 1
+    }
+
+    /// What an idle connection keeps; `None` where somebody else still holds it.
+    pub(super) fn into_parked(self, until_ms: u64) -> Option<(Parked, Stream)> {
+        let Self { counted, conn, facts, listener, plain_on_tls, .. } = self;
+        match Rc::try_unwrap(conn) {
+            Ok(Conn::Plain(stream)) => {
+                Some((Parked { counted, facts, listener, plain_on_tls, until_ms }, stream))
+            }
+            _ => None,
+        }
     }
 
     /// The servers behind the address that the client reached, in this cycle. `None`: not listened on any more.

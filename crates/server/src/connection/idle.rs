@@ -2,6 +2,8 @@
 
 use std::task::Waker;
 
+use super::places::Places;
+
 /// No entry.
 const NONE: u32 = u32::MAX;
 
@@ -14,10 +16,14 @@ const MADE_ROOM_SHARE: usize = 8;
 /// A list without an allocation per change: a connection keeps one place in it for as long as it lives.
 #[derive(Default)]
 pub(super) struct Idle {
-    entries: Vec<Entry>,
+    entries: Places<Entry>,
+    /// Places given out so far.
+    n_places: u32,
     free: Vec<u32>,
     ends: Option<Ends>,
     len: usize,
+    /// The parked ones that were told to close and have not yet been asked for.
+    told: Vec<u32>,
 }
 
 #[derive(Clone, Copy)]
@@ -26,10 +32,13 @@ struct Ends {
     last: u32,
 }
 
+#[derive(Default)]
 struct Entry {
     prev: u32,
     next: u32,
     waits: bool,
+    /// It has no task: the waker is that of the task which looks after all such.
+    parked: bool,
     /// Who is to be woken: kept while the connection does not wait, because it will be the same the next time.
     waker: Option<Waker>,
     /// Its place is wanted: it is to close.
@@ -42,14 +51,16 @@ impl Idle {
         if let Some(at) = self.free.pop() {
             return at;
         }
-        self.entries.push(Entry { prev: NONE, next: NONE, waits: false, waker: None, unwanted: false });
-        u32::try_from(self.entries.len() - 1).expect("because there are fewer descriptors")
+        let at = self.n_places;
+        self.n_places += 1;
+        *self.entries.get_mut(at) = Entry::default();
+        at
     }
 
     /// The connection is gone.
     pub(super) fn remove(&mut self, at: u32) {
         self.leave(at);
-        let entry = &mut self.entries[at as usize];
+        let entry = &mut self.entries[at];
         entry.unwanted = false;
         entry.waker = None;
         self.free.push(at);
@@ -57,7 +68,7 @@ impl Idle {
 
     /// The connection waits from now on, or still does. `false`: it is to close instead.
     pub(super) fn wait(&mut self, at: u32, waker: &Waker) -> bool {
-        let entry = &mut self.entries[at as usize];
+        let entry = &mut self.entries[at];
         if entry.unwanted {
             return false;
         }
@@ -73,29 +84,42 @@ impl Idle {
     fn append(&mut self, at: u32) {
         self.len += 1;
         let last = self.ends.map_or(NONE, |ends| ends.last);
-        (self.entries[at as usize].prev, self.entries[at as usize].next) = (last, NONE);
+        (self.entries[at].prev, self.entries[at].next) = (last, NONE);
         match &mut self.ends {
             Some(ends) => {
-                self.entries[last as usize].next = at;
+                self.entries[last].next = at;
                 ends.last = at;
             }
             None => self.ends = Some(Ends { first: at, last: at }),
         }
     }
 
+    /// The connection that waits here has no task any more; its place among the others stays.
+    pub(super) fn park(&mut self, at: u32, waker: &Waker) {
+        let entry = &mut self.entries[at];
+        entry.parked = true;
+        entry.waker = Some(waker.clone());
+    }
+
+    /// The parked connections that are to close.
+    pub(super) fn take_unwanted(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.told)
+    }
+
     /// The connection does not wait any more.
     pub(super) fn leave(&mut self, at: u32) {
-        let entry = &mut self.entries[at as usize];
+        let entry = &mut self.entries[at];
+        entry.parked = false;
         if !std::mem::take(&mut entry.waits) {
             return;
         }
         self.len -= 1;
         let (prev, next) = (entry.prev, entry.next);
         if prev != NONE {
-            self.entries[prev as usize].next = next;
+            self.entries[prev].next = next;
         }
         if next != NONE {
-            self.entries[next as usize].prev = prev;
+            self.entries[next].prev = prev;
         }
         let Some(ends) = &mut self.ends else { return };
         match (prev, next) {
@@ -112,8 +136,9 @@ impl Idle {
         let mut found = false;
         for _ in 0..n {
             let Some(Ends { first, .. }) = self.ends else { break };
+            self.told.extend(Some(first).filter(|_| self.entries[first].parked));
             self.leave(first);
-            let entry = &mut self.entries[first as usize];
+            let entry = &mut self.entries[first];
             entry.unwanted = true;
             entry.waker.iter().for_each(Waker::wake_by_ref);
             found = true;
@@ -123,7 +148,7 @@ impl Idle {
 
     /// Wakes all that wait: draining has begun.
     pub(super) fn wake_all(&self) {
-        let waiting = self.entries.iter().filter(|entry| entry.waits);
+        let waiting = self.entries.iter().map(|(_, entry)| entry).filter(|entry| entry.waits);
         waiting.filter_map(|entry| entry.waker.as_ref()).for_each(Waker::wake_by_ref);
     }
 }
@@ -137,7 +162,7 @@ mod tests {
         let mut all = Vec::new();
         while at != NONE {
             all.push(at);
-            at = idle.entries[at as usize].next;
+            at = idle.entries[at].next;
         }
         assert_eq!(all.len(), idle.len);
         all
@@ -158,6 +183,10 @@ mod tests {
         assert!(idle.make_room());
         assert_eq!(waiting(&idle)[..2], [3, 4]);
         assert!(!idle.wait(1, waker) && idle.wait(7, waker));
+        assert_eq!(idle.take_unwanted(), []);
+        idle.park(3, waker);
+        assert!(idle.make_room());
+        assert_eq!(idle.take_unwanted(), [3]);
         assert_eq!(idle.add(), 19);
         (0..20).for_each(|at| idle.remove(at));
         assert!(waiting(&idle).is_empty() && !idle.make_room());

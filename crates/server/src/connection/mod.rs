@@ -4,6 +4,8 @@ mod arrival;
 mod body;
 mod h1;
 mod idle;
+mod parked;
+mod places;
 mod request;
 mod response;
 
@@ -25,6 +27,7 @@ use foregate_wire::h1::RequestHead;
 
 use crate::cycle::{Cycle, Local};
 use arrival::Arrival;
+use places::Places;
 
 /// After accept failed for want of descriptors or memory, the listener rests this long, as nginx's does.
 const ACCEPT_REST: Duration = Duration::from_millis(500);
@@ -48,7 +51,7 @@ pub struct Thread {
     draining: Cell<bool>,
     connections: Cell<usize>,
     /// The tasks of all connections with their numbers, by their place in `idle`: what a timeout ends.
-    tasks: RefCell<Vec<Option<(u64, runtime::Task)>>>,
+    tasks: RefCell<Places<Option<(u64, runtime::Task)>>>,
     /// Heads that no exchange needs now; their memory is used again. Boxed as connections hold them.
     #[expect(clippy::vec_box, reason = "an idle connection holds eight bytes for a head that it has not")]
     heads: RefCell<Vec<Box<RequestHead>>>,
@@ -60,6 +63,8 @@ pub struct Thread {
     out: Cell<Vec<u8>>,
     /// The connections that wait for a request: woken when draining begins, closed when others need their place.
     idle: RefCell<idle::Idle>,
+    /// Those of them that have waited for long.
+    lot: RefCell<parked::Lot>,
     /// When connections were last closed for that; it is said once a second.
     made_room: Cell<Option<Instant>>,
     /// Woken when the last connection ends.
@@ -79,6 +84,7 @@ impl Thread {
             connections: Cell::new(0),
             tasks: RefCell::default(),
             idle: RefCell::default(),
+            lot: RefCell::default(),
             heads: RefCell::default(),
             exchanges: RefCell::default(),
             nobody: Nobody::new(),
@@ -125,12 +131,13 @@ impl Thread {
 
     fn end_before(&self, number: u64) {
         let places = self.tasks.borrow().len();
-        for place in 0..places {
+        for place in 0..places as u32 {
             let task = self.tasks.borrow_mut()[place].take_if(|(it, _)| *it < number);
             if let Some((_, task)) = task {
                 task.abort();
             }
         }
+        self.close_parked(|it| it.counted.number < number);
     }
 
     /// Stops accepting, closes idle connections, and lets the others finish what they are at.
@@ -272,9 +279,7 @@ impl Drop for Counted {
     fn drop(&mut self) {
         stats::sub(Count::Active);
         self.thread.idle.borrow_mut().remove(self.place);
-        if let Some(task) = self.thread.tasks.borrow_mut().get_mut(self.place as usize) {
-            *task = None;
-        }
+        *self.thread.tasks.borrow_mut().get_mut(self.place) = None;
         self.thread.connections.set(self.thread.connections.get() - 1);
         if self.thread.connections.get() == 0
             && let Some(waker) = self.thread.emptied.borrow_mut().take()
@@ -330,20 +335,20 @@ fn welcome(thread: &Rc<Thread>, stream: Stream, listener: &Rc<Addr>) {
     let Some(endpoint) = local.cycle.endpoints.iter().find(|it| it.addr == **listener) else { return };
     let address = endpoint.address(stream.local_addr());
     let counted = Counted::new(thread);
-    let (number, place) = (counted.number, counted.place as usize);
+    let (number, place) = (counted.number, counted.place);
     let task = match address.ssl || address.proxy_protocol {
         true => runtime::spawn(greet(counted, stream, listener.clone())),
         false => runtime::spawn(live(begin(counted, Arrival::plain(stream), listener.clone()))),
     };
-    let mut tasks = thread.tasks.borrow_mut();
-    if tasks.len() <= place {
-        tasks.resize_with(place + 1, || None);
-    }
-    tasks[place] = Some((number, task));
+    *thread.tasks.borrow_mut().get_mut(place) = Some((number, task));
 }
 
 async fn live(mut client: h1::Client) {
-    client.run().await;
+    if let h1::End::Idle { until_ms } = client.run().await
+        && let Some((parked, stream)) = client.into_parked(until_ms)
+    {
+        parked.counted.thread.clone().park(parked, stream);
+    }
 }
 
 /// A connection on which something comes before the first request.
