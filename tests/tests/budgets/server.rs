@@ -59,6 +59,8 @@ impl Running {
             .args(words)
             .args(["-e", "error.log", "-c", "nginx.conf", "-p"])
             .arg(&dir)
+            // Huge pages would make what is resident a matter of chance.
+            .env("MIMALLOC_ALLOW_THP", "0")
             .stdin(Stdio::null())
             .stdout(printed.try_clone().expect("because it is open"))
             .stderr(printed)
