@@ -13,7 +13,7 @@ use crate::options::{Options, workspace};
 use crate::proxy::{self, Kind, Proxy, Subject};
 use crate::verify::{self, Facts};
 use crate::workloads::{Door, Load, Workload};
-use crate::{Result, bodies, client, machine, tree, wrk};
+use crate::{Result, bodies, client, machine, tree, workloads, wrk};
 
 /// How long a proxy may come to rest before it is looked at.
 const SETTLE: Duration = Duration::from_millis(50);
@@ -87,13 +87,16 @@ impl Bench<'_> {
             mistakes: Vec::new(),
         };
         for round in 0..self.options.rounds {
-            for (at, workload) in workloads.iter().enumerate().filter(|(_, it)| round < it.rounds_max) {
+            for (nth, group) in workloads::groups(workloads).into_iter().enumerate() {
                 let mut order: Vec<usize> = (0..self.subjects.len()).collect();
-                if (round + at) % 2 == 1 {
+                if (round + nth) % 2 == 1 {
                     order.reverse();
                 }
                 for who in order {
-                    self.turn(workload, round, who, &mut results.samples[at][who], &mut results.mistakes);
+                    for at in group.clone().filter(|at| round < workloads[*at].rounds_max) {
+                        let samples = &mut results.samples[at][who];
+                        self.turn(workloads[at], round, who, samples, &mut results.mistakes);
+                    }
                 }
             }
         }

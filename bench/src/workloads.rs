@@ -221,6 +221,20 @@ pub(crate) fn chosen(only: &[String]) -> Result<Vec<&'static Workload>> {
     Ok(ALL.iter().filter(wanted).collect())
 }
 
+/// Places in the list that are measured together: what a pair compares follows at once on each proxy, so that the
+/// machine is the same for both.
+pub(crate) fn groups(workloads: &[&Workload]) -> Vec<std::ops::Range<usize>> {
+    let paired = |a: &Workload, b: &Workload| PAIRS.iter().any(|p| (p.without, p.with) == (a.name, b.name));
+    let mut groups: Vec<std::ops::Range<usize>> = Vec::new();
+    for (at, workload) in workloads.iter().enumerate() {
+        match groups.last_mut() {
+            Some(group) if paired(workloads[at - 1], workload) => group.end = at + 1,
+            _ => groups.push(at..at + 1),
+        }
+    }
+    groups
+}
+
 fn is_name(text: &str) -> bool {
     ALL.iter().any(|w| w.name == text)
 }
@@ -248,6 +262,9 @@ mod tests {
         assert_eq!(names("tls"), ["tls"]);
         assert_eq!(names("regexes"), ["regexes-1", "regexes-1000"]);
         assert_eq!(names("nothing"), [""; 0]);
+        let all: Vec<&Workload> = ALL.iter().collect();
+        assert_eq!(groups(&all)[0], 0..2);
+        assert_eq!(groups(&all).iter().map(ExactSizeIterator::len).sum::<usize>(), all.len());
         let missing = PAIRS.iter().find(|p| !is_name(p.with) || !is_name(p.without));
         assert!(missing.is_none());
     }
