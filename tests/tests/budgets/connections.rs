@@ -1,5 +1,7 @@
 //! What an idle connection holds, and how large the things are that every connection or request has.
 
+use std::time::Duration;
+
 use foregate_testkit::Client;
 use foregate_testkit::process::{raise_descriptor_limit, resident_kib};
 
@@ -9,6 +11,8 @@ use crate::table::{Counted, judge, not_counted};
 /// Idle ones that are there before counting starts: they fill what is made once.
 const FIRST: usize = 500;
 const IDLE: usize = 2_000;
+/// Longer than it takes until an idle connection is parked and its task's memory given back.
+const REST: Duration = Duration::from_millis(900);
 
 #[test]
 fn memory_of_an_idle_connection() {
@@ -20,8 +24,10 @@ fn memory_of_an_idle_connection() {
     let pid = server.server_pid().expect("because it is up");
     let open = |n: usize| -> Vec<Client> { (0..n).map(|_| server.used_connection()).collect() };
     let first = open(FIRST);
+    std::thread::sleep(REST);
     let before = resident_kib(pid);
     let idle = open(IDLE);
+    std::thread::sleep(REST);
     let after = resident_kib(pid);
     drop((first, idle));
     let bytes = (after.saturating_sub(before) * 1024) as f64 / IDLE as f64;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use foregate_testkit::{Backend, Client, Setup, both};
+use foregate_testkit::{Backend, Client, Setup, Signal, both};
 
 const SERVER: &str = r"server {
     listen 127.0.0.1:{port:0};
@@ -37,6 +37,31 @@ fn a_connection_serves_many_requests() {
         assert_eq!(client.get("/missing-file").status, 200);
         assert_eq!(client.get("/never").header("Connection"), Some("close"));
         assert!(client.is_closed());
+    });
+}
+
+/// Longer than the server holds a task for a connection on which nothing comes.
+const LONG: Duration = Duration::from_millis(250);
+
+#[test]
+fn a_connection_that_was_idle_for_long_is_the_same_as_before() {
+    both(|subject| {
+        let server = setup().start(subject);
+        let mut clients: Vec<_> = (0..8).map(|_| server.connect()).collect();
+        for n in 1..=3 {
+            for client in &mut clients {
+                assert_eq!(client.get("/x").text(), format!("{n}:/x"));
+            }
+            std::thread::sleep(LONG);
+        }
+        let mut pieces = clients.pop().expect("because there are eight");
+        pieces.send("GET /a HT");
+        std::thread::sleep(LONG);
+        pieces.send("TP/1.1\r\nHost: h\r\n\r\n");
+        assert_eq!(pieces.response().expect("because it is answered").text(), "4:/a");
+        drop(clients.pop());
+        server.signal(Signal::QUIT);
+        assert!(clients.iter_mut().all(Client::is_closed));
     });
 }
 
