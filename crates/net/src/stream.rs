@@ -213,10 +213,7 @@ impl Stream {
     /// to learn it. Not so once the peer has closed, for then no further event comes.
     #[inline]
     fn note_received(&self, n: usize, room: usize) {
-        if n == 0 {
-            // An event may have said so already; a driver that watches nobody's idle socket has not.
-            self.source.set(PEER_CLOSED);
-        }
+        self.source.note_asked(n);
         let drained = n < room && n > 0;
         if drained && !self.source.is(PEER_CLOSED | BROKEN) {
             self.source.clear(READABLE);

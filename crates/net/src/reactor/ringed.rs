@@ -17,12 +17,18 @@ use crate::sys::uring::{Completion, Op};
 /// call it saves. Larger ones are sent by a call of their own.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 4 * 1024;
 
+/// A socket that brings this much at once is asked by calls from then on, until it brings no more than a message: calls
+/// fill the same block over and over, which stays in the processor's cache; the ring's blocks take turns.
+const BULK_BYTES: usize = 16 * 1024;
+
 /// What `Source` needs to know in addition.
 pub(super) struct Ringed {
     pub(super) token: u64,
     watch: Watch,
     /// Requests the kernel has not finished, as bits.
     armed: Cell<u8>,
+    /// Received by calls, see `BULK_BYTES`.
+    bulk: Cell<bool>,
     received: RefCell<VecDeque<Buf>>,
     /// When everything received has been taken, more lies in the socket.
     rest: Cell<bool>,
@@ -59,6 +65,7 @@ impl Ringed {
             token,
             watch,
             armed: Cell::new(0),
+            bulk: Cell::new(false),
             received: RefCell::default(),
             rest: Cell::new(false),
             ended: Cell::new(false),
@@ -81,7 +88,8 @@ impl Ringed {
     /// The request that will tell when one of `flags` holds; `None` when something under way will.
     pub(super) fn needed(&self, flags: u8) -> Option<Op> {
         let op = match flags {
-            READABLE if self.watch == Watch::Stream => Op::Recv,
+            READABLE if self.is_armed(Op::Recv) => return None,
+            READABLE if self.watch == Watch::Stream && !self.bulk.get() => Op::Recv,
             READABLE => Op::PollIn,
             WRITABLE if self.out.get() != Out::Nothing => return None,
             WRITABLE => Op::PollOut,
@@ -96,9 +104,17 @@ impl Ringed {
             Op::PollOut => EventFlags::OUT,
             Op::PollHangup => EventFlags::RDHUP,
             _ if self.watch == Watch::Listener => EventFlags::IN | EventFlags::EXCLUSIVE,
-            _ => EventFlags::IN,
+            _ => EventFlags::IN | EventFlags::RDHUP,
         };
         events.bits()
+    }
+
+    fn note_size(&self, n: usize) {
+        if n >= BULK_BYTES {
+            self.bulk.set(true);
+        } else if n <= MESSAGE_BYTES_MAX {
+            self.bulk.set(false);
+        }
     }
 }
 
@@ -174,17 +190,9 @@ impl Source {
         match (done.op, done.result) {
             (_, Err(Errno::CANCELED)) => return false,
             (Op::Recv, _) => self.report(self.received(ring, done)),
-            (Op::PollIn, _) => self.report(READABLE),
-            (_, result) => {
+            (op, result) => {
                 let events = EventFlags::from_bits_retain(result.unwrap_or(EventFlags::ERR.bits()));
-                let mut ready = if done.op == Op::PollOut { WRITABLE } else { PEER_CLOSED };
-                if events.intersects(EventFlags::HUP | EventFlags::ERR) {
-                    ready |= BROKEN;
-                }
-                if ready & (PEER_CLOSED | BROKEN) != 0 && !ring.is_armed(Op::Recv) {
-                    ready |= READABLE;
-                }
-                self.report(ready);
+                self.report(ready_for(op, events, ring.is_armed(Op::Recv)));
             }
         }
         !self.is(PEER_CLOSED | BROKEN) && self.hangup.parked.get() && !ring.is_armed(Op::Recv)
@@ -196,7 +204,8 @@ impl Source {
                 ring.ended.set(true);
                 READABLE | PEER_CLOSED
             }
-            Ok(_) => {
+            Ok(n) => {
+                ring.note_size(n as usize);
                 ring.received.borrow_mut().extend(done.received);
                 ring.rest.set(done.rest && !done.more);
                 READABLE
@@ -214,6 +223,18 @@ impl Source {
             Err(error) => {
                 ring.recv_error.set(Some(error));
                 READABLE | WRITABLE | PEER_CLOSED | BROKEN
+            }
+        }
+    }
+
+    /// Takes note of what a call on the socket has received.
+    #[inline]
+    pub(crate) fn note_asked(&self, n: usize) {
+        if let Some(ring) = &self.ring {
+            ring.note_size(n);
+            if n == 0 {
+                // On epoll an event has said so already.
+                self.set(PEER_CLOSED);
             }
         }
     }
@@ -304,4 +325,24 @@ impl Source {
             ring.reset.set(true);
         }
     }
+}
+
+/// What the events of a poll mean. While the kernel receives, data and their end come by that.
+fn ready_for(op: Op, events: EventFlags, receiving: bool) -> u8 {
+    let broken = events.intersects(EventFlags::HUP | EventFlags::ERR);
+    let mut ready = match op {
+        Op::PollOut => WRITABLE,
+        Op::PollHangup => PEER_CLOSED,
+        _ => READABLE,
+    };
+    if events.contains(EventFlags::RDHUP) {
+        ready |= PEER_CLOSED;
+    }
+    if broken {
+        ready |= BROKEN | WRITABLE;
+    }
+    if !receiving && ready & (PEER_CLOSED | BROKEN) != 0 {
+        ready |= READABLE;
+    }
+    ready
 }
