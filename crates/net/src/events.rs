@@ -13,7 +13,8 @@ pub enum Events {
     IoUring,
 }
 
-/// What is chosen when nobody says.
+/// What is chosen when nobody says. io_uring costs 10 to 20 % less per small request and as much per large one, but
+/// valgrind 3.19 stops all threads while one of them waits in it: what counts instructions must say `use epoll` first.
 const AUTOMATIC: Events = Events::Epoll;
 
 /// What threads started from now on use, as a number of `Events`.

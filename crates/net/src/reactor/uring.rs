@@ -254,7 +254,8 @@ impl Uring {
 
     /// Makes requests of the queued messages.
     fn hand_over(&mut self, slots: &Slots) {
-        for idx in std::mem::take(&mut self.queue) {
+        let mut queue = std::mem::take(&mut self.queue);
+        for idx in queue.drain(..) {
             let message = &mut self.messages[idx as usize];
             if let Some(source) = slots.source(message.token)
                 && let Some(ring) = &source.ring
@@ -266,12 +267,15 @@ impl Uring {
                 self.failed = Some(error);
             }
         }
+        // Nothing was queued meanwhile; its memory serves again.
+        self.queue = queue;
     }
 
     /// Makes requests of everything that waited for the end of the turn.
     fn flush(&mut self, slots: &Slots) -> io::Result<()> {
         self.hand_over(slots);
-        for source in std::mem::take(&mut self.closing) {
+        let mut closing = std::mem::take(&mut self.closing);
+        for source in closing.drain(..) {
             if let Some(ring) = &source.ring {
                 for op in [Op::Recv, Op::PollIn, Op::PollOut, Op::PollHangup] {
                     if ring.is_armed(op) {
@@ -283,6 +287,7 @@ impl Uring {
                 self.ring.close(source.fd)?;
             }
         }
+        self.closing = closing;
         match self.failed.take() {
             Some(error) => Err(error),
             None => Ok(()),

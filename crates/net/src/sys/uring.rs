@@ -39,7 +39,7 @@ const LAST_TRY_MS: u64 = 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Op {
-    Recv = 1,
+    Recv,
     Send,
     PollIn,
     PollOut,
@@ -276,7 +276,7 @@ impl Ring {
         // SAFETY: the mask keeps the place inside of the queue, and the kernel has written what lies before its tail.
         let (name, returned, flags) = unsafe { ((*cqe).user_data.u64_(), (*cqe).res, (*cqe).flags) };
         self.counter(self.cq.head_at).store(head.wrapping_add(1), Ordering::Release);
-        let op = OPS.into_iter().find(|op| *op as u64 == name >> TOKEN_BITS)?;
+        let op = *OPS.get((name >> TOKEN_BITS) as usize).expect("because only such names are given");
         let (token, more) = (name & ((1 << TOKEN_BITS) - 1), flags.contains(IoringCqeFlags::MORE));
         let mut received = None;
         if flags.contains(IoringCqeFlags::BUFFER) {
