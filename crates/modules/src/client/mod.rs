@@ -214,9 +214,13 @@ impl Disabled {
 
 /// Whether this client is one that `keepalive_disable` names: old Internet Explorers behind a POST, Safari on a Mac.
 pub fn keepalive_is_disabled(on: &Settings, ex: &Exchange) -> bool {
+    let old_ones = on.disabled.msie6 && ex.method == Method::Post;
+    if !old_ones && !on.disabled.safari {
+        return false;
+    }
     let Some(agent) = ex.field(b"User-Agent") else { return false };
     let says = |what: &[u8]| memchr::memmem::find(agent, what);
-    if on.disabled.msie6 && ex.method == Method::Post {
+    if old_ones {
         let old = says(b"MSIE ").and_then(|at| agent.get(at + 5..at + 7));
         if old.is_some_and(|it| matches!(it, b"4." | b"5.") || it == b"6." && says(b"SV1").is_none()) {
             return true;

@@ -63,7 +63,8 @@ fn reply(on: &Settings, opened: Opened) -> Reply {
     reply.type_by_uri = true;
     reply.fields.push(b"Last-Modified", &date::format(mtime));
     if on.etag {
-        reply.fields.push(b"ETag", format!("\"{mtime:x}-{len:x}\"").as_bytes());
+        let (text, start) = etag(mtime, len);
+        reply.fields.push(b"ETag", &text[start..]);
     }
     if let Some(file) = opened.file
         && len > 0
@@ -71,6 +72,29 @@ fn reply(on: &Settings, opened: Opened) -> Reply {
         reply.body = Body::File(FileSlice { file, start: 0, end: len });
     }
     reply
+}
+
+/// Two numbers of 64 bits in hexadecimal, what stands between them and around them.
+const ETAG_BYTES_MAX: usize = 2 * 16 + 3;
+
+/// `"60c0de-400"`: when the file was changed and its length, in hexadecimal. It ends where the array does, and begins
+/// at the number that is returned with it.
+fn etag(mtime: i64, len: u64) -> ([u8; ETAG_BYTES_MAX], usize) {
+    let mut text = [b'"'; ETAG_BYTES_MAX];
+    let mut at = ETAG_BYTES_MAX - 1;
+    for (mut number, before) in [(len, b'-'), (mtime.cast_unsigned(), b'"')] {
+        loop {
+            at -= 1;
+            text[at] = b"0123456789abcdef"[(number & 15) as usize];
+            number >>= 4;
+            if number == 0 {
+                break;
+            }
+        }
+        at -= 1;
+        text[at] = before;
+    }
+    (text, at)
 }
 
 /// A folder is named with a slash at the end, so that what its pages name is found in it.
@@ -107,4 +131,17 @@ pub(super) fn log_crit(ex: &Exchange, path: &[u8], failure: Failure) {
 /// A path as log lines show it.
 pub(super) fn text(path: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn etags_are_hexadecimal() {
+        for (mtime, len) in [(0, 0), (0x60c0_de12, 1024), (-1, u64::MAX), (i64::MAX, 15)] {
+            let (text, start) = etag(mtime, len);
+            assert_eq!(text[start..], *format!("\"{mtime:x}-{len:x}\"").as_bytes());
+        }
+    }
 }
