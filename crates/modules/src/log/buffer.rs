@@ -85,6 +85,11 @@ pub fn flush() {
     }
 }
 
+/// Writes the lines of this loop turn at once. Before a connection closes, so that who sees its end finds its line.
+pub fn flush_turn() {
+    _ = THREAD.try_with(Thread::flush_waiting);
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -112,6 +112,9 @@ impl Client {
             }
             let next = self.exchange().await;
             self.counted.thread.give_head(self.head.take());
+            if !matches!(next, Next::Keep(_)) {
+                access_log::flush_turn();
+            }
             match next {
                 Next::Keep(timeout) => wait = timeout,
                 Next::Close => return End::Close,
