@@ -50,13 +50,15 @@ pub fn choose_here(events: Events) {
 }
 
 pub(crate) fn chosen() -> Events {
-    let everywhere = || match CHOSEN.load(Ordering::Relaxed) {
-        1 => Events::IoUring,
-        _ => Events::Epoll,
-    };
+    if let Some(here) = CHOSEN_HERE.get() {
+        return here;
+    }
     #[cfg(test)]
     if std::env::var("FOREGATE_TEST_EVENTS").is_ok_and(|name| name == Events::IoUring.name()) {
         return Events::IoUring;
     }
-    CHOSEN_HERE.get().unwrap_or_else(everywhere)
+    match CHOSEN.load(Ordering::Relaxed) {
+        1 => Events::IoUring,
+        _ => Events::Epoll,
+    }
 }
