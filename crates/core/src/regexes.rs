@@ -14,7 +14,10 @@ use crate::regex::{Regex, TooHard};
 const TOGETHER_MIN: usize = 8;
 /// Bytes that the automaton of all patterns together may take; more, and they are tried one by one.
 const TOGETHER_BYTES_MAX: usize = 16 << 20;
-/// Bytes of states that a thread keeps; when they are full, it forgets them and begins anew.
+/// Bytes of states that a thread keeps; when they are full, it forgets them and begins anew. There may be one such
+/// automaton for each of a thousand servers, so that one of few patterns has less.
+const STATES_BYTES_MIN: usize = 256 << 10;
+const STATES_BYTES_PER_PATTERN: usize = 8 << 10;
 const STATES_BYTES_MAX: usize = 4 << 20;
 /// After forgetting its states so often in one subject, the automaton gives up on it.
 const CLEARS_MAX: usize = 3;
@@ -93,11 +96,13 @@ impl Together {
         if members.len() < TOGETHER_MIN {
             return None;
         }
+        let states_bytes =
+            (STATES_BYTES_MIN + STATES_BYTES_PER_PATTERN * patterns.len()).min(STATES_BYTES_MAX);
         let dfa = DFA::builder()
             .configure(
                 DFA::config()
                     .match_kind(MatchKind::All)
-                    .cache_capacity(STATES_BYTES_MAX)
+                    .cache_capacity(states_bytes)
                     .minimum_cache_clear_count(Some(CLEARS_MAX)),
             )
             .thompson(thompson::Config::new().utf8(false).nfa_size_limit(Some(TOGETHER_BYTES_MAX)))

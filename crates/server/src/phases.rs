@@ -294,9 +294,9 @@ fn content_phase(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
 
 /// The packed file beside the one that is asked for, in the coding that the client likes best of those there are.
 fn packed_file(on: &Settings, ex: &mut Exchange) -> Option<Reply> {
-    let zstd = on.zstd_static.as_ref().filter(|it| zstd_static::fits(it, ex)).map(|it| it.always);
-    let brotli = on.brotli_static.as_ref().filter(|it| brotli_static::fits(it, ex)).map(|it| it.always);
-    let gzip = on.gzip_static.as_ref().filter(|it| gzip_static::fits(it, ex)).map(|it| it.always);
+    let zstd = on.zstd_static.as_ref().filter(|it| it.fits(ex)).map(|it| it.always);
+    let brotli = on.brotli_static.as_ref().filter(|it| it.fits(ex)).map(|it| it.always);
+    let gzip = on.gzip_static.as_ref().filter(|it| it.fits(ex)).map(|it| it.always);
     let offers = Offers { zstd: zstd.is_some(), brotli: brotli.is_some(), gzip: gzip.is_some() };
     if !offers.any() {
         return None;

@@ -1,7 +1,7 @@
 //! `brotli_static`: sends `page.html.br` in the place of `page.html`.
 
 use foregate_conf::Error;
-use foregate_core::{Compile, Directive, Exchange, Method, Scope};
+use foregate_core::{Compile, Directive, PACKED_VALUES, PackedFiles, Scope};
 
 pub struct Module;
 
@@ -10,32 +10,18 @@ pub struct Options {
     brotli_static: Option<usize>,
 }
 
-pub struct Settings {
-    /// To every client, whether or not it takes brotli.
-    pub always: bool,
-}
-
 /// What the packed file's name has behind that of the plain one.
 pub const SUFFIX: &[u8] = b".br";
 
-const VALUES: [&str; 3] = ["off", "on", "always"];
-const ALWAYS: usize = 2;
-
-/// Whether a packed file may stand for what the request asks for.
-pub fn fits(_: &Settings, ex: &Exchange) -> bool {
-    matches!(ex.method, Method::Get | Method::Head) && !ex.uri.ends_with(b"/")
-}
-
 impl foregate_core::Module for Module {
     type Options = Options;
-    type Settings = Settings;
+    type Settings = PackedFiles;
 
     const DIRECTIVES: &'static [Directive<Options>] =
-        &[Directive::choice("brotli_static", Scope::ANY_HTTP, &VALUES, |o| &mut o.brotli_static)];
+        &[Directive::choice("brotli_static", Scope::ANY_HTTP, &PACKED_VALUES, |o| &mut o.brotli_static)];
 
-    fn resolve(options: Options, _: &mut Compile<'_>) -> Result<Option<Settings>, Error> {
-        let on = options.brotli_static.filter(|it| *it > 0);
-        Ok(on.map(|it| Settings { always: it == ALWAYS }))
+    fn resolve(options: Options, _: &mut Compile<'_>) -> Result<Option<PackedFiles>, Error> {
+        Ok(PackedFiles::chosen(options.brotli_static))
     }
 }
 
@@ -46,7 +32,7 @@ mod tests {
     fn check(conf: &str, request: &str) -> Option<(bool, bool)> {
         let site = Site::new(conf);
         let on = site.settings().brotli_static.as_ref()?;
-        Some((on.always, super::fits(on, &site.exchange(request))))
+        Some((on.always, on.fits(&site.exchange(request))))
     }
 
     #[test]

@@ -56,6 +56,10 @@ impl Sliced {
         }
         let start = self.at / self.size * self.size;
         let part = content_range::check(reply, start, self.size)?;
+        if part.bytes.end <= self.at {
+            // The whole has become shorter: asking again would never end.
+            return Err(format!("slice response ends at {}, expected more than {}", part.bytes.end, self.at));
+        }
         Ok(Piece::Body { at: part.bytes.start, end: part.bytes.end, body: fetched.into_source() })
     }
 
