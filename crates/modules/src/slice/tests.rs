@@ -14,10 +14,12 @@ fn serve(ex: &mut Exchange) -> Option<Reply> {
     let range = String::from_utf8(range).unwrap();
     let (start, last) = range.strip_prefix("bytes=")?.split_once('-')?;
     let (start, last): (usize, usize) = (start.parse().ok()?, last.parse().ok()?);
-    let end = (last + 1).min(WHOLE.len());
-    let bytes = WHOLE.get(start..end)?;
+    let is_shorter = ex.subrequest_depth > 0 && ex.args == b"shorter";
+    let whole = if is_shorter { &WHOLE[..7] } else { WHOLE };
+    let end = (last + 1).min(whole.len());
+    let bytes = whole.get(start..end)?;
     let mut reply = Reply::bytes(206, b"", Buf::copy_from(bytes));
-    let says = format!("bytes {start}-{}/{}", end - 1, WHOLE.len());
+    let says = format!("bytes {start}-{}/{}", end - 1, whole.len());
     reply.fields.push(b"Content-Range", says.as_bytes());
     let changed = ex.subrequest_depth > 0 && ex.args == b"changed";
     reply.fields.push(b"ETag", if changed { b"\"2\"" } else { b"\"1\"" });
@@ -66,6 +68,7 @@ fn wholes_are_put_together() {
     assert_eq!(check("", "", Some((15, 16))), "f");
     assert_eq!(check("", "changed", None), "0123!");
     assert_eq!(check("", "status", None), "0123!");
+    assert_eq!(check("", "shorter", None), "0123456!");
 }
 
 #[test]
