@@ -21,6 +21,7 @@ mod return_;
 mod rewrite;
 mod server_name;
 mod signals;
+mod sites;
 mod slow_clients;
 mod smuggling;
 mod ssi;

@@ -1,6 +1,6 @@
 //! Directives of `upstream` and of the modules that pass requests on.
 
-use super::reasons::{BUFFERS, HASHES, NOT_YET, OPENSSL, SOCKETS, SPOOLING, TLS_INSIDE};
+use super::reasons::{BUFFERS, FASTCGI, HASHES, NOT_YET, OPENSSL, SOCKETS, SPOOLING, TLS_INSIDE};
 use super::{Known, known as of};
 
 /// Sorted by name.
@@ -41,7 +41,7 @@ pub(super) static NAMES: &[Known] = &[
     of("fastcgi_next_upstream_tries", "http, server, location", "1", "*", NOT_YET),
     of("fastcgi_no_cache", "http, server, location", "1+", "*", NOT_YET),
     of("fastcgi_param", "http, server, location", "2-3", "*", NOT_YET),
-    of("fastcgi_pass", "location, if in location", "1", "", NOT_YET),
+    of("fastcgi_pass", "location, if in location", "1", "", FASTCGI),
     of("fastcgi_pass_header", "http, server, location", "1", "*", NOT_YET),
     of("fastcgi_pass_request_body", "http, server, location", "1", "*", NOT_YET),
     of("fastcgi_pass_request_headers", "http, server, location", "1", "*", NOT_YET),
