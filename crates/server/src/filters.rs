@@ -8,7 +8,7 @@ use foregate_modules::{
     Settings, addition, brotli, charset, encoding, encoding::Coding, gunzip, gzip, headers, mime,
     not_modified, range, redirects, slice, ssi, sub_filter, userid, zstd,
 };
-use foregate_wire::Fields;
+use foregate_wire::{Fields, Name};
 
 use crate::special::{self, Kept};
 
@@ -92,6 +92,14 @@ fn page_if_bare(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
     }
 }
 
+/// `Last-Modified` is the content's, and a page that goes with another status is not what was asked for. What an
+/// upstream says of its own page stays.
+fn forget_age_of_errors(reply: &mut Reply) {
+    if !matches!(reply.status, 200 | 206 | 304) && reply.mtime.take().is_some() {
+        reply.fields.remove(Name::LastModified);
+    }
+}
+
 /// What the server itself owes to an answer: its type and an absolute `Location`.
 fn own_fields(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
     if reply.type_by_uri
@@ -117,6 +125,7 @@ fn own_fields(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
         let value = [bare, b"; charset=", &charset[..]].concat();
         reply.fields.set(b"Content-Type", &value);
     }
+    forget_age_of_errors(reply);
     // What `add_header` says of it later stays.
     if reply.status == 204 {
         reply.fields.remove(b"Content-Type");

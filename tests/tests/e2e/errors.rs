@@ -1,6 +1,6 @@
 //! `error_page` in all its forms, and the pages nginx writes itself.
 
-use foregate_testkit::{Backend, Reply, Setup, both, check, check_on};
+use foregate_testkit::{Backend, Reply, Seen, Setup, both, check, check_on};
 
 #[test]
 fn error_pages_are_found_by_uri_name_or_url() {
@@ -202,4 +202,27 @@ fn recursive_error_pages_must_be_asked_for() {
         }",
         &[("GET /a", "200 | = c"), ("GET /loop", "500")],
     );
+}
+
+#[test]
+fn pages_of_errors_have_no_age() {
+    let date = "Last-Modified: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
+    let backend = Backend::new(move |_: &Seen| Reply::status(404, date, ""));
+    let setup = Setup::http(
+        "server {
+            listen 127.0.0.1:{port:0};
+            error_page 404 /404.html;
+            location /app { proxy_pass http://{backend}; }
+        }",
+    )
+    .backend("backend", &backend)
+    .file("html/404.html", "not here");
+    both(|subject| {
+        let cases = [
+            ("GET /none", "404 | = not here | !Last-Modified | ETag:"),
+            ("GET /404.html", "200 | Last-Modified:"),
+            ("GET /app", "404 | Last-Modified: Thu, 01 Jan 1970 00:00:00 GMT"),
+        ];
+        check_on(&setup.start(subject), &cases);
+    });
 }
