@@ -42,7 +42,8 @@ fn help_text() -> &'static str {
   foregate demo                            two toy backends and a proxy in front of them, to look around
   foregate proxy --from :8080 --to :3000   send what arrives on port 8080 to the program on port 3000
   foregate serve ./public                  show a folder as a website on http://127.0.0.1:8080
-  foregate check [nginx.conf]              say whether a configuration is right, and where it is not
+  foregate check [nginx.conf]              say whether a configuration is right, and where it is not;
+                                           --lint looks for traps, --compat lists what is not supported
   foregate fmt [--check] [nginx.conf ...]  indent configuration files the usual way
   foregate help                            this text
   foregate --version                       the version
@@ -90,7 +91,12 @@ impl<'a> Args<'a> {
         let Some(arg) = arg.to_str() else {
             return Err(format!("\"{}\" is not valid UTF-8", arg.display()));
         };
-        let Some(flag) = arg.strip_prefix("--") else { return Ok(Some(Arg::Plain(arg.to_owned()))) };
+        let Some(flag) = arg.strip_prefix("--") else {
+            let letter = arg.strip_prefix('-').filter(|it| it.len() == 1);
+            return Ok(Some(
+                letter.map_or_else(|| Arg::Plain(arg.to_owned()), |letter| Arg::Flag(letter.to_owned())),
+            ));
+        };
         match flag.split_once('=') {
             Some((name, value)) => {
                 self.glued = Some(value.to_owned());
@@ -103,14 +109,19 @@ impl<'a> Args<'a> {
     fn value(&mut self, of: &str) -> Result<String, String> {
         let value =
             self.glued.take().or_else(|| self.rest.next().and_then(|v| v.to_str().map(str::to_owned)));
-        value.ok_or_else(|| format!("--{of} needs a value"))
+        value.ok_or_else(|| format!("{} needs a value", dashed(of)))
     }
+}
+
+/// An option as it is typed.
+fn dashed(name: &str) -> String {
+    format!("{}{name}", if name.len() == 1 { "-" } else { "--" })
 }
 
 /// What to write for an argument no command knows.
 fn unknown(arg: &Arg) -> String {
     match arg {
-        Arg::Flag(name) => format!("unknown option --{name}"),
+        Arg::Flag(name) => format!("unknown option {}", dashed(name)),
         Arg::Plain(value) => format!("do not know what to do with \"{value}\""),
     }
 }

@@ -10,6 +10,7 @@ mod exchange;
 mod flow;
 pub mod hash;
 pub mod hostnames;
+mod json;
 mod log_file;
 mod machine;
 mod module;
@@ -47,6 +48,7 @@ pub use exchange::{
 };
 pub use flow::{Flow, Stop, stop};
 pub use foregate_wire::{Method, h1::Version};
+pub use json::Json;
 pub use log_file::LogFile;
 pub use machine::hostname;
 pub use module::{Compile, Module, Shared};

@@ -1,12 +1,13 @@
 //! Log lines as datagrams to a syslog server (RFC 3164), over UDP or a Unix socket, never waiting for it.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use foregate_conf::{Error, Word};
+use foregate_net::names;
 
 use crate::digits::push_number;
 use crate::error_log::{self, Level, Lines};
@@ -227,8 +228,8 @@ fn server(value: &str) -> Result<Server, String> {
     if host.is_empty() {
         return Err(fail("no host"));
     }
-    let mut found = (host, port).to_socket_addrs().map_err(|_| fail("host not found"))?;
-    found.next().map(Server::Udp).ok_or_else(|| fail("host not found"))
+    let found = names::look_up(host, port).map_err(|_| fail("host not found"))?;
+    found.into_iter().next().map(Server::Udp).ok_or_else(|| fail("host not found"))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod crowd;
 pub mod dns;
 pub mod events;
 pub mod listener;
+pub mod names;
 mod pipe;
 pub mod process;
 mod reactor;

@@ -5,6 +5,7 @@ mod assemble;
 pub mod bundle;
 mod connection;
 mod cycle;
+pub mod diagnose;
 mod filters;
 mod listen;
 mod locations;

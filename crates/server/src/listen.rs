@@ -1,10 +1,10 @@
 //! `listen`: the addresses of a server and what their sockets are like.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use foregate_conf::{Error, Node, Span, Word, value};
-use foregate_net::Addr;
+use foregate_net::{Addr, names};
 
 /// The widest range that one `listen` may name.
 const PORTS_MAX: usize = 65535;
@@ -219,7 +219,7 @@ fn resolve(host: &str) -> Option<Vec<IpAddr>> {
     if let Ok(v4) = host.parse::<Ipv4Addr>() {
         return Some(vec![v4.into()]);
     }
-    let found: Vec<_> = (host, 0).to_socket_addrs().ok()?.map(|it| it.ip()).collect();
+    let found: Vec<_> = names::look_up(host, 0).ok()?.iter().map(|it| it.ip()).collect();
     (!found.is_empty()).then_some(found)
 }
 

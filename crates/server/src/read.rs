@@ -46,7 +46,7 @@ pub(crate) enum Kind {
 }
 
 /// The blocks that the server itself reads, for messages about a wrong place.
-const STRUCTURE: [&str; 9] =
+pub(crate) const STRUCTURE: [&str; 9] =
     ["http", "events", "server", "location", "if", "limit_except", "listen", "server_name", "include"];
 
 impl Draft {
@@ -231,7 +231,7 @@ impl Draft {
     }
 }
 
-fn unknown(node: &Node) -> Error {
+pub(crate) fn unknown(node: &Node) -> Error {
     let error = Error::unknown_directive(node);
     let ours = directives();
     let names = ours.iter().map(|(_, name, _)| *name).chain(STRUCTURE).chain(known::names());

@@ -1,13 +1,12 @@
 //! Groups of peers as configurations make them, and the state that all threads share.
 
 use std::collections::HashMap;
-use std::net::ToSocketAddrs;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use foregate_core::Template;
-use foregate_net::Addr;
+use foregate_net::{Addr, names};
 
 use crate::address::Address;
 use crate::hash;
@@ -149,8 +148,8 @@ impl Server {
             Where::At(addr) => vec![addr.clone().into()],
             Where::Named { .. } if self.resolve.is_some() => Vec::new(),
             Where::Named { host, port } => {
-                let found = (host.as_str(), *port).to_socket_addrs();
-                found.map(|it| it.map(|it| Addr::Ip(it).into()).collect()).unwrap_or_default()
+                let found = names::look_up(host, *port).unwrap_or_default();
+                found.into_iter().map(|it| Addr::Ip(it).into()).collect()
             }
         }
     }

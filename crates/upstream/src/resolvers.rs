@@ -1,13 +1,14 @@
 //! The name servers of a configuration, and each thread's own resolver for them.
 
 use std::cell::RefCell;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foregate_conf::{Error, Word, value};
 use foregate_net::Addr;
 use foregate_net::dns::{ResolveError, Resolver, ResolverSpec, Service};
+use foregate_net::names;
 
 use crate::address::Address;
 
@@ -80,7 +81,7 @@ impl Resolvers {
             Some(Addr::Ip(addr)) => self.spec.servers.push(*addr),
             Some(Addr::Unix(_)) => return Err("invalid host"),
             None => {
-                let found = (address.host.as_str(), address.port).to_socket_addrs();
+                let found = names::look_up(&address.host, address.port);
                 self.spec.servers.extend(found.map_err(|_| "host not found")?);
             }
         }

@@ -1,11 +1,10 @@
 //! `set_real_ip_from`: behind trusted proxies the client's address is what they say it is.
 
-use std::net::ToSocketAddrs;
 
 use foregate_conf::{Error, Node, Word};
 use foregate_core::network::{Network, Networks, forwarded, low_bits};
 use foregate_core::{Args, Compile, Directive, Exchange, Scope, Variable, push_number};
-use foregate_net::Addr;
+use foregate_net::{Addr, names};
 
 pub struct Module;
 
@@ -130,8 +129,8 @@ fn trust(word: &Word, trusted: &mut Networks, cx: &mut Compile<'_>) -> Result<()
     if word.is_empty() || word.contains('/') {
         return Err(fail("host not found"));
     }
-    let found = (word.text.as_str(), 0).to_socket_addrs().map_err(|_| fail("host not found"))?;
-    found.for_each(|it| trusted.push(Network::host(it.ip())));
+    let found = names::look_up(&word.text, 0).map_err(|_| fail("host not found"))?;
+    found.iter().for_each(|it| trusted.push(Network::host(it.ip())));
     Ok(())
 }
 
