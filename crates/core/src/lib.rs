@@ -11,6 +11,7 @@ mod flow;
 pub mod hash;
 pub mod hostnames;
 mod json;
+mod lasting;
 mod log_file;
 mod machine;
 mod module;
@@ -49,6 +50,7 @@ pub use exchange::{
 pub use flow::{Flow, Stop, stop};
 pub use foregate_wire::{Method, h1::Version};
 pub use json::Json;
+pub use lasting::{FILE_ACCESS, Failed, file_access, folder_access, rename};
 pub use log_file::LogFile;
 pub use machine::hostname;
 pub use module::{Compile, Module, Shared};

@@ -137,6 +137,38 @@ impl Exchange {
         self.spill(bytes, &limits).await
     }
 
+    /// Reads the whole body into a file of its own, wherever the location's limits would put it; it is taken from the
+    /// request then.
+    ///
+    /// # Errors
+    /// As [`Exchange::read_body`].
+    pub async fn read_body_into_file(&mut self) -> Result<TempFile, BodyError> {
+        let cycle = self.cycle.clone();
+        let temp = TempFile::create(cycle.body_limits(self.location).temp).map_err(|why| self.file_failed(&why))?;
+        if self.body.source.is_none() {
+            // It has been read before, for a mirror.
+            match (self.body.memory.take(), self.body.file.take()) {
+                (Some(bytes), _) => temp.write_all(&bytes).map_err(|why| self.file_failed(&why))?,
+                (None, Some(mut slice)) => {
+                    while !slice.is_empty() {
+                        let bytes = slice.read().map_err(|why| self.file_failed(&why))?;
+                        if bytes.is_empty() {
+                            return Err(BodyError::File);
+                        }
+                        temp.write_all(&bytes).map_err(|why| self.file_failed(&why))?;
+                    }
+                }
+                (None, None) => (),
+            }
+            return Ok(temp);
+        }
+        while let Some(bytes) = self.body.next().await? {
+            temp.write_all(&bytes).map_err(|why| self.file_failed(&why))?;
+        }
+        self.body.source = None;
+        Ok(temp)
+    }
+
     /// Takes what of the body needs no waiting. A body that is whole then is kept in memory, as nginx does even
     /// where bodies are passed on as they come; any other is as it was.
     pub fn read_body_at_hand(&mut self) {

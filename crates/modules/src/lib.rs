@@ -21,6 +21,7 @@ registry::modules! {
     browser,
     charset,
     client,
+    dav,
     empty_gif,
     encoding,
     error_log,

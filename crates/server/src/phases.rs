@@ -7,7 +7,7 @@ use std::ops::ControlFlow::{Break, Continue};
 
 use foregate_core::{Entry, Exchange, Flow, Level, REDIRECTS_MAX, Reply, Stop, Unadorned, log};
 use foregate_modules::{
-    Settings, access, auth_basic, auth_request, brotli_static, empty_gif, encoding,
+    Settings, access, auth_basic, auth_request, brotli_static, dav, empty_gif, encoding,
     encoding::{Coding, Offers},
     errors, files, gzip_static, limit_conn, limit_req, mirror, post_action, proxy, realip, rewrite, satisfy,
     ssl, stub_status, zstd_static,
@@ -112,7 +112,10 @@ async fn rounds(local: &Local, ex: &mut Exchange, reply: &mut Reply, mut turn: T
         let content = match (flow, &here.proxy) {
             (Break(stop), _) => Break(stop),
             (Continue(()), Some(on)) => proxy::run(on, ex).await,
-            (Continue(()), None) => content_phase(here, ex),
+            (Continue(()), None) => match here.dav.as_ref().filter(|it| it.takes(ex.method)) {
+                Some(on) if !is_handled(here) => Box::pin(dav::serve(on, ex)).await,
+                _ => content_phase(here, ex),
+            },
         };
         turn = conclude(local, ex, reply, content);
     }
@@ -273,6 +276,11 @@ fn precontent_phase(on: &Settings, ex: &mut Exchange) -> Flow {
         Some(on) => files::try_files(on, ex),
         None => Continue(()),
     }
+}
+
+/// Whether a place has a handler of its own for all its content.
+fn is_handled(on: &Settings) -> bool {
+    on.stub_status.is_some() || on.empty_gif.is_some()
 }
 
 /// The content of a place that passes nothing on.

@@ -1,13 +1,10 @@
 //! Keeping a copy of an answer as a file (nginx: proxy_store).
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::task::{Context, Poll};
-use std::time::{Duration, UNIX_EPOCH};
 
-use foregate_core::{Body, BodyError, Level, Reporter, Source, TempDir, TempFile, Template, next};
+use foregate_core::{Body, BodyError, Failed, Level, Reporter, Source, TempDir, TempFile, Template, next};
 use foregate_net::{runtime, sys};
 use foregate_wire::{Buf, Fields};
 
@@ -81,36 +78,10 @@ impl Replica {
         if self.failed {
             return;
         }
-        if let Err(error) = self.try_finish() {
-            self.complain("rename()", &error);
+        let Some(file) = self.file.take() else { return };
+        if let Err(Failed { call, why, .. }) = file.stay(&self.path, self.access, self.modified_s, true) {
+            self.complain(call, &why);
         }
-    }
-
-    fn try_finish(&mut self) -> io::Result<()> {
-        let Some(mut file) = self.file.take() else { return Ok(()) };
-        file.file.set_permissions(fs::Permissions::from_mode(self.access))?;
-        if let Some(modified) = self.modified_s.and_then(|it| u64::try_from(it).ok()) {
-            file.file.set_modified(UNIX_EPOCH + Duration::from_secs(modified))?;
-        }
-        if let Some(folder) = self.path.parent() {
-            make_folders(folder, self.access)?;
-        }
-        match fs::rename(file.path(), &self.path) {
-            Ok(()) => {
-                file.keep();
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => self.carry_over(file.path()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// To another file system: beside the target first, so that nobody sees half of it.
-    fn carry_over(&self, from: &Path) -> io::Result<()> {
-        let mut beside = self.path.clone().into_os_string();
-        beside.push(format!(".{}", std::process::id()));
-        fs::copy(from, &beside)?;
-        fs::rename(&beside, &self.path)
     }
 
     fn complain(&mut self, call: &str, error: &io::Error) {
@@ -120,12 +91,6 @@ impl Replica {
         self.reporter
             .log(Level::Crit, format_args!("{call} \"{path}\" failed ({why}) while reading upstream"));
     }
-}
-
-/// Folders may be entered by whoever may read the files in them.
-fn make_folders(folder: &Path, access: u32) -> io::Result<()> {
-    let enter = (access & 0o444) >> 2;
-    fs::DirBuilder::new().recursive(true).mode(access | enter).create(folder)
 }
 
 /// A body that is copied while it passes.

@@ -4,6 +4,7 @@ mod access;
 mod access_log;
 mod add_header;
 mod config;
+mod dav;
 mod encodings;
 mod errors;
 mod guides;

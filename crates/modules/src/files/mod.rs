@@ -87,6 +87,16 @@ pub struct Seen {
 }
 
 impl Settings {
+    /// The path that the exchange's URI stands for. `None`: there is none, which is a 500 and has been logged.
+    pub fn path_of(&self, ex: &mut Exchange) -> Option<Vec<u8>> {
+        self.root.map(ex).map(|it| it.path)
+    }
+
+    /// Bytes of the URI that an `alias` takes the place of; `None` where it takes the place of all, or there is none.
+    pub fn covered(&self) -> Option<usize> {
+        self.root.covered()
+    }
+
     /// What a path is, as far as `disable_symlinks` lets it be seen. `None`: nothing; an unusual reason is logged.
     pub fn look(&self, ex: &mut Exchange, path: &[u8]) -> Option<Seen> {
         match open::look(self, ex, path) {

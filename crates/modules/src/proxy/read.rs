@@ -1,7 +1,7 @@
 //! Readers of the directives with a shape of their own.
 
 use foregate_conf::{Error, Node, Word, value};
-use foregate_core::{Scope, TempPath, duplicate};
+use foregate_core::{Scope, TempPath, duplicate, file_access};
 use foregate_upstream::{Conditions, Ignored};
 
 use super::options::{Options, PassDraft, RedirectDraft};
@@ -103,31 +103,11 @@ pub(super) fn store(o: &mut Options, node: &Node, _: Scope) -> Done {
     Ok(())
 }
 
-/// `user:rw group:r all:r`: the owner may read and write unless it is said otherwise.
 pub(super) fn store_access(o: &mut Options, node: &Node, _: Scope) -> Done {
     if o.store_access.is_some() {
         return Err(duplicate(node));
     }
-    let (mut access, mut user) = (0, 0o600);
-    for word in &node.args {
-        let bad = || Error::at(word.span, format!("invalid value \"{word}\""));
-        let (who, may) = word.split_once(':').ok_or_else(bad)?;
-        let may = match may {
-            "rw" => 0o6,
-            "r" => 0o4,
-            _ => return Err(bad()),
-        };
-        match who {
-            "user" => {
-                user = 0;
-                access |= may << 6;
-            }
-            "group" => access |= may << 3,
-            "all" => access |= may,
-            _ => return Err(bad()),
-        }
-    }
-    o.store_access = Some(access | user);
+    o.store_access = Some(file_access(node)?);
     Ok(())
 }
 

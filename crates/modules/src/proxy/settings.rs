@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use foregate_conf::{Error, Span, Word, value};
-use foregate_core::{Compile, TempPath, Template};
+use foregate_core::{Compile, FILE_ACCESS, TempPath, Template};
 use foregate_upstream::{Bind, Conditions, Hidden, Rules, Store, bind_address};
 
 use super::cookies::Cookies;
@@ -32,7 +32,6 @@ pub struct Settings {
 const BUFFER_SIZE: u64 = 4 << 10;
 const BUFFERS: (u64, u64) = (8, 4 << 10);
 const TEMP_FILE_MAX: u64 = 1 << 30;
-const STORE_ACCESS: u32 = 0o600;
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What stays behind unless `proxy_pass_header` names it.
@@ -131,7 +130,7 @@ fn store(o: &Options, cx: &mut Compile<'_>) -> Result<Option<Store>, Error> {
         true => cx.template(&Word::new(OWN_NAME.to_vec(), word.span, false))?,
         false => cx.template(word)?,
     };
-    Ok(Some(Store { path, access: o.store_access.unwrap_or(STORE_ACCESS) }))
+    Ok(Some(Store { path, access: o.store_access.unwrap_or(FILE_ACCESS) }))
 }
 
 fn bind(o: &Options, cx: &mut Compile<'_>) -> Result<Option<Bind>, Error> {
