@@ -28,6 +28,7 @@ registry::modules! {
     errors,
     fastcgi,
     files,
+    flv,
     geo,
     gunzip,
     gzip,

@@ -9,7 +9,7 @@ use foregate_core::{Entry, Exchange, Flow, Level, REDIRECTS_MAX, Reply, Stop, Un
 use foregate_modules::{
     Settings, access, auth_basic, auth_request, brotli_static, dav, empty_gif, encoding,
     encoding::{Coding, Offers},
-    errors, files, gzip_static, limit_conn, limit_req, mirror, post_action, proxy, realip, rewrite, satisfy,
+    errors, files, flv, gzip_static, limit_conn, limit_req, mirror, post_action, proxy, realip, rewrite, satisfy,
     ssl, stub_status, zstd_static,
 };
 
@@ -280,16 +280,23 @@ fn precontent_phase(on: &Settings, ex: &mut Exchange) -> Flow {
 
 /// Whether a place has a handler of its own for all its content.
 fn is_handled(on: &Settings) -> bool {
-    on.stub_status.is_some() || on.empty_gif.is_some()
+    on.stub_status.is_some() || on.empty_gif.is_some() || on.flv.is_some()
 }
 
 /// The content of a place that passes nothing on.
 fn content_phase(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
+    if rewrite::Unhandled::holds(ex) {
+        log!(ex, Level::Alert, "no upstream configuration");
+        return Break(Stop::status(500));
+    }
     if let Some(on) = &on.stub_status {
         return stub_status::serve(on, ex);
     }
     if let Some(on) = &on.empty_gif {
         return empty_gif::serve(on, ex);
+    }
+    if let Some(video) = &on.flv {
+        return flv_file(video, on, ex);
     }
     if let Some(reply) = packed_file(on, ex) {
         return Continue(reply);
@@ -298,6 +305,16 @@ fn content_phase(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
         Some(on) => files::serve(on, ex),
         None => Break(Stop::status(404)),
     }
+}
+
+/// A video, which need not be sent from its beginning.
+fn flv_file(video: &flv::Settings, on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
+    let Some(files) = on.files.as_ref().filter(|_| flv::takes(video, ex)) else {
+        return Break(Stop::status(405));
+    };
+    let mut reply = files::serve(files, ex)?;
+    flv::cut(video, ex, &mut reply);
+    Continue(reply)
 }
 
 /// The packed file beside the one that is asked for, in the coding that the client likes best of those there are.

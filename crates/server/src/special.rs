@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use foregate_core::{Body, Exchange, Reply};
 use foregate_modules::{Settings, client, client::Tokens};
-use foregate_wire::{Buf, status};
+use foregate_wire::{Buf, status, uri};
 
 /// What we call ourselves, with and without the version.
 pub(crate) const NAME: &str = "foregate";
@@ -66,13 +66,28 @@ pub(crate) fn fill(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
     let mut html = Vec::with_capacity(512);
     reply.body = Body::Empty;
     reply.bare = false;
-    if status::page(page, &name(on, ex), &mut html) {
+    if refresh(page, on, ex, reply, &mut html) {
+        reply.status = 200;
+        reply.fields.push(b"Content-Type", b"text/html");
+        reply.body = Body::Bytes(Buf::from_vec(html));
+    } else if status::page(page, &name(on, ex), &mut html) {
         if page >= 400 && on.client.as_ref().is_some_and(|it| client::pads(it, ex)) {
             html.extend_from_slice(status::PADDING);
         }
         reply.fields.push(b"Content-Type", b"text/html");
         reply.body = Body::Bytes(Buf::from_vec(html));
     }
+}
+
+/// Puts a page that leads on in the place of a redirect, for clients that want one (`msie_refresh`).
+fn refresh(status: u16, on: &Settings, ex: &Exchange, reply: &mut Reply, html: &mut Vec<u8>) -> bool {
+    let wanted = matches!(status, 301 | 302) && on.client.as_ref().is_some_and(|it| client::refreshes(it, ex));
+    let Some(to) = reply.fields.get(b"Location").filter(|_| wanted) else { return false };
+    html.extend_from_slice(b"<html><head><meta http-equiv=\"Refresh\" content=\"0; URL=");
+    uri::escape(to, uri::Escape::Refresh, html);
+    html.extend_from_slice(b"\"></head><body></body></html>\r\n");
+    reply.fields.remove(b"Location");
+    true
 }
 
 /// What `server_tokens` lets us say of ourselves.

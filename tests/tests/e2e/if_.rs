@@ -96,3 +96,40 @@ fn it_is_a_location_of_its_own() {
         );
     });
 }
+
+#[test]
+fn an_if_that_passes_on_and_one_behind_it_that_does_not_are_an_error() {
+    both(|subject| {
+        let app = Backend::echo();
+        let server = Setup::http(
+            r"server {
+                listen 127.0.0.1:{port:0};
+                location / {
+                    if ($arg_a) { proxy_pass http://{app}; }
+                    if ($arg_b) { set $x 1; }
+                    if ($arg_c) { set $y 1; }
+                }
+                location /in {
+                    proxy_pass http://{app};
+                    if ($arg_a) { set $x 1; }
+                    if ($arg_b) { set $x 1; }
+                }
+            }",
+        )
+        .backend("app", &app)
+        .allow_log("no upstream configuration")
+        .start(subject);
+        check_on(
+            &server,
+            &[
+                ("GET /?a=1", "200 | ~ GET"),
+                ("GET /?b=1", "403"),
+                ("GET /?a=1&b=1", "500"),
+                ("GET /?a=1&c=1", "500"),
+                ("GET /?a=1&b=1&c=1", "500"),
+                ("GET /?b=1&c=1", "403"),
+                ("GET /in?a=1&b=1", "200 | ~ GET"),
+            ],
+        );
+    });
+}

@@ -270,3 +270,40 @@ fn autoindex_lists_a_folder() {
         ],
     );
 }
+
+#[test]
+fn a_video_is_sent_from_where_it_is_asked_for() {
+    check(
+        Setup::http("server { listen 127.0.0.1:{port:0}; location / { flv; } }")
+            .file("html/a.flv", "0123456789")
+            .file("html/d/index.html", "index"),
+        &[
+            ("GET /a.flv", "200 | = 0123456789"),
+            ("GET /a.flv?start=7", "200 | Content-Length: 16 | ~ FLV | ~ 789"),
+            ("GET /a.flv?start=7\nRange: bytes=13-14", "206 | = 78 | Content-Range: bytes 13-14/16"),
+            ("GET /a.flv?start=10", "200 | = 0123456789"),
+            ("GET /a.flv?start=x", "200 | = 0123456789"),
+            ("GET /d/", "200 | = index"),
+            ("GET /d", "301"),
+            ("POST /a.flv\n\nx", "405"),
+        ],
+    );
+}
+
+#[test]
+fn an_old_browser_is_sent_on_by_a_page() {
+    check(
+        "server { listen 127.0.0.1:{port:0}; msie_refresh on; absolute_redirect off;
+           location /to { return 302 \"/a b'\"; }
+           location /off { msie_refresh off; return 302 /a; }
+           location /other { return 303 /a; } }",
+        &[
+            ("GET /to\nUser-Agent: Mozilla (MSIE 7.0)", "200 | ~ URL=/a%20b%27\" | !Location"),
+            ("GET /to\nUser-Agent: MSIE 7", "302 | Location: /a b'"),
+            ("GET /to\nUser-Agent: MSIE 7.0 Opera", "302"),
+            ("GET /off\nUser-Agent: MSIE 7.0", "302"),
+            ("GET /other\nUser-Agent: MSIE 7.0", "303"),
+            ("GET /to", "302 | Location: /a b'"),
+        ],
+    );
+}

@@ -77,6 +77,8 @@ pub struct Settings {
     /// `chunked_transfer_encoding`.
     pub chunked: bool,
     pub msie_padding: bool,
+    /// `msie_refresh`.
+    refresh: bool,
     pub limit_rate: Option<Template>,
     pub limit_rate_after: Option<Template>,
 }
@@ -184,6 +186,7 @@ impl foregate_core::Module for Module {
             server_tokens: tokens(o.server_tokens.as_ref(), cx)?,
             chunked: o.chunked.unwrap_or(true),
             msie_padding: o.msie_padding.unwrap_or(true),
+            refresh: o.msie_refresh.unwrap_or(false),
             limit_rate: template(&o.limit_rate, cx)?,
             limit_rate_after: template(&o.limit_rate_after, cx)?,
         }))
@@ -233,6 +236,18 @@ pub fn keepalive_is_disabled(on: &Settings, ex: &Exchange) -> bool {
 pub fn pads(on: &Settings, ex: &Exchange) -> bool {
     let hides = |agent: &[u8]| [&b"MSIE "[..], b"Chrome/"].iter().any(|it| memchr::memmem::find(agent, it).is_some());
     on.msie_padding && ex.version >= Version::H10 && ex.field(b"User-Agent").is_some_and(hides)
+}
+
+/// Characters that nginx wants from the beginning of `MSIE ` on, to take a browser for an Internet Explorer.
+const MSIE_CHARS_MIN: usize = 8;
+
+/// Whether this client is sent on by a page instead of a redirect (`msie_refresh`).
+pub fn refreshes(on: &Settings, ex: &Exchange) -> bool {
+    let is_msie = |agent: &[u8]| {
+        let at = memchr::memmem::find(agent, b"MSIE ");
+        at.is_some_and(|at| agent.len() - at >= MSIE_CHARS_MIN) && memchr::memmem::find(agent, b"Opera").is_none()
+    };
+    on.refresh && ex.field(b"User-Agent").is_some_and(is_msie)
 }
 
 /// A rate or an amount in bytes: a constant is checked here, variables are read per request.

@@ -40,7 +40,7 @@ pub(super) static NAMES: &[Known] = &[
     of("deny", "http, server, location, limit_except, stream, stream server", "1", "", NOT_YET),
     of("empty_gif", "location", "0", "", NOT_YET),
     of("expires", "http, server, location, if in location", "1-2", "off", NOT_YET),
-    of("flv", "location", "0", "", VIDEO),
+    of("flv", "location", "0", "", NOT_YET),
     of("geo", "http, stream", "1-2 block", "", NOT_YET),
     of("geoip_city", "http, stream", "1-2", "", GEOIP),
     of("geoip_country", "http, stream", "1-2", "", GEOIP),

@@ -71,7 +71,9 @@ fn steps(ops: &[Op], logs: bool, ex: &mut Exchange) -> Flow<Step> {
                 Err(_) => return too_hard(ex),
                 Ok(false) => Step::Next,
                 Ok(true) => {
-                    ex.location = place.unwrap_or(ex.location);
+                    if let Some(place) = *place {
+                        enter(place, ex);
+                    }
                     steps(ops, logs, ex)?
                 }
             },
@@ -81,6 +83,30 @@ fn steps(ops: &[Op], logs: bool, ex: &mut Exchange) -> Flow<Step> {
         }
     }
     Continue(Step::Next)
+}
+
+/// A note: an `if` that passes requests on was followed by another one that holds now and does not. nginx keeps the
+/// handler of the first and the settings of the second, which cannot go together.
+pub struct Unhandled {
+    /// The place of the second.
+    place: u32,
+}
+
+impl Unhandled {
+    /// Whether it holds where the exchange is now.
+    pub fn holds(ex: &Exchange) -> bool {
+        ex.notes.get::<Self>().is_some_and(|it| it.place == ex.location)
+    }
+}
+
+/// From now on the settings of an `if` hold.
+fn enter(place: u32, ex: &mut Exchange) {
+    let cycle = ex.cycle.clone();
+    let passes = |place| crate::settings(&*cycle, place).proxy.is_some();
+    if (passes(ex.location) || Unhandled::holds(ex)) && !passes(place) {
+        ex.notes.put(Unhandled { place });
+    }
+    ex.location = place;
 }
 
 fn answer(status: u16, text: Option<&Template>, ex: &mut Exchange) -> Stop {
