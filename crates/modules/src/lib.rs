@@ -30,6 +30,7 @@ registry::modules! {
     files,
     flv,
     geo,
+    geoip2,
     gunzip,
     gzip,
     gzip_static,

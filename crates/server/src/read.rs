@@ -241,10 +241,15 @@ pub(crate) fn unknown(node: &Node) -> Error {
     }
 }
 
+/// Blocks of lines that are no directives, and may be many.
+const LISTS: [&str; 6] = ["charset_map", "geo", "geoip2", "map", "split_clients", "types"];
+
 fn declare_all(nodes: &[Node], variables: &mut Variables) -> Result<(), Error> {
     for node in nodes {
         declare_one(node, variables)?;
-        declare_all(node.body(), variables)?;
+        if !LISTS.contains(&node.name.text.as_str()) {
+            declare_all(node.body(), variables)?;
+        }
     }
     Ok(())
 }

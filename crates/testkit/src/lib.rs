@@ -20,6 +20,7 @@ mod certificate;
 mod client;
 mod load;
 mod message;
+pub mod mmdb;
 mod ports;
 pub mod process;
 mod reply;

@@ -7,6 +7,7 @@ mod config;
 mod dav;
 mod encodings;
 mod errors;
+mod geoip2;
 mod guides;
 mod if_;
 mod keepalive;
