@@ -144,7 +144,8 @@ impl Exchange {
     /// As [`Exchange::read_body`].
     pub async fn read_body_into_file(&mut self) -> Result<TempFile, BodyError> {
         let cycle = self.cycle.clone();
-        let temp = TempFile::create(cycle.body_limits(self.location).temp).map_err(|why| self.file_failed(&why))?;
+        let temp =
+            TempFile::create(cycle.body_limits(self.location).temp).map_err(|why| self.file_failed(&why))?;
         if self.body.source.is_none() {
             // It has been read before, for a mirror.
             match (self.body.memory.take(), self.body.file.take()) {

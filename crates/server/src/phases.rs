@@ -9,8 +9,8 @@ use foregate_core::{Entry, Exchange, Flow, Level, REDIRECTS_MAX, Reply, Stop, Un
 use foregate_modules::{
     Settings, access, auth_basic, auth_request, brotli_static, dav, empty_gif, encoding,
     encoding::{Coding, Offers},
-    errors, files, flv, gzip_static, limit_conn, limit_req, mirror, post_action, proxy, realip, rewrite, satisfy,
-    ssl, stub_status, zstd_static,
+    errors, files, flv, gzip_static, limit_conn, limit_req, mirror, post_action, proxy, realip, rewrite,
+    satisfy, ssl, stub_status, zstd_static,
 };
 
 use crate::cycle::Local;

@@ -81,7 +81,8 @@ pub(crate) fn fill(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
 
 /// Puts a page that leads on in the place of a redirect, for clients that want one (`msie_refresh`).
 fn refresh(status: u16, on: &Settings, ex: &Exchange, reply: &mut Reply, html: &mut Vec<u8>) -> bool {
-    let wanted = matches!(status, 301 | 302) && on.client.as_ref().is_some_and(|it| client::refreshes(it, ex));
+    let wanted =
+        matches!(status, 301 | 302) && on.client.as_ref().is_some_and(|it| client::refreshes(it, ex));
     let Some(to) = reply.fields.get(b"Location").filter(|_| wanted) else { return false };
     html.extend_from_slice(b"<html><head><meta http-equiv=\"Refresh\" content=\"0; URL=");
     uri::escape(to, uri::Escape::Refresh, html);

@@ -9,11 +9,8 @@ fn addresses_are_looked_up() {
         let names = mmdb::map(&[("en", Item::Text(format!("Country {code}")))]);
         mmdb::map(&[("country", mmdb::map(&[("iso_code", Item::Text(code.to_owned())), ("names", names)]))])
     };
-    let networks = [
-        ("127.0.0.0/8", country("LO")),
-        ("192.0.2.0/24", country("DE")),
-        ("2001:db8::/32", country("FR")),
-    ];
+    let networks =
+        [("127.0.0.0/8", country("LO")), ("192.0.2.0/24", country("DE")), ("2001:db8::/32", country("FR"))];
     foregate_only(|subject| {
         let server = Setup::http(
             "geoip2 geo.mmdb {
