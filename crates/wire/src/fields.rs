@@ -81,6 +81,19 @@ impl Fields {
         self.names = self.names.with(item.name);
     }
 
+    /// As `push`, where the name is known already.
+    #[inline]
+    pub(crate) fn push_known(&mut self, known: Name, name: &[u8], value: &[u8]) {
+        let item = self.append(known, name, value);
+        self.items.push(item);
+        self.names = self.names.with(known);
+    }
+
+    /// Which names the fields have, the names and the values, in order.
+    pub fn iter_known(&self) -> impl Iterator<Item = (Name, &[u8], &[u8])> + Clone {
+        self.items.iter().map(|item| (item.name, item.name_in(&self.data), item.value_in(&self.data)))
+    }
+
     /// The value of the first field of that name.
     #[inline]
     pub fn get(&self, name: impl AsName) -> Option<&[u8]> {

@@ -2,6 +2,7 @@
 
 pub mod date;
 pub mod h1;
+pub mod h2;
 pub mod host;
 pub mod proxy_protocol;
 pub mod range;

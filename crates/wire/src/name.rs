@@ -78,7 +78,7 @@ names! {
 }
 
 /// Names in all, `Other` included: a `NameSet` has a bit for each.
-const NAMES: usize = KNOWN.len() + 1;
+pub(crate) const NAMES: usize = KNOWN.len() + 1;
 const _: () = assert!(NAMES <= u64::BITS as usize, "a NameSet has a bit for each name");
 
 /// The longest name we know, bytes.

@@ -17,6 +17,7 @@ pub use chunked::{
     CHUNK_EXTENSION_BYTES_MAX, ChunkError, ChunkedDecoder, LAST_CHUNK, Step, TRAILER_BYTES_MAX, chunk_header,
 };
 pub use error::{RequestError, ResponseError};
+pub(crate) use request::ONCE;
 pub use request::{HostSpan, RequestHead, RequestRules, parse_request};
 pub use response::{Framing, ResponseHead, ResponseRules, parse_response};
 
@@ -53,7 +54,7 @@ impl Version {
 }
 
 /// A Content-Length: digits only, at most 2^63-1, the largest file offset.
-fn parse_length(value: &[u8]) -> Option<u64> {
+pub(crate) fn parse_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;
     }

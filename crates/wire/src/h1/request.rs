@@ -181,7 +181,7 @@ fn host_at(bytes: &[u8], at: Span) -> Option<HostSpan> {
 }
 
 /// Names that must not come twice.
-const ONCE: NameSet = NameSet::of(&[
+pub(crate) const ONCE: NameSet = NameSet::of(&[
     Name::Host,
     Name::ContentLength,
     Name::TransferEncoding,
