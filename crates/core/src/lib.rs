@@ -58,7 +58,7 @@ pub use notes::{CharsetOverride, KeptFields, Notes};
 pub use packed::{PACKED_VALUES, PackedFiles};
 pub use regex::{Captures, Group, Regex, TooHard};
 pub use regexes::Regexes;
-pub use reply::{Body, BodyError, Carried, FileSlice, Part, Reply, Source, Tunnel, next};
+pub use reply::{Body, BodyError, Carried, Duplex, FileSlice, Part, Reply, Source, Tunnel, next};
 pub use reporter::Reporter;
 pub use request_body::{BodyLimits, InFile, RequestBody};
 pub use scope::Scope;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -304,7 +305,26 @@ impl Source for Pieces {
 /// A connection that was upgraded: takes the client's connection and carries bytes both ways.
 pub trait Tunnel {
     /// `early` is what the client sent behind its request's head.
-    fn run(self: Box<Self>, client: Rc<Conn>, early: Buf) -> Pin<Box<dyn Future<Output = Carried>>>;
+    fn run(self: Box<Self>, client: Rc<dyn Duplex>, early: Buf) -> Pin<Box<dyn Future<Output = Carried>>>;
+}
+
+/// Bytes both ways: a connection, or a stream on one.
+pub trait Duplex {
+    /// The next bytes; empty at the end.
+    fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<io::Result<Buf>>;
+
+    /// Takes some of `bytes`, at least one; tells how many.
+    fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
+}
+
+impl Duplex for Conn {
+    fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<io::Result<Buf>> {
+        Conn::poll_recv(self, cx)
+    }
+
+    fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Conn::poll_send(self, cx, bytes)
+    }
 }
 
 /// What a tunnel carried, for the log.

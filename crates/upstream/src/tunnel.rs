@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use foregate_core::{Carried, Level, Reporter, Tunnel};
-use foregate_net::{Conn, clock};
+use foregate_core::{Carried, Duplex, Level, Reporter, Tunnel};
+use foregate_net::clock;
 use foregate_wire::Buf;
 
 use crate::attempts::Progress;
@@ -32,7 +32,7 @@ pub(crate) struct UpstreamTunnel {
 }
 
 impl Tunnel for UpstreamTunnel {
-    fn run(self: Box<Self>, client: Rc<Conn>, early: Buf) -> Pin<Box<dyn Future<Output = Carried>>> {
+    fn run(self: Box<Self>, client: Rc<dyn Duplex>, early: Buf) -> Pin<Box<dyn Future<Output = Carried>>> {
         Box::pin(async move {
             let this = *self;
             let mut down = Lane { rest: this.rest, carried: 0, ended: false };
@@ -40,9 +40,9 @@ impl Tunnel for UpstreamTunnel {
             let quiet = clock::Deadline::new();
             let done = poll_fn(|cx| {
                 let before = (down.carried, up.carried);
-                let mut poll = |lane: &mut Lane, from: &Conn, to: &Conn| lane.poll(from, to, cx);
-                let ended = poll(&mut down, &this.link.conn, &client).is_ready()
-                    | poll(&mut up, &client, &this.link.conn).is_ready();
+                let mut poll = |lane: &mut Lane, from: &dyn Duplex, to: &dyn Duplex| lane.poll(from, to, cx);
+                let ended = poll(&mut down, &this.link.conn, &*client).is_ready()
+                    | poll(&mut up, &*client, &this.link.conn).is_ready();
                 if ended {
                     return Poll::Ready(true);
                 }
@@ -78,7 +78,7 @@ struct Lane {
 impl Lane {
     /// Carries what there is. Ready when this direction is over: all that was received has been sent on, or
     /// nobody takes it.
-    fn poll(&mut self, from: &Conn, to: &Conn, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(&mut self, from: &dyn Duplex, to: &dyn Duplex, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..BLOCKS_PER_TURN_MAX {
             while !self.rest.is_empty() {
                 match to.poll_send(cx, &self.rest) {

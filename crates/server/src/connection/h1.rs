@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use foregate_core::stats::{self, Count};
-use foregate_core::{Body, Connection, Exchange, Level, Method, Pipelined, Reply, RequestBody, Version, log};
+use foregate_core::{Body, Connection, Exchange, Level, Pipelined, Reply, RequestBody, Version, log};
 use foregate_modules::{Settings, client, log as access_log};
 use foregate_net::clock::{Deadline, Elapsed};
 use foregate_net::{Addr, Conn, Stream, clock};
@@ -15,6 +15,7 @@ use foregate_wire::Buf;
 use foregate_wire::h1::{RequestError, RequestHead, RequestRules, parse_request};
 
 use super::body::{self, BodyReader, BodyState};
+use super::conduct::{self, client_settings};
 use super::parked::{PARK_AFTER, Parked};
 use super::response::{self, SendError};
 use super::{Counted, Doing, request};
@@ -226,7 +227,7 @@ impl Client {
         ex.keepalive = self.head().keeps_alive();
         let body = self.take_body(local, &mut ex);
         self.log_dropped(&ex);
-        let answered = match self.refusal(&ex, misdirected) {
+        let answered = match conduct::refusal(&ex, misdirected, self.plain_on_tls) {
             Some(status) => {
                 ex.keepalive = false;
                 Box::pin(phases::answer(local, &mut ex, &mut reply, status)).await
@@ -236,7 +237,7 @@ impl Client {
         let next = match answered {
             true => self.answer(local, &mut ex, reply, body).await,
             false => {
-                self.log(local, &mut ex);
+                conduct::log(local, &mut ex);
                 Next::Close
             }
         };
@@ -259,28 +260,6 @@ impl Client {
             size_of::<F>()
         }
         bytes_of(Client::serve)
-    }
-
-    /// The status for requests that are answered without a look at their target.
-    fn refusal(&self, ex: &Exchange, misdirected: bool) -> Option<u16> {
-        if misdirected {
-            let what =
-                "client attempted to request the server name different from the one that was negotiated";
-            log!(ex, Level::Info, "{what} while reading client request headers");
-            return Some(421);
-        }
-        if self.plain_on_tls {
-            log!(
-                ex,
-                Level::Info,
-                "client sent plain HTTP request to HTTPS port while reading client request headers"
-            );
-            return Some(497);
-        }
-        match ex.method {
-            Method::Trace | Method::Connect => Some(405),
-            _ => None,
-        }
     }
 
     fn log_dropped(&self, ex: &Exchange) {
@@ -425,7 +404,7 @@ impl Client {
                     if status == 408 { "client timed out" } else { "client prematurely closed connection" };
                 log!(ex, Level::Info, "{what} while reading client request headers");
                 ex.sent.status = status;
-                self.log(local, &mut ex);
+                conduct::log(local, &mut ex);
                 return Next::Close;
             }
             HeadError::Bad(error) => {
@@ -459,16 +438,6 @@ impl Client {
         }
     }
 
-    /// Whether the client and the limits of the place that answers let the connection live on.
-    fn may_stay(&self, on: &client::Settings, ex: &Exchange) -> bool {
-        ex.keepalive
-            && !self.counted.thread.draining.get()
-            && !on.keepalive_timeout.is_zero()
-            && self.facts.requests.get() < on.keepalive_requests
-            && clock::ms() - self.facts.started_ms < clock::as_ms(on.keepalive_time)
-            && !client::keepalive_is_disabled(on, ex)
-    }
-
     fn take_body(&mut self, local: &Local, ex: &mut Exchange) -> Option<Rc<RefCell<BodyState>>> {
         if !self.head().has_body() {
             ex.body.length = self.head().content_length;
@@ -498,7 +467,7 @@ impl Client {
         if reply.close {
             ex.keepalive = false;
         }
-        ex.keepalive = self.may_stay(client_settings(on), ex);
+        ex.keepalive = conduct::may_stay(&self.counted.thread, client_settings(on), ex);
         if reply.status != TOO_LARGE && ex.version >= Version::H11 && self.head().expect_continue {
             Box::pin(self.ask_for_body(body.as_deref())).await;
         }
@@ -516,13 +485,13 @@ impl Client {
         }
         let sent = self.send(on, ex, reply).await;
         if let Err(error) = &sent {
-            log_send_error(ex, error);
+            conduct::log_send_error(ex, error);
         }
         let keepalive = ex.keepalive;
         if on.post_action.is_some() {
             Box::pin(phases::after_answer(local, ex)).await;
         }
-        self.log(local, ex);
+        conduct::log(local, ex);
         match (sent, body) {
             (Ok(()), None) => self.settle(client_settings(on), keepalive, true),
             (Ok(()), Some(body)) => Box::pin(self.after(on, keepalive, body)).await,
@@ -631,28 +600,9 @@ impl Client {
             ex.sent.bytes += carried.to_client_bytes;
             ex.head_bytes += carried.from_client_bytes;
         }
-        self.log(local, ex);
+        conduct::log(local, ex);
         Next::Close
     }
-
-    fn log(&self, local: &Local, ex: &mut Exchange) {
-        if let Some(on) = &local.cycle.settings(ex.location).log {
-            access_log::write(on, ex);
-        }
-    }
-}
-
-fn log_send_error(ex: &Exchange, error: &SendError) {
-    let what = match error {
-        SendError::Slow => "client timed out (110: Connection timed out)",
-        SendError::Client => "client prematurely closed connection",
-        SendError::Body => return,
-    };
-    log!(ex, Level::Info, "{what} while sending response to client");
-}
-
-fn client_settings(on: &Settings) -> &client::Settings {
-    on.client.as_ref().expect("because the client module always resolves")
 }
 
 fn head_of(head: &mut Option<Box<RequestHead>>) -> &mut RequestHead {

@@ -2,10 +2,12 @@
 
 mod arrival;
 mod body;
+mod conduct;
 mod h1;
 mod idle;
 mod parked;
 mod places;
+mod rate;
 mod request;
 mod response;
 

@@ -13,12 +13,11 @@ use foregate_net::{Conn, clock, clock::Deadline};
 use foregate_wire::h1::{LAST_CHUNK, chunk_header};
 use foregate_wire::{Buf, Fields, Name, NameSet, status};
 
+use super::rate::Rate;
 use crate::special;
 
 /// Bodies up to this size are copied behind the head, so that one plain write sends both.
 const COPIED_BYTES_MAX: usize = 16 << 10;
-/// With a rate limit, no single write is larger than this.
-const LIMITED_WRITE_BYTES_MAX: usize = 16 << 10;
 
 /// Why an answer could not be sent whole. The connection ends in each case.
 #[derive(Debug)]
@@ -59,7 +58,7 @@ pub(super) async fn send(
     ex.sent.status = reply.status;
     ex.sent.chunked = framing == Framing::Chunked;
     ex.sent.content_length = reply.content_length();
-    let limit = rate(client, ex);
+    let limit = Rate::of(client, ex);
     let mut sender = Sender { conn, deadline, timeout: client.send_timeout, limit, bytes: 0 };
     ex.sent.fields = std::mem::take(&mut reply.fields);
     let done = match append_short(ex, &mut reply.body, framing, out) {
@@ -271,28 +270,6 @@ fn end(framing: Framing, trailers: &Fields, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// What `limit_rate` allows.
-struct Rate {
-    bytes_per_s: u64,
-    /// Bytes that go out at full speed first.
-    after: u64,
-    /// By [`clock::ms`].
-    started_ms: u64,
-}
-
-fn rate(on: &client::Settings, ex: &mut Exchange) -> Option<Rate> {
-    if on.limit_rate.is_none() && ex.limit_rate.is_none() {
-        return None;
-    }
-    let number = |template: &Option<foregate_core::Template>, ex: &mut Exchange| {
-        let text = template.as_ref().map(|it| it.fill_new(ex)).unwrap_or_default();
-        foregate_conf::value::size(&String::from_utf8_lossy(&text)).unwrap_or(0)
-    };
-    let bytes_per_s = ex.limit_rate.unwrap_or_else(|| number(&on.limit_rate, ex));
-    let after = ex.limit_rate_after.unwrap_or_else(|| number(&on.limit_rate_after, ex));
-    (bytes_per_s > 0).then(|| Rate { bytes_per_s, after, started_ms: clock::ms() })
-}
-
 /// Writes to the client, counting and within its times.
 struct Sender<'a> {
     conn: &'a Conn,
@@ -471,15 +448,13 @@ impl Sender<'_> {
     async fn allowed(&mut self, want: usize) -> Result<usize, SendError> {
         let Some(limit) = &self.limit else { return Ok(want) };
         loop {
-            let elapsed_ms = clock::ms() - limit.started_ms;
-            let allowed = limit.after + limit.bytes_per_s.saturating_mul(elapsed_ms / 1000 + 1);
-            if allowed > self.bytes {
-                return Ok(want.min((allowed - self.bytes) as usize).min(LIMITED_WRITE_BYTES_MAX));
-            }
-            let wait_ms = (self.bytes - allowed + 1) * 1000 / limit.bytes_per_s + 1;
-            let wait = Duration::from_millis(wait_ms);
-            if clock::timeout(wait, self.conn.hung_up()).await.is_ok() {
-                return Err(SendError::Client);
+            match limit.allows(self.bytes) {
+                Ok(n) => return Ok(want.min(n)),
+                Err(wait) => {
+                    if clock::timeout(wait, self.conn.hung_up()).await.is_ok() {
+                        return Err(SendError::Client);
+                    }
+                }
             }
         }
     }

@@ -112,10 +112,10 @@ mod tests {
 
     #[test]
     fn bytes_leave_in_the_order_in_which_they_came() {
-        for step in [1, 7, 5000, 9001, 100_000] {
+        for step in [613, 5000, 9001, 100_000] {
             let mut out = Out::default();
             let mut want = Vec::new();
-            for n in 0..200_u32 {
+            for n in 0..100_u32 {
                 let body = vec![n as u8; [0, 10, 4096, 4097, 9000][n as usize % 5]];
                 out.bytes.extend_from_slice(b"frame");
                 want.extend_from_slice(b"frame");

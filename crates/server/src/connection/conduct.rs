@@ -1,0 +1,61 @@
+//! How every exchange is treated, whatever protocol carries it.
+
+use foregate_core::{Exchange, Level, Method, log};
+use foregate_modules::{Settings, client, log as access_log};
+use foregate_net::clock;
+
+use super::Thread;
+use super::response::SendError;
+use crate::cycle::Local;
+
+pub(super) fn client_settings(on: &Settings) -> &client::Settings {
+    on.client.as_ref().expect("because the client module always resolves")
+}
+
+/// The status for requests that are answered without a look at their target.
+pub(super) fn refusal(ex: &Exchange, misdirected: bool, plain_on_tls: bool) -> Option<u16> {
+    if misdirected {
+        let what = "client attempted to request the server name different from the one that was negotiated";
+        log!(ex, Level::Info, "{what} while reading client request headers");
+        return Some(421);
+    }
+    if plain_on_tls {
+        log!(
+            ex,
+            Level::Info,
+            "client sent plain HTTP request to HTTPS port while reading client request headers"
+        );
+        return Some(497);
+    }
+    match ex.method {
+        Method::Trace | Method::Connect => Some(405),
+        _ => None,
+    }
+}
+
+/// Whether the client and the limits of the place that answers let the connection live on.
+pub(super) fn may_stay(thread: &Thread, on: &client::Settings, ex: &Exchange) -> bool {
+    ex.keepalive
+        && !thread.draining.get()
+        && !on.keepalive_timeout.is_zero()
+        && ex.conn.requests.get() < on.keepalive_requests
+        && clock::ms() - ex.conn.started_ms < clock::as_ms(on.keepalive_time)
+        && !client::keepalive_is_disabled(on, ex)
+}
+
+/// The line in the access log.
+pub(super) fn log(local: &Local, ex: &mut Exchange) {
+    if let Some(on) = &local.cycle.settings(ex.location).log {
+        access_log::write(on, ex);
+    }
+}
+
+/// Why an answer was not sent whole.
+pub(super) fn log_send_error(ex: &Exchange, error: &SendError) {
+    let what = match error {
+        SendError::Slow => "client timed out (110: Connection timed out)",
+        SendError::Client => "client prematurely closed connection",
+        SendError::Body => return,
+    };
+    log!(ex, Level::Info, "{what} while sending response to client");
+}
