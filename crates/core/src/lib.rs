@@ -1,6 +1,7 @@
 //! The vocabulary that every module shares. It knows no feature.
 
 pub mod base64;
+mod certificate_cache;
 mod cidr;
 mod digits;
 mod directive;
@@ -38,6 +39,7 @@ pub mod variable;
 mod written;
 mod zones;
 
+pub use certificate_cache::certificate_cache;
 pub use cidr::Cidr;
 pub use digits::{push_hex, push_number, push_seconds};
 pub use directive::{Args, Block, Directive, Read, check, duplicate};

@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let (pool, backend, server) = (pool.clone(), backend.clone(), server.clone());
             spawn(async move {
                 let client = match server {
-                    Some(server) => match tls::accept(stream, |_| Some(server)).await {
+                    Some(server) => match tls::accept(stream, |_| Ok(server)).await {
                         Ok(client) => Conn::Tls(Box::new(client)),
                         Err(_) => return,
                     },

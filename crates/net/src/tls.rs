@@ -21,6 +21,7 @@ mod outgoing;
 mod pbes2;
 mod record;
 pub mod sessions;
+pub mod store;
 mod stream;
 pub mod tickets;
 pub mod verify;
@@ -32,6 +33,16 @@ pub use stream::TlsStream;
 /// The alert for a host name that is not served (RFC 6066 section 3; nginx: ssl_reject_handshake).
 const UNRECOGNIZED_NAME: u8 = 112;
 const DECODE_ERROR: u8 = 50;
+const INTERNAL_ERROR: u8 = 80;
+
+/// Why a client is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The name it asks for is not served.
+    UnknownName,
+    /// There is a configuration, and it could not be had; the log says why.
+    Failed,
+}
 
 /// How a server answers; shared by all threads.
 #[derive(Clone, Debug)]
@@ -50,6 +61,13 @@ impl Server {
 
     pub fn config(&self) -> &rustls::ServerConfig {
         &self.config
+    }
+
+    /// The same with other certificates.
+    pub fn showing(&self, certificates: certs::Certificates) -> Server {
+        let mut config = (*self.config).clone();
+        config.cert_resolver = Arc::new(certificates);
+        Server { config: Arc::new(config) }
     }
 }
 
@@ -104,7 +122,7 @@ pub enum HandshakeError {
     Closed,
     /// The peer did not speak TLS; here is the stream with what it sent, to be told so in plain HTTP.
     NotTls(Box<Stream>, Buf),
-    /// `choose` had no configuration for this client.
+    /// `choose` refused this client.
     Refused,
     /// The first message was not a valid ClientHello.
     BadHello,
@@ -158,12 +176,12 @@ pub fn provider() -> &'static Arc<CryptoProvider> {
     PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
 }
 
-/// Shakes hands as a server. `choose` sees what the client offers and says how to answer; `None` refuses.
+/// Shakes hands as a server. `choose` sees what the client offers and says how to answer.
 ///
 /// The time it may take is the caller's to limit.
 pub async fn accept(
     stream: Stream,
-    choose: impl FnOnce(&ClientHello) -> Option<Server>,
+    choose: impl FnOnce(&ClientHello) -> Result<Server, Refusal>,
 ) -> Result<TlsStream, HandshakeError> {
     accept_with(stream, Buf::default(), choose).await
 }
@@ -172,7 +190,7 @@ pub async fn accept(
 pub async fn accept_with(
     stream: Stream,
     early: Buf,
-    choose: impl FnOnce(&ClientHello) -> Option<Server>,
+    choose: impl FnOnce(&ClientHello) -> Result<Server, Refusal>,
 ) -> Result<TlsStream, HandshakeError> {
     let mut exchange = Exchange::new(&stream, early.to_vec());
     let hello = loop {
@@ -189,9 +207,15 @@ pub async fn accept_with(
             }
         }
     };
-    let Some(server) = choose(&hello) else {
-        exchange.refuse(UNRECOGNIZED_NAME);
-        return Err(HandshakeError::Refused);
+    let server = match choose(&hello) {
+        Ok(server) => server,
+        Err(why) => {
+            exchange.refuse(match why {
+                Refusal::UnknownName => UNRECOGNIZED_NAME,
+                Refusal::Failed => INTERNAL_ERROR,
+            });
+            return Err(HandshakeError::Refused);
+        }
     };
     let mut side = UnbufferedServerConnection::new(server.config).map_err(HandshakeError::Tls)?;
     exchange.run(&mut side).await?;

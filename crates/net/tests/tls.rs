@@ -79,7 +79,7 @@ fn serve_echo(server: Server) -> Addr {
             let (stream, _) = listener.accept().await.unwrap();
             let server = server.clone();
             spawn(async move {
-                let Ok(stream) = tls::accept(stream, |_| Some(server)).await else { return };
+                let Ok(stream) = tls::accept(stream, |_| Ok(server)).await else { return };
                 let conn = Conn::Tls(Box::new(stream));
                 while let Ok(data) = conn.recv().await {
                     if data.is_empty() || conn.send_all(&data).await.is_err() {
@@ -215,7 +215,9 @@ fn plain_http_and_unwanted_names_are_told_apart() {
         let plain = stream_to(listener.addr()).await;
         plain.send_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let Err(HandshakeError::NotTls(back, bytes)) = tls::accept(stream, |_| None).await else {
+        let Err(HandshakeError::NotTls(back, bytes)) =
+            tls::accept(stream, |_| Err(tls::Refusal::UnknownName)).await
+        else {
             panic!("taken for TLS")
         };
         assert_eq!(&*bytes, b"GET / HTTP/1.0\r\n\r\n");
@@ -231,7 +233,7 @@ fn plain_http_and_unwanted_names_are_told_apart() {
         let (stream, _) = listener.accept().await.unwrap();
         let refused = tls::accept(stream, |hello| {
             assert_eq!(hello.server_name.as_deref(), Some("localhost"));
-            None
+            Err(tls::Refusal::UnknownName)
         });
         assert!(matches!(refused.await, Err(HandshakeError::Refused)));
         while !asking.is_finished() {
@@ -241,7 +243,10 @@ fn plain_http_and_unwanted_names_are_told_apart() {
         let addr = listener.addr().clone();
         drop(stream_to(&addr).await);
         let (stream, _) = listener.accept().await.unwrap();
-        assert!(matches!(tls::accept(stream, |_| None).await, Err(HandshakeError::Closed)));
+        assert!(matches!(
+            tls::accept(stream, |_| Err(tls::Refusal::UnknownName)).await,
+            Err(HandshakeError::Closed)
+        ));
     })
     .unwrap();
 }
@@ -259,7 +264,7 @@ fn an_unknown_certificate_fails_on_both_sides() {
             assert!(matches!(refused, Err(HandshakeError::Tls(rustls::Error::InvalidCertificate(_)))));
         });
         let (stream, _) = listener.accept().await.unwrap();
-        let failed = tls::accept(stream, |_| Some(server)).await;
+        let failed = tls::accept(stream, |_| Ok(server)).await;
         assert!(matches!(failed, Err(HandshakeError::Tls(rustls::Error::AlertReceived(_)))));
     })
     .unwrap();
@@ -307,7 +312,7 @@ fn clients_show_certificates_that_are_checked_afterwards() {
             stream.recv().await.unwrap();
         });
         let (stream, _) = listener.accept().await.unwrap();
-        let stream = tls::accept(stream, |_| Some(Server::new(config))).await.unwrap();
+        let stream = tls::accept(stream, |_| Ok(Server::new(config))).await.unwrap();
         assert_eq!(good.check(&stream.facts().peer_certs), Ok(()));
         let why = bad.check(&stream.facts().peer_certs).unwrap_err();
         assert_eq!((why.code, why.text), (21, "unable to verify the first certificate"));
@@ -358,7 +363,7 @@ fn damaged_records_end_the_connection_with_an_alert() {
             assert!(stream.recv().await.unwrap().is_empty());
         });
         let (stream, _) = listener.accept().await.unwrap();
-        let stream = tls::accept(stream, |_| Some(Server::new(server))).await.unwrap();
+        let stream = tls::accept(stream, |_| Ok(Server::new(server))).await.unwrap();
         stream.send_all(b"go").await.unwrap();
         assert_eq!(&*stream.recv().await.unwrap(), b"good");
         let error = stream.recv().await.unwrap_err();

@@ -143,7 +143,7 @@ fn check_certificates(
     places: &[Place],
 ) -> Result<(), Error> {
     let ssl = |server: usize| places[servers[server].place as usize].settings.ssl.as_ref();
-    let has_certificate = |server: usize| ssl(server).is_some_and(|it| it.server.is_some());
+    let has_certificate = |server: usize| ssl(server).is_some_and(|it| it.has_certificate());
     let rejects = |server: usize| ssl(server).is_some_and(|it| it.reject);
     let missing = |server: usize| {
         let what = "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive";

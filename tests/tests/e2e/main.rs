@@ -31,6 +31,7 @@ mod static_files;
 mod stub_status;
 mod subrequests;
 mod tls;
+mod tls_certificates;
 mod tls_clients;
 mod tls_config;
 mod try_files;

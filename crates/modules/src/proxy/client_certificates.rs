@@ -1,31 +1,33 @@
 //! `proxy_ssl_certificate` with variables: certificates that are read when a request first names them.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use foregate_conf::Error;
 use foregate_core::{Compile, Exchange, Level, Stop, Template, log};
-use foregate_net::sys;
-use foregate_net::tls::certs;
+use foregate_net::tls::store::{Limits, Store};
 use rustls::ClientConfig;
 use rustls::client::Resumption;
-use rustls::sign::SingleCertAndKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use super::ssl::{Client, Options, SESSIONS_MAX, passwords};
 
 /// Certificates of one location that are kept ready; when there are more, they are read again.
 const CERTIFICATES_MAX: usize = 256;
+/// Without `proxy_ssl_certificate_cache` what is kept is compared with its files every time.
+const UNTOLD: Limits =
+    Limits { max: CERTIFICATES_MAX, inactive: Duration::from_secs(60), valid: Duration::ZERO };
 
 /// What is shown to the peer, by names known per request.
 pub(super) struct Varying {
     cert: Template,
     key: Template,
-    passwords: Vec<Vec<u8>>,
+    store: Store,
     base: ClientConfig,
     server_name: bool,
-    folder: PathBuf,
-    ready: Mutex<HashMap<(String, String), Client>>,
+    /// With the sessions that were begun under a certificate.
+    ready: Mutex<HashMap<(String, String), (Arc<CertifiedKey>, Client)>>,
 }
 
 /// Whether the certificate depends on the request.
@@ -45,13 +47,13 @@ impl Varying {
             let what = format!("no \"proxy_ssl_certificate_key\" is defined for certificate \"{cert}\"");
             return Err(Error::at(cert.span, what));
         };
+        let limits = o.certificate_cache.flatten().unwrap_or(UNTOLD);
         Ok(Some(Self {
             cert: cx.template(cert)?,
             key: cx.template(key)?,
-            passwords: passwords(o, cx)?,
+            store: Store::new(cx.conf_prefix.to_owned(), passwords(o, cx)?, Some(limits)),
             base: base.clone(),
             server_name,
-            folder: cx.conf_prefix.to_owned(),
             ready: Mutex::default(),
         }))
     }
@@ -65,32 +67,29 @@ impl Varying {
         if names.0.is_empty() {
             return Ok((names, None));
         }
-        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = ready.get(&names) {
-            return Ok((names, Some(client.clone())));
-        }
-        let client = self.load(&names.0, &names.1).map_err(|why| {
-            log!(ex, Level::Error, "cannot load certificate \"{}\": {why}", names.0);
+        let certified = self.store.get(&names.0, &names.1).map_err(|why| {
+            log!(ex, Level::Error, "{why}");
             Stop::status(500)
         })?;
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, client)) = ready.get(&names)
+            && Arc::ptr_eq(of, &certified)
+        {
+            return Ok((names, Some(client.clone())));
+        }
+        let client = self.showing(&certified);
         if ready.len() >= CERTIFICATES_MAX {
             ready.clear();
         }
-        ready.insert(names.clone(), client.clone());
+        ready.insert(names.clone(), (certified, client.clone()));
         Ok((names, Some(client)))
     }
 
-    fn load(&self, cert: &str, key: &str) -> Result<Client, String> {
-        let read = |name: &str| match name.strip_prefix("data:") {
-            Some(inline) => Ok(inline.as_bytes().to_vec()),
-            None => std::fs::read(self.folder.join(name)).map_err(|why| sys::errno_text(&why)),
-        };
-        let certified = certs::certified_with(&read(cert)?, &read(key)?, &self.passwords);
-        let certified = certified.map_err(|why| why.to_string())?;
+    fn showing(&self, certified: &CertifiedKey) -> Client {
         let mut config = self.base.clone();
-        config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(certified));
+        config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(certified.clone()));
         // Sessions of one certificate are not resumed under another.
         config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
-        Ok(Client::new(config, self.server_name))
+        Client::new(config, self.server_name)
     }
 }

@@ -121,7 +121,9 @@ impl foregate_core::Module for Module {
         Directive::text("proxy_ssl_crl", ANY, |o| &mut o.ssl.crl),
         Directive::text("proxy_ssl_certificate", ANY, |o| &mut o.ssl.certificate),
         Directive::text("proxy_ssl_certificate_key", ANY, |o| &mut o.ssl.key),
-        Directive::own("proxy_ssl_certificate_cache", ANY, Args::Between(1, 3), ssl::cache, read::own_block_only),
+        Directive::own("proxy_ssl_certificate_cache", ANY, Args::Between(1, 3), ssl::cache, |o, from| {
+            read::whole(&mut o.ssl.certificate_cache, &from.ssl.certificate_cache)
+        }),
         Directive::text("proxy_ssl_password_file", ANY, |o| &mut o.ssl.password_file),
         Directive::own("proxy_ssl_conf_command", ANY, Args::Exactly(2), ssl::conf_command, |o, from| {
             read::whole(&mut o.ssl.commands, &from.ssl.commands)

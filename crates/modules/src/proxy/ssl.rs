@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use foregate_conf::{Error, Node, Span, Word};
 use foregate_core::{Compile, Exchange, Scope, Stop, Template, duplicate};
+use foregate_net::tls::store::Limits;
 use foregate_net::tls::x509::Failure;
 use foregate_net::tls::{self, HandshakeError, certs, ciphers, verify};
 use foregate_net::{Conn, Stream, sys};
@@ -19,7 +20,6 @@ use rustls::{ClientConfig, SupportedProtocolVersion, version};
 
 use super::client_certificates::{Varying, varies};
 use super::pass::Url;
-use super::read::invalid;
 
 /// Sessions that are kept for resumption, per location.
 pub(super) const SESSIONS_MAX: usize = 256;
@@ -37,6 +37,7 @@ pub(super) struct Options {
     pub(super) crl: Option<Word>,
     pub(super) certificate: Option<Word>,
     pub(super) key: Option<Word>,
+    pub(super) certificate_cache: Option<Option<Limits>>,
     pub(super) password_file: Option<Word>,
     pub(super) commands: Option<Vec<(Word, Word)>>,
 }
@@ -54,21 +55,12 @@ pub(super) fn protocols(o: &mut super::Options, node: &Node, _: Scope) -> Result
     Ok(())
 }
 
-/// Certificates are compiled once: there is nothing to cache.
-pub(super) fn cache(_: &mut super::Options, node: &Node, _: Scope) -> Result<(), Error> {
-    let known = |word: &&Word| {
-        let (name, given) = word.split_once('=').unwrap_or((word, ""));
-        match name {
-            "off" => given.is_empty(),
-            "max" => foregate_conf::value::number(given).is_some_and(|it| it > 0),
-            "inactive" | "valid" => foregate_conf::value::time_s(given).is_some(),
-            _ => false,
-        }
-    };
-    match node.args.iter().find(|word| !known(word)) {
-        Some(word) => Err(invalid(word)),
-        None => Ok(()),
+pub(super) fn cache(o: &mut super::Options, node: &Node, _: Scope) -> Result<(), Error> {
+    if o.ssl.certificate_cache.is_some() {
+        return Err(duplicate(node));
     }
+    o.ssl.certificate_cache = Some(foregate_core::certificate_cache(node)?);
+    Ok(())
 }
 
 pub(super) fn conf_command(o: &mut super::Options, node: &Node, _: Scope) -> Result<(), Error> {

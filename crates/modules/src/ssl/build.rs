@@ -14,7 +14,8 @@ use rustls::{
 };
 
 use super::commands::Changes;
-use super::{Options, Tls, Verify, certificates, names, sessions, warnings};
+use super::varying::Varying;
+use super::{Options, Tls, Verify, certificates, names as known, sessions, warnings};
 
 /// nginx's default.
 const CIPHERS: &str = "HIGH:!aNULL:!MD5";
@@ -40,8 +41,13 @@ fn build(o: &Options, cx: &mut Compile<'_>) -> Result<Tls, Error> {
     let reject = o.reject.unwrap_or(false);
     let verify = [Verify::Off, Verify::On, Verify::Optional, Verify::OptionalNoCa][o.verify_client.unwrap_or(0)];
     let changes = Changes::read(o.commands.as_deref().unwrap_or_default(), cx)?;
-    let own = certificates::own(o, &changes, cx)?;
-    let has_certificate = !own.is_empty();
+    let names = certificates::names(o, &changes)?;
+    let has_certificate = !names.is_empty();
+    let varying = Varying::compile(&names, o, cx)?;
+    let own = match varying {
+        Some(_) => Vec::new(),
+        None => certificates::own(&names, o, cx)?,
+    };
     let depth_max = o.verify_depth.unwrap_or(1) as usize;
     let (wanted, trusted, revoked) = match has_certificate || reject {
         true => certificates::authorities(o, verify, cx)?,
@@ -50,7 +56,7 @@ fn build(o: &Options, cx: &mut Compile<'_>) -> Result<Tls, Error> {
     };
     let chain = ClientChain::new(&[&wanted[..], &trusted].concat(), revoked, depth_max);
     if !has_certificate {
-        return Ok(Tls { server: None, reject, verify, chain });
+        return Ok(Tls { server: None, varying, reject, verify, chain });
     }
     warnings::about_settings(o, cx);
     certificates::check_dhparam(o, cx)?;
@@ -59,12 +65,12 @@ fn build(o: &Options, cx: &mut Compile<'_>) -> Result<Tls, Error> {
         Verify::Off => builder.with_no_client_auth(),
         _ => builder.with_client_cert_verifier(Arc::new(AnyClient::new(&wanted))),
     };
-    let context = sessions::context(&own, &wanted);
+    let context = sessions::context(&own, varying.as_ref().map_or(&[], |_| &names), &wanted);
     let mut config = builder.with_cert_resolver(Arc::new(Certificates::new(own)));
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
     config.ignore_client_order = changes.prefer_server.or(o.prefer_server).unwrap_or(false);
     sessions::set_up(o, &changes, &context, &mut config, cx)?;
-    Ok(Tls { server: Some(tls::Server::new(config)), reject, verify, chain })
+    Ok(Tls { server: Some(tls::Server::new(config)), varying, reject, verify, chain })
 }
 
 /// Versions, ciphers and groups.
@@ -102,7 +108,7 @@ fn suites(
     }
     let items = word.split([':', ',', ' ', ';']);
     // OpenSSL keeps the names of TLS 1.3 out of this list.
-    if !items.filter(|it| !it.starts_with("TLS_A") && !it.starts_with("TLS_C")).any(names::is_known_in_lists) {
+    if !items.filter(|it| !it.starts_with("TLS_A") && !it.starts_with("TLS_C")).any(known::is_known_in_lists) {
         let what = format!("SSL_CTX_set_cipher_list(\"{word}\") failed");
         let tail = "(SSL: error:0A0000B9:SSL routines::no cipher match)";
         return Err(Error::at(word.span, format!("{what} {tail}"))

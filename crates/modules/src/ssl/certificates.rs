@@ -19,26 +19,31 @@ const PASSWORD_BYTES_MAX: usize = 512;
 
 type Authorities = Vec<CertificateDer<'static>>;
 
-/// The server's own certificates with their keys.
-pub(super) fn own(o: &Options, changes: &Changes, cx: &Compile<'_>) -> Result<Vec<Arc<CertifiedKey>>, Error> {
+/// The names of the server's own certificates and of their keys.
+pub(super) fn names(o: &Options, changes: &Changes) -> Result<Vec<(Word, Word)>, Error> {
     let mut certificates = o.certificates.clone().unwrap_or_default();
     let mut keys = o.keys.clone().unwrap_or_default();
     if let (Some(last), true) = (certificates.last(), certificates.len() > keys.len()) {
         let what = format!("no \"ssl_certificate_key\" is defined for certificate \"{last}\"");
         return Err(Error::at(last.span, what));
     }
-    if certificates.is_empty() {
-        return Ok(Vec::new());
-    }
     keys.truncate(certificates.len());
-    if let (Some(certificate), Some(key)) = (&changes.certificate, &changes.key) {
+    if let (Some(certificate), Some(key), false) = (&changes.certificate, &changes.key, certificates.is_empty()) {
         certificates.push(certificate.clone());
         keys.push(key.clone());
+    }
+    Ok(certificates.into_iter().zip(keys).collect())
+}
+
+/// The server's own certificates with their keys.
+pub(super) fn own(names: &[(Word, Word)], o: &Options, cx: &Compile<'_>) -> Result<Vec<Arc<CertifiedKey>>, Error> {
+    if names.is_empty() {
+        return Ok(Vec::new());
     }
     let passwords = passwords(o, cx)?;
     let staple = staple(o, cx)?;
     let mut all: Vec<Arc<CertifiedKey>> = Vec::new();
-    for (certificate, key) in certificates.iter().zip(&keys) {
+    for (certificate, key) in names {
         let mut certified = one(certificate, key, &passwords, cx)?;
         certified.ocsp.clone_from(&staple);
         // As OpenSSL: of one kind of key the last counts.
@@ -49,10 +54,6 @@ pub(super) fn own(o: &Options, changes: &Changes, cx: &Compile<'_>) -> Result<Ve
 }
 
 fn one(cert: &Word, key: &Word, passwords: &[Vec<u8>], cx: &Compile<'_>) -> Result<CertifiedKey, Error> {
-    if let Some(word) = [cert, key].into_iter().find(|it| it.contains('$') && !it.starts_with("data:")) {
-        let what = format!("variables in \"{word}\" are not supported: not available yet in this version");
-        return Err(Error::at(word.span, what).advise("write a server for each name, with files of its own"));
-    }
     if key.starts_with("engine:") {
         let what = format!("cannot load certificate key \"{key}\": loading \"engine:...\" certificate keys");
         return Err(Error::at(key.span, format!("{what} is not supported")));
@@ -80,7 +81,7 @@ fn one(cert: &Word, key: &Word, passwords: &[Vec<u8>], cx: &Compile<'_>) -> Resu
 }
 
 /// The lines of `ssl_password_file`.
-fn passwords(o: &Options, cx: &Compile<'_>) -> Result<Vec<Vec<u8>>, Error> {
+pub(super) fn passwords(o: &Options, cx: &Compile<'_>) -> Result<Vec<Vec<u8>>, Error> {
     let Some(word) = &o.passwords else { return Ok(Vec::new()) };
     let text = read(word, cx)?;
     let lines = text.split(|b| *b == b'\n').map(|it| it.strip_suffix(b"\r").unwrap_or(it));

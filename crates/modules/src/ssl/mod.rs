@@ -10,6 +10,7 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 mod variables;
+mod varying;
 mod warnings;
 
 use std::ops::ControlFlow::{Break, Continue};
@@ -18,10 +19,12 @@ use std::time::Duration;
 
 use foregate_conf::{Error, Span, Word};
 use foregate_core::{Args, Compile, Directive, Exchange, Flow, Level, Scope, Stop, Variable, log};
+use foregate_net::tls::store::Limits;
 use foregate_net::tls::verify::ClientChain;
 use foregate_net::tls::x509::Failure;
 use foregate_net::tls::{self, Facts};
 
+use varying::Varying;
 pub use warnings::{http2_is_missing, http3_is_missing};
 
 pub struct Module;
@@ -30,6 +33,7 @@ pub struct Module;
 pub struct Options {
     certificates: Option<Vec<Word>>,
     keys: Option<Vec<Word>>,
+    certificate_cache: Option<Option<Limits>>,
     passwords: Option<Word>,
     protocols: Option<Vec<Word>>,
     ciphers: Option<Word>,
@@ -69,7 +73,9 @@ pub struct Settings(Arc<Tls>);
 /// A server's way of speaking TLS.
 pub struct Tls {
     /// `None`: there is no certificate; the default server's is shown, if it has one.
-    pub server: Option<tls::Server>,
+    server: Option<tls::Server>,
+    /// Certificates that are named anew for every connection.
+    varying: Option<Varying>,
     /// `ssl_reject_handshake`.
     pub reject: bool,
     verify: Verify,
@@ -103,7 +109,7 @@ impl foregate_core::Module for Module {
     const DIRECTIVES: &'static [Directive<Options>] = &[
         Directive::own("ssl_certificate", S, Args::Exactly(1), read::certificate, read::certificates_inherit),
         Directive::own("ssl_certificate_key", S, Args::Exactly(1), read::key, read::keys_inherit),
-        Directive::own("ssl_certificate_cache", S, Args::Between(1, 3), read::certificate_cache, read::nothing),
+        Directive::own("ssl_certificate_cache", S, Args::Between(1, 3), read::certificate_cache, read::certificate_cache_inherit),
         Directive::text("ssl_password_file", S, |o| &mut o.passwords),
         Directive::own("ssl_protocols", S, Args::AtLeast(1), read::protocols, read::protocols_inherit),
         Directive::text("ssl_ciphers", S, |o| &mut o.ciphers),
@@ -172,6 +178,33 @@ pub fn check(on: &Settings, ex: &Exchange) -> Flow {
 }
 
 impl Tls {
+    /// Whether connections that ask for this server can be answered by itself.
+    pub fn has_certificate(&self) -> bool {
+        self.server.is_some()
+    }
+
+    /// How to answer every connection, unless [`Tls::varies`]; `None`: there is no certificate.
+    pub fn fixed(&self) -> Option<&tls::Server> {
+        self.server.as_ref()
+    }
+
+    /// Whether the certificate depends on the connection: [`Tls::answer`] is to be asked.
+    pub fn varies(&self) -> bool {
+        self.varying.is_some()
+    }
+
+    /// How to answer a connection, of which `ex` knows what is known before its handshake; `None`: there is no
+    /// certificate. May read files.
+    ///
+    /// # Errors
+    /// Why the certificate that this connection is to see cannot be had, for the log.
+    pub fn answer(&self, ex: &mut Exchange) -> Result<Option<tls::Server>, String> {
+        match (&self.server, &self.varying) {
+            (Some(server), Some(varying)) => Ok(Some(server.showing(varying.certificates(ex)?))),
+            (server, _) => Ok(server.clone()),
+        }
+    }
+
     /// Whether it matters by which server a connection's handshake was answered.
     pub fn verifies_clients(&self) -> bool {
         self.verify != Verify::Off

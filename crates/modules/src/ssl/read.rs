@@ -102,27 +102,16 @@ pub(super) fn cache_inherit(o: &mut Options, outer: &Options) {
     inherit(&mut o.session_cache, &outer.session_cache);
 }
 
-/// Certificates are loaded once, with the configuration: there is nothing to cache.
-pub(super) fn certificate_cache(_: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
-    let mut has_max = false;
-    for word in &node.args {
-        let (name, given) = word.split_once('=').unwrap_or((word, ""));
-        let is_known = match name {
-            "off" => given.is_empty(),
-            "max" => values::number(given).is_some_and(|it| it > 0),
-            "inactive" | "valid" => values::time_s(given).is_some(),
-            _ => false,
-        };
-        if !is_known {
-            return Err(Error::at(word.span, format!("invalid parameter \"{word}\"")));
-        }
-        has_max |= matches!(name, "max" | "off");
+pub(super) fn certificate_cache(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
+    if o.certificate_cache.is_some() {
+        return Err(duplicate(node));
     }
-    if !has_max {
-        let what = "\"ssl_certificate_cache\" must have the \"max\" parameter";
-        return Err(Error::at(node.name.span, what));
-    }
+    o.certificate_cache = Some(foregate_core::certificate_cache(node)?);
     Ok(())
+}
+
+pub(super) fn certificate_cache_inherit(o: &mut Options, outer: &Options) {
+    inherit(&mut o.certificate_cache, &outer.certificate_cache);
 }
 
 /// `on` is said to be missing at its place.
@@ -142,8 +131,6 @@ pub(super) fn http2(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error>
 pub(super) fn http2_inherit(o: &mut Options, outer: &Options) {
     inherit(&mut o.http2, &outer.http2);
 }
-
-pub(super) fn nothing(_: &mut Options, _: &Options) {}
 
 fn inherit<T: Clone>(own: &mut Option<T>, outer: &Option<T>) {
     if own.is_none() {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use foregate_conf::Error;
+use foregate_conf::{Error, Word};
 use foregate_core::{Compile, ZoneNames};
 use foregate_net::tls::sessions::Sessions;
 use foregate_net::tls::tickets::{LIFETIME_S_DEFAULT, TicketKeys};
@@ -35,8 +35,16 @@ struct CommonTickets(HashMap<String, TicketKeys>);
 struct Zones(HashMap<String, (u64, Arc<Sessions>)>);
 
 /// Servers that show the same certificates and ask for the same authorities take each other's sessions, as in nginx.
-pub(super) fn context(own: &[Arc<CertifiedKey>], wanted: &[CertificateDer<'static>]) -> Vec<u8> {
+/// Certificates that are not known yet count by the `names` that they have in the configuration.
+pub(super) fn context(
+    own: &[Arc<CertifiedKey>],
+    names: &[(Word, Word)],
+    wanted: &[CertificateDer<'static>],
+) -> Vec<u8> {
     let mut hash = digest::Context::new(&digest::SHA256);
+    for (certificate, _) in names {
+        hash.update(certificate.bytes());
+    }
     for cert in own.iter().filter_map(|it| it.cert.first()).chain(wanted) {
         hash.update(cert);
     }

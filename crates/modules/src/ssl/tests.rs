@@ -124,7 +124,7 @@ fn errors_are_worded_as_nginx_words_them() {
             "ssl_certificate a.crt; ssl_certificate_key other.key;",
             "SSL_CTX_use_PrivateKey(\"/etc/nginx/other.key\") failed",
         ),
-        ("ssl_certificate $a; ssl_certificate_key a.key;", "variables in \"$a\" are not supported"),
+        ("ssl_certificate $a; ssl_certificate_key a.key;", "unknown \"a\" variable"),
         ("ssl_certificate a.crt; ssl_certificate_key engine:x:y;", "cannot load certificate key \"engine:x:y\": "),
     ] {
         let seen = check_bare(directives);

@@ -78,6 +78,12 @@ pub fn revocation_lists(pem: &[u8]) -> Result<Vec<RevocationList>, CertError> {
     }
 }
 
+/// Whether a password protects the key of a PEM file.
+pub fn is_encrypted(pem: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(pem);
+    text.contains(ENCRYPTED) || text.contains("Proc-Type: 4,ENCRYPTED")
+}
+
 /// The first private key of a PEM file: PKCS#8, PKCS#1 or SEC1, not encrypted.
 pub fn key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, CertError> {
     key_with(pem, &[])

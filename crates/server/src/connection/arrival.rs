@@ -1,6 +1,9 @@
 //! What happens to a connection before its first request: the PROXY protocol header, the TLS handshake.
 
-use foregate_core::{ErrorLog, Level, Proxied};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use foregate_core::{Connection, ErrorLog, Exchange, Level, Nobody, Proxied};
 use foregate_net::tls::{self, HandshakeError};
 use foregate_net::{Addr, Conn, Stream, clock};
 use foregate_wire::Buf;
@@ -27,7 +30,12 @@ impl Arrival {
 }
 
 /// Takes a new connection in. `None`: it was no good, which has been logged.
-pub(super) async fn arrive(local: &Local, address: &Address, stream: Stream, number: u64) -> Option<Arrival> {
+pub(super) async fn arrive(
+    local: &Rc<Local>,
+    address: &Address,
+    stream: Stream,
+    number: u64,
+) -> Option<Arrival> {
     let on = client_settings(local, address.default_server);
     let log = &local.cycle.places[local.cycle.server(address.default_server).place as usize].error_log;
     let mut arrival = Arrival::plain(stream);
@@ -75,7 +83,7 @@ async fn read_proxy_header(arrival: &mut Arrival, log: &ErrorLog, number: u64) -
 
 /// The server is chosen by the name that the client asks for; it has the certificate.
 async fn shake_hands(
-    local: &Local,
+    local: &Rc<Local>,
     address: &Address,
     arrival: Arrival,
     log: &ErrorLog,
@@ -83,7 +91,16 @@ async fn shake_hands(
 ) -> Option<Arrival> {
     let Arrival { conn: Conn::Plain(stream), proxied, rest, .. } = arrival else { return None };
     let peer = stream.peer_addr().clone();
-    let choose = |hello: &tls::ClientHello| certificate_for(local, address, hello);
+    let facts = Before { number, peer: &peer, local: stream.local_addr().clone(), proxied: &proxied };
+    let choose = |hello: &tls::ClientHello| {
+        certificate_for(local, address, hello, &facts).map_err(|why| match why {
+            None => tls::Refusal::UnknownName,
+            Some(why) => {
+                log_about(log, Level::Error, number, &format!("{why} while SSL handshaking"), &peer);
+                tls::Refusal::Failed
+            }
+        })
+    };
     match tls::accept_with(stream, rest, choose).await {
         Ok(stream) => {
             let conn = Conn::Tls(Box::new(stream));
@@ -107,17 +124,66 @@ async fn shake_hands(
     }
 }
 
-/// A server without a certificate of its own shows the default server's, as in nginx.
-fn certificate_for(local: &Local, address: &Address, hello: &tls::ClientHello) -> Option<tls::Server> {
+/// What is known of a connection before its handshake.
+struct Before<'a> {
+    number: u64,
+    peer: &'a Addr,
+    local: Addr,
+    proxied: &'a Option<Proxied>,
+}
+
+/// A server without a certificate of its own shows the default server's, as in nginx. `Err(None)`: the name is not
+/// to be served.
+fn certificate_for(
+    local: &Rc<Local>,
+    address: &Address,
+    hello: &tls::ClientHello,
+    facts: &Before<'_>,
+) -> Result<tls::Server, Option<String>> {
     let settings = |server: u32| local.cycle.settings(local.cycle.server(server).place).ssl.as_ref();
     let name = hello.server_name.as_deref().unwrap_or_default();
     let named = Some(name).filter(|it| !it.is_empty()).and_then(|it| address.names.find(it.as_bytes()));
-    let server = settings(named.unwrap_or(address.default_server));
-    if server.is_some_and(|it| it.reject) {
-        return None;
+    let wanted = named.unwrap_or(address.default_server);
+    if settings(wanted).is_some_and(|it| it.reject) {
+        return Err(None);
     }
-    let own = server.and_then(|it| it.server.as_ref());
-    own.or_else(|| settings(address.default_server)?.server.as_ref()).cloned()
+    for server in [wanted, address.default_server] {
+        if let Some(on) = settings(server).filter(|it| it.has_certificate()) {
+            let answer = match on.varies() {
+                true => on.answer(&mut exchange_before(local, server, hello, facts)),
+                false => Ok(on.fixed().cloned()),
+            };
+            return answer.map_err(Some)?.ok_or(None);
+        }
+    }
+    Err(None)
+}
+
+/// An exchange that knows what names of certificates may be made of.
+fn exchange_before(local: &Rc<Local>, server: u32, hello: &tls::ClientHello, facts: &Before<'_>) -> Exchange {
+    let nobody = Nobody::new();
+    let mut ex = Exchange::vacant(local.clone(), &nobody);
+    let said = tls::Facts {
+        server_name: hello.server_name.clone(),
+        offered_ciphers: hello.ciphers.as_slice().into(),
+        offered_curves: hello.curves.as_slice().into(),
+        offered_schemes: hello.signature_schemes.as_slice().into(),
+        ..tls::Facts::default()
+    };
+    ex.conn = Rc::new(Connection {
+        number: facts.number,
+        peer: facts.peer.clone(),
+        local: facts.local.clone(),
+        proxied: facts.proxied.clone().map(Box::new),
+        tls: Some(Box::new(said)),
+        requests: Cell::new(0),
+        started_ms: clock::ms(),
+        notes: RefCell::default(),
+    });
+    ex.remote = facts.peer.clone();
+    ex.server = server;
+    ex.location = local.cycle.server(server).place;
+    ex
 }
 
 fn log_about(log: &ErrorLog, level: Level, number: u64, text: &str, peer: &Addr) {

@@ -1,0 +1,62 @@
+//! `ssl_certificate` with variables: read when a client names it, kept as long as `ssl_certificate_cache` says.
+
+use foregate_testkit::{Certificate, Client, Server, Setup, both, foregate_only};
+
+/// The certificate that a client who asks for this name is shown.
+fn shown(server: &Server, name: &str) -> Option<Vec<u8>> {
+    let handshake = Client::connect_tls(server.address(0), name, &[]).ok()?;
+    handshake.certificates.into_iter().next()
+}
+
+fn put(server: &Server, name: &str, certificate: &Certificate) {
+    server.write(&format!("{name}.crt"), &certificate.cert_pem);
+    server.write(&format!("{name}.key"), &certificate.key_pem);
+}
+
+fn setup(more: &str) -> Setup {
+    Setup::http(&format!(
+        "server {{
+            listen 127.0.0.1:{{port:0}} ssl;
+            ssl_certificate {{dir}}/$ssl_server_name.crt;
+            ssl_certificate_key {{dir}}/$ssl_server_name.key;
+            {more}
+            return 200 $ssl_server_name;
+        }}"
+    ))
+}
+
+#[test]
+fn a_certificate_of_a_variable_name_is_read_for_each_connection() {
+    both(|subject| {
+        let server = setup("").start(subject);
+        let [a, b, later] = ["a.test", "b.test", "a.test"].map(|name| Certificate::self_signed(&[name]));
+        put(&server, "a.test", &a);
+        put(&server, "b.test", &b);
+        assert_eq!(shown(&server, "a.test"), Some(a.der));
+        assert_eq!(shown(&server, "b.test"), Some(b.der));
+        put(&server, "a.test", &later);
+        assert_eq!(shown(&server, "a.test"), Some(later.der), "no reload is needed");
+        assert_eq!(shown(&server, "none.test"), None);
+        server.wait_for_error("cannot load certificate \"");
+        let mut handshake =
+            Client::connect_tls(server.address(0), "b.test", &[]).expect("because it is served");
+        assert_eq!(handshake.client.get("/").text(), "b.test");
+    });
+}
+
+#[test]
+fn what_is_kept_is_not_read_again() {
+    foregate_only(|subject| {
+        let server = setup("ssl_certificate_cache max=4 valid=1h inactive=1h;").start(subject);
+        let [a, b, c, later] =
+            ["a.test", "b.test", "c.test", "a.test"].map(|it| Certificate::self_signed(&[it]));
+        for (name, certificate) in [("a.test", &a), ("b.test", &b), ("c.test", &c)] {
+            put(&server, name, certificate);
+        }
+        assert_eq!(shown(&server, "a.test"), Some(a.der.clone()));
+        put(&server, "a.test", &later);
+        assert_eq!(shown(&server, "a.test"), Some(a.der));
+        assert_eq!([shown(&server, "b.test"), shown(&server, "c.test")], [Some(b.der), Some(c.der)]);
+        assert_eq!(shown(&server, "a.test"), Some(later.der), "others had needed its place");
+    });
+}
