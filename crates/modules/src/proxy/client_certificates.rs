@@ -27,8 +27,11 @@ pub(super) struct Varying {
     base: ClientConfig,
     server_name: bool,
     /// With the sessions that were begun under a certificate.
-    ready: Mutex<HashMap<(String, String), (Arc<CertifiedKey>, Client)>>,
+    ready: Mutex<HashMap<(String, String), Ready>>,
 }
+
+/// A client and the certificate that it shows.
+type Ready = (Arc<CertifiedKey>, Client);
 
 /// Whether the certificate depends on the request.
 pub(super) fn varies(o: &Options) -> bool {
