@@ -3,6 +3,7 @@
 mod backend;
 mod check;
 mod demo;
+mod explain;
 mod fmt;
 mod generated;
 mod proxy;
@@ -19,6 +20,7 @@ pub(crate) fn run(args: &[OsString]) -> Option<ExitCode> {
         "proxy" => proxy::run(rest),
         "serve" => serve::run(rest),
         "check" => check::run(rest),
+        "explain" => explain::run(rest),
         "fmt" => fmt::run(rest),
         "help" | "--help" => {
             print!("{}", help_text());
@@ -44,6 +46,7 @@ fn help_text() -> &'static str {
   foregate serve ./public                  show a folder as a website on http://127.0.0.1:8080
   foregate check [nginx.conf]              say whether a configuration is right, and where it is not;
                                            --lint looks for traps, --compat lists what is not supported
+  foregate explain URL [-c nginx.conf]     say which server and location would answer, what happens there, and why
   foregate fmt [--check] [nginx.conf ...]  indent configuration files the usual way
   foregate help                            this text
   foregate --version                       the version

@@ -54,6 +54,11 @@ impl<V> Regexes<V> {
         self.all.is_empty()
     }
 
+    /// All of them, in the order in which they count.
+    pub fn all(&self) -> impl Iterator<Item = (&Regex, &V)> {
+        self.all.iter().map(|(regex, value)| (regex, value))
+    }
+
     /// Called once, when all are in.
     pub fn finish(&mut self) {
         self.together = Together::new(self.all.iter().map(|(regex, _)| regex));

@@ -19,6 +19,8 @@ pub struct Endpoint {
 /// The servers on one address.
 pub struct Address {
     pub default_server: u32,
+    /// All servers on it, in the file's order.
+    pub servers: Vec<u32>,
     pub names: Names,
     pub ssl: bool,
     pub http2: bool,
@@ -181,6 +183,7 @@ impl From<Draft> for Address {
     fn from(draft: Draft) -> Self {
         Self {
             default_server: draft.default.unwrap_or(draft.first),
+            servers: draft.servers,
             names: draft.names,
             ssl: draft.ssl,
             http2: draft.http2,

@@ -17,6 +17,7 @@ mod read;
 mod route;
 mod special;
 mod subrequest;
+mod witness;
 pub mod worker;
 
 pub use address::{Address, Endpoint};

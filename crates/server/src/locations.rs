@@ -38,6 +38,27 @@ pub(crate) enum Found {
     Redirect { place: u32 },
 }
 
+/// A location that has to do with a path: why it answers, or does not, is told by these and by who does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate {
+    pub(crate) place: u32,
+    pub(crate) how: How,
+}
+
+/// In what way a location fits a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    Exact,
+    /// Only the longest counts; `decides` is its `^~`.
+    Prefix {
+        longest: bool,
+        decides: bool,
+    },
+    Regex {
+        matches: bool,
+    },
+}
+
 impl Locations {
     pub(crate) fn add_exact(&mut self, path: &[u8], place: u32) -> bool {
         match self.exact.binary_search_by(|(it, _)| (**it).cmp(path)) {
@@ -83,6 +104,27 @@ impl Locations {
         let found = self.find_path(ex, &path).map(|(found, _)| found);
         ex.uri = path;
         found
+    }
+
+    /// Every location that fits the path in some way, and all patterns: for those who want to know why.
+    pub(crate) fn tell(&self, path: &[u8], told: &mut Vec<Candidate>) {
+        let mut tell = |place, how| told.push(Candidate { place, how });
+        let exact = self.exact.iter().find(|(it, _)| **it == *path);
+        exact.iter().for_each(|(_, place)| tell(*place, How::Exact));
+        // Sorted by path: of those that fit, the last is the longest.
+        let fits: Vec<_> = self.prefixes.iter().rev().filter(|it| path.starts_with(&it.path)).collect();
+        for (at, it) in fits.iter().enumerate() {
+            tell(it.place, How::Prefix { longest: at == 0, decides: it.decides });
+        }
+        let mut inside: Vec<u32> = fits.first().map(|it| it.place).into_iter().collect();
+        for (regex, place) in self.regexes.all() {
+            let matches = regex.is_match(path).unwrap_or(false);
+            tell(*place, How::Regex { matches });
+            inside.extend(matches.then_some(*place));
+        }
+        for inner in inside.iter().filter_map(|it| self.nested.get(it)) {
+            inner.tell(path, told);
+        }
     }
 
     /// The flag tells whether the search is over: an exact match or a regex ends it.

@@ -14,11 +14,12 @@ use foregate_modules::{
 };
 
 use crate::cycle::Local;
+use crate::witness::{Unwatched, Witness};
 use crate::{filters, route, special};
 
 /// Where a round through the phases begins.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Begin {
+pub(crate) enum Begin {
     /// The client's own request.
     PostRead,
     /// An internal redirect: the server's rewrites run again.
@@ -43,17 +44,38 @@ enum Turn {
 
 /// Takes a request through the phases and its answer through the header filters. `false`: close without an answer.
 pub(crate) async fn serve(local: &Local, ex: &mut Exchange, reply: &mut Reply) -> bool {
+    serve_watched(Unwatched, local, ex, reply).await
+}
+
+/// As [`serve`], with somebody who hears of everything.
+pub(crate) async fn serve_watched<W: Witness>(
+    witness: W,
+    local: &Local,
+    ex: &mut Exchange,
+    reply: &mut Reply,
+) -> bool {
     ex.redirects_left = REDIRECTS_MAX;
-    rounds(local, ex, reply, Turn::Again(Begin::PostRead)).await
+    rounds(witness, local, ex, reply, Turn::Again(Begin::PostRead)).await
 }
 
 /// As [`serve`], for a request that another one makes.
 pub(crate) async fn serve_inside(local: &Local, ex: &mut Exchange, reply: &mut Reply, entry: Entry) -> bool {
+    serve_inside_watched(Unwatched, local, ex, reply, entry).await
+}
+
+/// As [`serve_inside`], with somebody who hears of everything.
+pub(crate) async fn serve_inside_watched<W: Witness>(
+    witness: W,
+    local: &Local,
+    ex: &mut Exchange,
+    reply: &mut Reply,
+    entry: Entry,
+) -> bool {
     let begin = match entry {
         Entry::Server => Begin::ServerRewrite,
         Entry::Content => Begin::Content,
     };
-    rounds(local, ex, reply, Turn::Again(begin)).await
+    rounds(witness, local, ex, reply, Turn::Again(begin)).await
 }
 
 /// What a location asks for once the client has its answer (`post_action`). Its own answer is nobody's.
@@ -72,23 +94,40 @@ pub(crate) async fn after_answer(local: &Local, ex: &mut Exchange) {
         };
         let mut reply = Reply::default();
         let turn = follow(local, ex, &mut reply, stop);
-        rounds(local, ex, &mut reply, turn).await;
+        rounds(Unwatched, local, ex, &mut reply, turn).await;
         ex.sent.status = status;
     }
 }
 
 /// The answer to a request that ends with an error before its phases: its page and the header filters.
 pub(crate) async fn answer(local: &Local, ex: &mut Exchange, reply: &mut Reply, status: u16) -> bool {
+    answer_watched(Unwatched, local, ex, reply, status).await
+}
+
+/// As [`answer`], with somebody who hears of everything.
+pub(crate) async fn answer_watched<W: Witness>(
+    witness: W,
+    local: &Local,
+    ex: &mut Exchange,
+    reply: &mut Reply,
+    status: u16,
+) -> bool {
     ex.redirects_left = REDIRECTS_MAX;
-    let turn = conclude(local, ex, reply, Break(Stop::status(status)));
-    rounds(local, ex, reply, turn).await
+    let turn = conclude(witness, local, ex, reply, Break(Stop::status(status)));
+    rounds(witness, local, ex, reply, turn).await
 }
 
 /// Goes through the phases, once more for each error page and redirect inside, until there is an answer.
 ///
 /// What does not wait is called here and not awaited, and what rarely waits is boxed: the future of every exchange
 /// has room for the content alone.
-async fn rounds(local: &Local, ex: &mut Exchange, reply: &mut Reply, mut turn: Turn) -> bool {
+async fn rounds<W: Witness>(
+    witness: W,
+    local: &Local,
+    ex: &mut Exchange,
+    reply: &mut Reply,
+    mut turn: Turn,
+) -> bool {
     loop {
         let begin = match turn {
             Turn::Again(begin) => begin,
@@ -96,7 +135,7 @@ async fn rounds(local: &Local, ex: &mut Exchange, reply: &mut Reply, mut turn: T
             Turn::Unadorned => return true,
             Turn::Close => return false,
         };
-        let mut flow = find_place(local, ex, begin);
+        let mut flow = find_place(witness, local, ex, begin);
         let here = on(local, ex);
         if flow.is_continue() && begin != Begin::Content {
             if is_guarded(here) {
@@ -105,24 +144,33 @@ async fn rounds(local: &Local, ex: &mut Exchange, reply: &mut Reply, mut turn: T
             if flow.is_continue() {
                 flow = precontent_phase(here, ex);
             }
-            if let (true, Some(on)) = (flow.is_continue(), &here.mirror) {
+            if let (true, Some(on)) = (flow.is_continue() && W::SENDS, &here.mirror) {
                 flow = Box::pin(mirror::run(on, ex)).await;
             }
         }
         let content = match (flow, &here.proxy) {
             (Break(stop), _) => Break(stop),
-            (Continue(()), Some(on)) => proxy::run(on, ex).await,
+            (Continue(()), Some(on)) if W::SENDS => proxy::run(on, ex).await,
+            (Continue(()), Some(on)) => witness.pass(on, ex),
             (Continue(()), None) => match here.dav.as_ref().filter(|it| it.takes(ex.method)) {
+                Some(_) if !is_handled(here) && !W::SENDS => witness.change(ex),
                 Some(on) if !is_handled(here) => Box::pin(dav::serve(on, ex)).await,
                 _ => content_phase(here, ex),
             },
         };
-        turn = conclude(local, ex, reply, content);
+        turn = conclude(witness, local, ex, reply, content);
     }
 }
 
 /// What becomes of what a round has brought: an answer, or an error page or a redirect inside to follow.
-fn conclude(local: &Local, ex: &mut Exchange, reply: &mut Reply, content: Flow<Reply>) -> Turn {
+fn conclude<W: Witness>(
+    witness: W,
+    local: &Local,
+    ex: &mut Exchange,
+    reply: &mut Reply,
+    content: Flow<Reply>,
+) -> Turn {
+    witness.brought(ex, &content);
     match content {
         Continue(it) => *reply = it,
         Break(Stop::Reply(it)) => *reply = *it,
@@ -136,7 +184,10 @@ fn conclude(local: &Local, ex: &mut Exchange, reply: &mut Reply, content: Flow<R
         return Turn::Unadorned;
     }
     match error_page(local, ex, reply) {
-        Some(instead) => follow(local, ex, reply, instead),
+        Some(instead) => {
+            witness.has_page(ex, reply.status, &instead);
+            follow(local, ex, reply, instead)
+        }
         None => Turn::Answered,
     }
 }
@@ -162,7 +213,8 @@ fn follow(local: &Local, ex: &mut Exchange, reply: &mut Reply, stop: Stop) -> Tu
 }
 
 /// Everything until the location is known for good.
-fn find_place(local: &Local, ex: &mut Exchange, begin: Begin) -> Flow {
+fn find_place<W: Witness>(witness: W, local: &Local, ex: &mut Exchange, begin: Begin) -> Flow {
+    witness.begins(ex, begin);
     if begin == Begin::Content {
         return Continue(());
     }
@@ -170,14 +222,20 @@ fn find_place(local: &Local, ex: &mut Exchange, begin: Begin) -> Flow {
         post_read_phase(on(local, ex), ex)?;
     }
     if begin != Begin::LocationRewrite {
-        server_rewrite_phase(local, ex)?;
-        route::find_location(local, ex)?;
+        server_rewrite_phase(witness, local, ex)?;
+        find_location(witness, local, ex)?;
     }
-    while rewrite_phase(local, ex)? {
-        route::find_location(local, ex)?;
+    while rewrite_phase(witness, local, ex)? {
+        find_location(witness, local, ex)?;
     }
     route::limit_except(local, ex);
     Continue(())
+}
+
+fn find_location<W: Witness>(witness: W, local: &Local, ex: &mut Exchange) -> Flow {
+    let flow = route::find_location(local, ex);
+    witness.located(ex);
+    flow
 }
 
 /// Whether anything may stand between the location and its content.
@@ -211,21 +269,21 @@ fn post_read_phase(on: &Settings, ex: &mut Exchange) -> Flow {
     Continue(())
 }
 
-fn server_rewrite_phase(local: &Local, ex: &mut Exchange) -> Flow {
+fn server_rewrite_phase<W: Witness>(witness: W, local: &Local, ex: &mut Exchange) -> Flow {
     ex.location = local.cycle.server(ex.server).place;
     if let Some(on) = &on(local, ex).rewrite {
-        rewrite::run(on, ex)?;
+        witness.rewrite(on, ex)?;
     }
     Continue(())
 }
 
 /// `true`: the URI has changed, and the location must be looked for again.
-fn rewrite_phase(local: &Local, ex: &mut Exchange) -> Flow<bool> {
+fn rewrite_phase<W: Witness>(witness: W, local: &Local, ex: &mut Exchange) -> Flow<bool> {
     if ex.location == local.cycle.server(ex.server).place {
         return Continue(false);
     }
     if let Some(on) = &on(local, ex).rewrite {
-        rewrite::run(on, ex)?;
+        witness.rewrite(on, ex)?;
     }
     if !ex.uri_changed {
         return Continue(false);

@@ -249,6 +249,11 @@ impl Group {
         group
     }
 
+    /// The `server` lines.
+    pub fn servers(&self) -> &[Server] {
+        &self.servers
+    }
+
     /// Names that could not be looked up.
     pub fn unresolved(&self) -> Vec<&str> {
         let peers = self.peers();

@@ -7,6 +7,7 @@
 mod angie;
 mod http_core;
 mod http_modules;
+mod idle;
 mod mail;
 mod main;
 mod patterns;
@@ -18,6 +19,8 @@ mod upstreams;
 
 use foregate_conf::{Error, Node, value};
 use foregate_core::Scope;
+
+pub use idle::idle;
 
 /// Each sorted by name; no name stands in two of them.
 static FAMILIES: [&[Known]; 9] = [

@@ -22,6 +22,8 @@ pub use settings::Settings;
 
 pub struct Module;
 
+pub use request::{Preview, preview};
+
 /// Passes the request on and brings the answer.
 pub async fn run(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
     request::run(on, ex).await

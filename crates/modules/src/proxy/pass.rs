@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use foregate_conf::{Error, Modifier, Word};
 use foregate_core::{Compile, Exchange, Level, Stop, Template, log};
+use foregate_net::Addr;
 use foregate_upstream::{Address, Group, Groups, View};
 
 use super::options::PassDraft;
@@ -121,6 +122,30 @@ pub(super) struct Evaluated(pub(super) Rc<Url>);
 
 /// Makes the URL of this request and finds its peers.
 pub(super) async fn evaluate(template: &Template, ex: &mut Exchange) -> Result<(Rc<Url>, Rc<View>), Stop> {
+    let (url, address) = fill(template, ex)?;
+    let view = match whom(&address, ex)? {
+        Whom::Group(group) => View::of(&group),
+        Whom::At(addr) => View::once(&address, vec![addr]),
+        Whom::Named => look_up(&address, ex).await?,
+    };
+    Ok((url, view))
+}
+
+async fn look_up(address: &Address, ex: &Exchange) -> Result<Rc<View>, Stop> {
+    let cycle = ex.cycle.clone();
+    let resolver = crate::settings(&*cycle, ex.location).resolver.as_ref();
+    let resolver = &resolver.expect("because without one nobody is meant").resolver;
+    match resolver.resolve(&address.host, address.port).await {
+        Ok(addrs) => Ok(View::once(address, addrs)),
+        Err(why) => {
+            log!(ex, Level::Error, "{} could not be resolved ({why})", address.host);
+            Err(Stop::status(502))
+        }
+    }
+}
+
+/// Makes the URL of this request.
+pub(super) fn fill(template: &Template, ex: &mut Exchange) -> Result<(Rc<Url>, Address), Stop> {
     let text = template.fill_new(ex);
     let text = String::from_utf8_lossy(&text).into_owned();
     let (mut url, address) = match Url::parse(&text) {
@@ -139,28 +164,30 @@ pub(super) async fn evaluate(template: &Template, ex: &mut Exchange) -> Result<(
     }
     let url = Rc::new(url);
     ex.notes.put(Evaluated(url.clone()));
-    let view = find(&address, ex).await?;
-    Ok((url, view))
+    Ok((url, address))
 }
 
-async fn find(address: &Address, ex: &mut Exchange) -> Result<Rc<View>, Stop> {
+/// Who is meant by an address that a request made.
+pub(super) enum Whom {
+    Group(Arc<Group>),
+    At(Addr),
+    /// A name that the location's resolver looks up.
+    Named,
+}
+
+pub(super) fn whom(address: &Address, ex: &Exchange) -> Result<Whom, Stop> {
     let cycle = ex.cycle.clone();
     let groups = cycle.shared().get::<Groups>();
     if let Some(group) = groups.and_then(|it| it.find(&address.host, address.port, address.no_port)) {
-        return Ok(View::of(group));
+        return Ok(Whom::Group(group.clone()));
     }
     if let Some(addr) = &address.fixed {
-        return Ok(View::once(address, vec![addr.clone()]));
+        return Ok(Whom::At(addr.clone()));
     }
-    let host = &address.host;
-    let Some(resolver) = &crate::settings(&*cycle, ex.location).resolver else {
-        log!(ex, Level::Error, "no resolver defined to resolve {host}");
-        return Err(Stop::status(502));
-    };
-    match resolver.resolver.resolve(host, address.port).await {
-        Ok(addrs) => Ok(View::once(address, addrs)),
-        Err(why) => {
-            log!(ex, Level::Error, "{host} could not be resolved ({why})");
+    match &crate::settings(&*cycle, ex.location).resolver {
+        Some(_) => Ok(Whom::Named),
+        None => {
+            log!(ex, Level::Error, "no resolver defined to resolve {}", address.host);
             Err(Stop::status(502))
         }
     }

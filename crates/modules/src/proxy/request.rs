@@ -1,9 +1,10 @@
 //! From an exchange to the request that its upstream sees, and back.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use foregate_core::{Exchange, Flow, Level, Method, Reply, Stop, log};
-use foregate_upstream::{Frames, Protocol, Route, Secure, View};
+use foregate_upstream::{Frames, Group, Protocol, Route, Secure, View};
 use foregate_wire::h1::{ResponseError, ResponseHead, ResponseRules, parse_response};
 use foregate_wire::uri::{Escape, escape};
 use foregate_wire::Fields;
@@ -38,6 +39,45 @@ pub(super) async fn run(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
     let secure = handshake.as_ref().map(|it| it as &dyn Secure);
     let mut http = Http { on, url, by_variables: matches!(on.pass, Pass::By(_)), head: false };
     foregate_upstream::run(&on.rules, Route { view, secure }, &mut http, ex).await
+}
+
+/// What the upstream would get, and who that is.
+pub struct Preview {
+    /// With its `://`.
+    pub scheme: String,
+    /// `$proxy_host`: the host with a port that is not the scheme's own.
+    pub host: String,
+    /// The target of the request line.
+    pub uri: Vec<u8>,
+    /// The request line and all fields, as they would be sent.
+    pub head: Vec<u8>,
+    /// `None`: one address, or a name that is only looked up for this request.
+    pub group: Option<Arc<Group>>,
+}
+
+/// As [`run`], without asking anybody.
+///
+/// # Errors
+/// The answer where nobody can be asked.
+pub fn preview(on: &Settings, ex: &mut Exchange) -> Result<Preview, Stop> {
+    let evaluated;
+    let (url, group) = match &on.pass {
+        Pass::To { group, url } => (url, Some(group.clone())),
+        Pass::By(template) => {
+            let (url, address) = pass::fill(template, ex)?;
+            let group = match pass::whom(&address, ex)? {
+                pass::Whom::Group(group) => Some(group),
+                pass::Whom::At(_) | pass::Whom::Named => None,
+            };
+            evaluated = url;
+            (&*evaluated, group)
+        }
+    };
+    let mut http = Http { on, url, by_variables: matches!(on.pass, Pass::By(_)), head: false };
+    let mut head = Vec::new();
+    http.begin(ex, &mut head)?;
+    let (scheme, host) = (url.scheme.to_string(), url.host_header.to_string());
+    Ok(Preview { scheme, host, uri: http.uri(ex), head, group })
 }
 
 /// One request to an HTTP/1 server.

@@ -6,7 +6,7 @@ mod program;
 use foregate_conf::{Condition, Error, Node, Word};
 use foregate_core::{Args, Compile, Directive, Regex, Scope, Variables, variable::Target};
 
-pub use program::{Unhandled, run};
+pub use program::{Taken, Unhandled, Watch, run, run_watched};
 use program::Op;
 
 pub struct Module;

@@ -47,34 +47,74 @@ enum Step {
     Leave,
 }
 
-/// Rewrite phases. Leaves `ex.uri_changed` set where the location must be looked for again.
-pub fn run(on: &Settings, ex: &mut Exchange) -> Flow {
-    steps(&on.ops, on.log, ex).map_continue(|_| ())
+/// Somebody who hears of every step that is taken. Requests that are served have nobody, at no cost.
+pub trait Watch {
+    /// The line at this position of its block's program has been taken.
+    fn took(&mut self, _at: usize, _step: Taken<'_>, _ex: &Exchange) {}
+    /// The lines of the true `if` at this position follow, until [`Watch::leave`] or the end.
+    fn enter(&mut self, _at: usize) {}
+    fn leave(&mut self) {}
 }
 
-fn steps(ops: &[Op], logs: bool, ex: &mut Exchange) -> Flow<Step> {
-    for op in ops {
+impl Watch for () {}
+
+/// What a step has come to.
+pub enum Taken<'a> {
+    Set(&'a [u8]),
+    Rewrite { matched: bool },
+    Return,
+    Break,
+    If { holds: bool },
+}
+
+/// Rewrite phases. Leaves `ex.uri_changed` set where the location must be looked for again.
+pub fn run(on: &Settings, ex: &mut Exchange) -> Flow {
+    run_watched(on, ex, &mut ())
+}
+
+/// As [`run`], with somebody who hears of it.
+pub fn run_watched(on: &Settings, ex: &mut Exchange, watch: &mut impl Watch) -> Flow {
+    steps(&on.ops, on.log, ex, watch).map_continue(|_| ())
+}
+
+fn steps(ops: &[Op], logs: bool, ex: &mut Exchange, watch: &mut impl Watch) -> Flow<Step> {
+    for (at, op) in ops.iter().enumerate() {
         let step = match op {
             Op::Set { target, value } => {
                 let value = value.fill_new(ex);
+                watch.took(at, Taken::Set(&value), ex);
                 target.put(ex, value);
                 Step::Next
             }
-            Op::Rewrite(rewrite) => rewrite.run(logs, ex)?,
-            Op::Return { status, text } => return Break(answer(*status, text.as_ref(), ex)),
+            Op::Rewrite(rewrite) => {
+                let told = |ex: &Exchange, matched| watch.took(at, Taken::Rewrite { matched }, ex);
+                rewrite.run(logs, ex, told)?
+            }
+            Op::Return { status, text } => {
+                watch.took(at, Taken::Return, ex);
+                return Break(answer(*status, text.as_ref(), ex));
+            }
             Op::Break => {
+                watch.took(at, Taken::Break, ex);
                 ex.location_holds &= !ex.uri_changed;
                 ex.uri_changed = false;
                 Step::Leave
             }
             Op::If { condition, ops, place } => match condition.holds(ex, logs) {
                 Err(_) => return too_hard(ex),
-                Ok(false) => Step::Next,
+                Ok(false) => {
+                    watch.took(at, Taken::If { holds: false }, ex);
+                    Step::Next
+                }
                 Ok(true) => {
+                    watch.took(at, Taken::If { holds: true }, ex);
                     if let Some(place) = *place {
                         enter(place, ex);
                     }
-                    steps(ops, logs, ex)?
+                    watch.enter(at);
+                    let step = steps(ops, logs, ex, watch)?;
+                    watch.leave();
+                    step
                 }
             },
         };
@@ -145,7 +185,8 @@ fn text(bytes: &[u8]) -> Cow<'_, str> {
 }
 
 impl Rewrite {
-    fn run(&self, logs: bool, ex: &mut Exchange) -> Flow<Step> {
+    /// `told` hears whether it matched, when the URI is the new one.
+    fn run(&self, logs: bool, ex: &mut Exchange, mut told: impl FnMut(&Exchange, bool)) -> Flow<Step> {
         let subject = ex.uri.clone();
         let Ok(matched) = self.regex.matches(ex, &subject) else { return too_hard(ex) };
         if logs {
@@ -153,6 +194,7 @@ impl Rewrite {
         }
         if !matched {
             ex.captures.clear();
+            told(ex, false);
             return Continue(Step::Next);
         }
         ex.internal = true;
@@ -162,8 +204,15 @@ impl Rewrite {
         }
         ex.uri_changed = self.end != End::Break;
         match self.end {
-            End::Redirect(status) => Break(self.redirect(status, logs, ex)),
-            _ => self.replace(logs, ex),
+            End::Redirect(status) => {
+                told(ex, true);
+                Break(self.redirect(status, logs, ex))
+            }
+            _ => {
+                let step = self.replace(logs, ex)?;
+                told(ex, true);
+                Continue(step)
+            }
         }
     }
 

@@ -8,7 +8,7 @@ mod idle;
 mod parked;
 mod places;
 mod rate;
-mod request;
+pub(crate) mod request;
 mod response;
 
 use std::cell::{Cell, RefCell};

@@ -5,7 +5,7 @@ use foregate_wire::h1::RequestHead;
 use foregate_wire::uri::{InvalidUri, normalise};
 
 /// Fills in what the head says. After an error in the head, what was understood before it is enough for the log.
-pub(super) fn fill(
+pub(crate) fn fill(
     ex: &mut Exchange,
     bytes: &[u8],
     head: &RequestHead,

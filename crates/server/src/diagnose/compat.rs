@@ -84,7 +84,8 @@ fn judge(node: &Node, scope: Scope) -> Verdict {
     let name = node.name.text.as_str();
     let mine = |(_, it, places): &(_, &str, Scope)| *it == name && places.contains(scope);
     if STRUCTURE.contains(&name) || directives().iter().any(mine) {
-        return Verdict::Supported;
+        let idle = known::idle(name).map(str::to_owned);
+        return idle.map_or(Verdict::Supported, Verdict::TunedAway);
     }
     let refused = |error: Error| Verdict::Refused { why: error.what, instead: error.advice };
     let Some(known) = known::find(name) else { return refused(crate::read::unknown(node)) };
@@ -121,7 +122,7 @@ mod tests {
 
     #[test]
     fn every_directive_has_a_verdict() {
-        let text = "events { iocp_threads 5; } http { upstream u { server a; } map $a $b { default 1; }
+        let text = "events { iocp_threads 5; accept_mutex on; } http { upstream u { server a; } map $a $b { default 1; }
             server { listen 80; location / { proxy_pass http://u; image_filter crop 1 2; } } }
             mail { server { } } no_such_thing 1;";
         let tree = foregate_conf::parse(text).unwrap();
@@ -130,6 +131,7 @@ mod tests {
         let want = [
             "events supported",
             "iocp_threads ignored",
+            "accept_mutex ignored",
             "http supported",
             "upstream supported",
             "server supported",

@@ -1,6 +1,7 @@
 //! What can be said about a configuration without serving it: what it is made of, and where its traps are.
 
 mod compat;
+pub mod explain;
 pub mod lint;
 mod offline;
 
