@@ -247,7 +247,9 @@ fn rules_have_names_of_their_own_and_each_is_tested() {
     names.dedup();
     assert!(names.len() == n_rules && n_rules >= 25, "{n_rules}");
     let elsewhere = ["server-conflict", "limit-zone-unused", "worker-connections"];
+    let documented = include_str!("../../../../../docs/diagnostics.md");
     for name in names {
+        assert!(documented.contains(&format!("`{name}`")), "{name} is not in docs/diagnostics.md");
         assert!(IN_SERVER.iter().any(|(code, ..)| *code == name) || elsewhere.contains(&name), "{name}");
     }
 }
