@@ -15,6 +15,7 @@ mod if_;
 mod keepalive;
 mod location;
 mod map;
+mod open_file_cache;
 mod proxy;
 mod proxy_body;
 mod proxy_response;
