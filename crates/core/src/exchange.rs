@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use foregate_net::{Addr, Conn, clock, tls::Facts};
+use foregate_net::{Addr, Conn, clock, sys::TcpFacts, tls::Facts};
 use foregate_wire::{Fields, Method, NameSet, h1::Version};
 
 use crate::digits::push_ipv4;
@@ -398,6 +398,11 @@ pub trait Client {
 
     /// Sends an interim response (103 Early Hints) at once.
     fn send_interim<'a>(&'a self, status: u16, fields: &'a Fields) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+    /// What the kernel knows of the client's TCP connection.
+    fn tcp_facts(&self) -> Option<TcpFacts> {
+        None
+    }
 }
 
 /// HTTP/1 spoken on a connection.
@@ -415,6 +420,10 @@ impl Client for Conn {
         fields.write_lines(NameSet::EMPTY, |_| false, &mut out);
         out.extend_from_slice(b"\r\n");
         Box::pin(async move { _ = self.send_all(&out).await })
+    }
+
+    fn tcp_facts(&self) -> Option<TcpFacts> {
+        self.stream().tcp_facts()
     }
 }
 

@@ -435,6 +435,11 @@ impl Stream {
         let _ = sockopt::set_socket_linger(self.source.fd(), Some(Duration::ZERO));
     }
 
+    /// What the kernel knows of the connection; `None` where it is no TCP connection.
+    pub fn tcp_facts(&self) -> Option<sys::TcpFacts> {
+        sys::tcp_facts(self.source.fd()).ok()
+    }
+
     /// TCP_CORK: holds back partly filled segments while on (nginx: tcp_nopush).
     pub fn set_cork(&self, on: bool) {
         let _ = sockopt::set_tcp_cork(self.source.fd(), on);

@@ -56,6 +56,34 @@ pub(crate) fn set_fastopen(fd: BorrowedFd<'_>, queue: i32) -> io::Result<()> {
     set_int(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, queue)
 }
 
+/// What the kernel has found out about a TCP connection (TCP_INFO, tcp(7)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpFacts {
+    /// The time of a round trip and how it varies, microseconds.
+    pub rtt_us: u32,
+    pub rtt_variance_us: u32,
+    /// Segments that may be on their way.
+    pub send_window: u32,
+    /// Bytes that the other side may send.
+    pub receive_space_bytes: u32,
+}
+
+pub(crate) fn tcp_facts(fd: BorrowedFd<'_>) -> io::Result<TcpFacts> {
+    // SAFETY: the struct is made of numbers alone, for which all zeros are values.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut size = size_of_val(&info) as libc::socklen_t;
+    let (level, name) = (libc::IPPROTO_TCP, libc::TCP_INFO);
+    // SAFETY: both pointers are to locals that live through the call, and `size` is the size of `info`.
+    let done = unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, (&raw mut info).cast(), &raw mut size) };
+    check(done)?;
+    Ok(TcpFacts {
+        rtt_us: info.tcpi_rtt,
+        rtt_variance_us: info.tcpi_rttvar,
+        send_window: info.tcpi_snd_cwnd,
+        receive_space_bytes: info.tcpi_rcv_space,
+    })
+}
+
 /// Blocks signals for this thread and those it starts; the descriptor returned delivers them (signalfd(2)).
 pub(crate) fn block_signals(signals: &[i32]) -> io::Result<OwnedFd> {
     // SAFETY: a zeroed set is a valid argument of sigemptyset, which gives it its value.

@@ -61,3 +61,27 @@ fn repeated_fields_are_joined() {
         &[("GET /\nX: 1\nX: 2", "200 | = [1, 2]")],
     );
 }
+
+#[test]
+fn the_kernel_is_asked_about_the_connection() {
+    check(
+        r#"map $tcpinfo_rtt:$tcpinfo_rttvar:$tcpinfo_snd_cwnd:$tcpinfo_rcv_space $known {
+            "~^[1-9]\d*:\d+:[1-9]\d*:[1-9]\d*$" yes;
+            default no;
+        }
+        server { listen 127.0.0.1:{port:0}; location / { return 200 $known; } }"#,
+        &[("GET /", "200 | = yes")],
+    );
+}
+
+#[test]
+fn a_text_may_say_its_own_status() {
+    check(
+        r#"server {
+            listen 127.0.0.1:{port:0};
+            location /text { return 418 "$status"; }
+            location /to { return 302 /$status; }
+        }"#,
+        &[("GET /text", "418 | = 418"), ("GET /to", "302 | Location: http://localhost:{port:0}/302")],
+    );
+}

@@ -1,6 +1,6 @@
 //! Directives of nginx's http core.
 
-use super::reasons::{BUFFERS, DISK, HASHES, MEMORY, NOT_YET, OLD_BROWSERS, OPEN_FILES, SOCKETS, SPOOLING};
+use super::reasons::{BUFFERS, DISK, HASHES, MEMORY, NOT_YET, OLD_BROWSERS, SOCKETS, SPOOLING};
 use super::{Known, known as of};
 
 /// Sorted by name.
@@ -55,13 +55,13 @@ pub(super) static NAMES: &[Known] = &[
     of("max_headers", "http, server", "1", "1000", NOT_YET),
     of("max_ranges", "http, server, location", "1", "", NOT_YET),
     of("merge_slashes", "http, server", "1", "on", NOT_YET),
-    of("msie_padding", "http, server, location", "1", "on", OLD_BROWSERS),
-    of("msie_refresh", "http, server, location", "1", "off", OLD_BROWSERS),
-    of("open_file_cache", "http, server, location", "1-2", "off", OPEN_FILES),
-    of("open_file_cache_errors", "http, server, location", "1", "off", OPEN_FILES),
-    of("open_file_cache_events", "http, server, location", "1", "off", OPEN_FILES),
-    of("open_file_cache_min_uses", "http, server, location", "1", "1", OPEN_FILES),
-    of("open_file_cache_valid", "http, server, location", "1", "60s", OPEN_FILES),
+    of("msie_padding", "http, server, location", "1", "on", NOT_YET),
+    of("msie_refresh", "http, server, location", "1", "off", NOT_YET),
+    of("open_file_cache", "http, server, location", "1-2", "off", NOT_YET),
+    of("open_file_cache_errors", "http, server, location", "1", "off", NOT_YET),
+    of("open_file_cache_events", "http, server, location", "1", "off", NOT_YET),
+    of("open_file_cache_min_uses", "http, server, location", "1", "1", NOT_YET),
+    of("open_file_cache_valid", "http, server, location", "1", "60s", NOT_YET),
     of("output_buffers", "http, server, location", "2", "", BUFFERS),
     of("port_in_redirect", "http, server, location", "1", "on", NOT_YET),
     of("postpone_output", "http, server, location", "1", "1460", BUFFERS),

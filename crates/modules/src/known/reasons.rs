@@ -26,7 +26,6 @@ pub(super) const OBSOLETE: Treatment = Ignored("it is obsolete in nginx too");
 pub(super) const BUFFERS: Treatment = Ignored("buffers belong to the threads and size themselves");
 pub(super) const SPOOLING: Treatment = Ignored("bodies are not kept in temporary files");
 pub(super) const SOCKETS: Treatment = Ignored("sockets are tuned by the server itself");
-pub(super) const OPEN_FILES: Treatment = Ignored("no cache of open files is kept");
 pub(super) const OPEN_LOGS: Treatment = Ignored("log files stay open anyway");
 pub(super) const COMPRESSION: Treatment = Ignored("the compressor sizes its memory itself");
 pub(super) const OLD_BROWSERS: Treatment = Ignored("the browsers it is for have died out");
@@ -59,7 +58,7 @@ pub(super) const SCRIPTS: Treatment = refused(
     "most can be said with map, set, if, rewrite, return and auth_request",
 );
 pub(super) const GEOIP: Treatment =
-    refused("its databases are no longer published", "use geo or map, or let a backend look the address up");
+    refused("its databases are no longer published", "use geoip2 with a database in MaxMind's format (.mmdb)");
 pub(super) const VIDEO: Treatment =
     refused("video is not cut or streamed", "serve the file as it is: players ask for ranges of bytes");
 pub(super) const DEGRADATION: Treatment =

@@ -159,7 +159,10 @@ fn answer(status: u16, text: Option<&Template>, ex: &mut Exchange) -> Stop {
         reply.type_by_uri = status < 300;
         return reply.into();
     };
+    // The text may say what the status is, though nothing has been sent.
+    let before = std::mem::replace(&mut ex.sent.status, status);
     let text = text.fill_new(ex);
+    ex.sent.status = before;
     if matches!(status, 301 | 302 | 303 | 307 | 308) {
         let mut reply = Reply::status(status);
         reply.fields.push(b"Location", &text);

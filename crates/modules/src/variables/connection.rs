@@ -2,6 +2,7 @@
 
 
 use foregate_core::{Exchange, Level, Pipelined, Proxied, log, push_addr, push_number, push_seconds};
+use foregate_net::sys::TcpFacts;
 use foregate_wire::proxy_protocol::TlvName;
 
 pub(super) fn remote_addr(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
@@ -30,6 +31,13 @@ pub(super) fn server_addr(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
 
 pub(super) fn server_port(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
     push_port(ex.conn.local.port(), out)
+}
+
+/// What the kernel knows of the client's connection.
+pub(super) fn tcp_fact(ex: &Exchange, out: &mut Vec<u8>, fact: fn(&TcpFacts) -> u32) -> bool {
+    let Some(facts) = ex.client.tcp_facts() else { return false };
+    push_number(u64::from(fact(&facts)), out);
+    true
 }
 
 pub(super) fn scheme(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {

@@ -9,7 +9,7 @@ mod response;
 mod tests;
 
 use foregate_conf::Error;
-use foregate_core::{Compile, Directive, Exchange, Prefix, Scope, Variable};
+use foregate_core::{Compile, Directive, Prefix, Scope, Variable};
 
 pub struct Module;
 
@@ -74,11 +74,12 @@ impl foregate_core::Module for Module {
         Variable::plain("connection_requests", connection::requests),
         Variable::plain("connection_time", connection::time),
         Variable::new("pipe", connection::pipe),
-        // These would ask the kernel about the client's socket, which no exchange sees.
-        Variable::new("tcpinfo_rtt", missing),
-        Variable::new("tcpinfo_rttvar", missing),
-        Variable::new("tcpinfo_snd_cwnd", missing),
-        Variable::new("tcpinfo_rcv_space", missing),
+        Variable::plain("tcpinfo_rtt", |ex, out| connection::tcp_fact(ex, out, |it| it.rtt_us)),
+        Variable::plain("tcpinfo_rttvar", |ex, out| connection::tcp_fact(ex, out, |it| it.rtt_variance_us)),
+        Variable::plain("tcpinfo_snd_cwnd", |ex, out| connection::tcp_fact(ex, out, |it| it.send_window)),
+        Variable::plain("tcpinfo_rcv_space", |ex, out| {
+            connection::tcp_fact(ex, out, |it| it.receive_space_bytes)
+        }),
         Variable::plain("status", response::status),
         Variable::plain("bytes_sent", response::bytes),
         Variable::plain("body_bytes_sent", response::body_bytes),
@@ -107,8 +108,4 @@ impl foregate_core::Module for Module {
     fn resolve(_: Options, _: &mut Compile<'_>) -> Result<Option<()>, Error> {
         Ok(None)
     }
-}
-
-fn missing(_: &mut Exchange, _: &mut Vec<u8>) -> bool {
-    false
 }
