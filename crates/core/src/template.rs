@@ -1,6 +1,6 @@
 //! A value that may hold variables, such as `$scheme://$host$uri`, compiled once and filled per request.
 
-use foregate_conf::{Error, Word, suggest};
+use foregate_conf::{Error, Word};
 
 use crate::exchange::Exchange;
 use crate::variable::{self, Found, Get, GetNamed, Variables};
@@ -174,7 +174,7 @@ fn piece(name: &str, word: &Word, variables: &Variables) -> Result<Piece, Error>
         Some(Found::Slot(slot)) => Ok(Piece::Slot(slot)),
         None => {
             let error = Error::at(word.span, format!("unknown \"{name}\" variable"));
-            Err(match suggest(name, variables.made()) {
+            Err(match variables.suggest(name) {
                 Some(near) => error.advise(format!("did you mean ${near}?")),
                 None => error,
             })

@@ -76,6 +76,8 @@ pub enum Found {
 pub struct Variables {
     provided: fn(&str) -> Option<&'static Variable>,
     family: fn(&str) -> Option<&'static Prefix>,
+    /// Of those that the modules provide, for suggestions.
+    names: fn() -> Vec<&'static str>,
     slots: HashMap<String, u32>,
     evaluators: Vec<Option<Evaluator>>,
 }
@@ -85,7 +87,13 @@ impl Variables {
         provided: fn(&str) -> Option<&'static Variable>,
         family: fn(&str) -> Option<&'static Prefix>,
     ) -> Self {
-        Self { provided, family, slots: HashMap::new(), evaluators: Vec::new() }
+        Self { provided, family, names: Vec::new, slots: HashMap::new(), evaluators: Vec::new() }
+    }
+
+    /// With the names of what the modules provide, so that one that is misspelt can be told.
+    #[must_use]
+    pub fn suggesting(self, names: fn() -> Vec<&'static str>) -> Self {
+        Self { names, ..self }
     }
 
     /// Names are case-insensitive, as in nginx.
@@ -129,9 +137,12 @@ impl Variables {
         self.evaluators.get(slot as usize)?.as_ref()
     }
 
-    /// All names that the configuration makes, for suggestions.
-    pub fn made(&self) -> impl Iterator<Item = &str> {
-        self.slots.keys().map(String::as_str)
+    /// The name that was meant by one that is not known, as far as that can be told.
+    pub fn suggest(&self, name: &str) -> Option<&str> {
+        // In order, so that it is the same one each time.
+        let mut made: Vec<&str> = self.slots.keys().map(String::as_str).collect();
+        made.sort_unstable();
+        foregate_conf::suggest(name, made.into_iter().chain((self.names)()))
     }
 }
 

@@ -104,6 +104,13 @@ macro_rules! modules {
             modules.iter().copied().flatten().find(|it| it.name == name)
         }
 
+        /// The name of every module's variables.
+        pub fn variable_names() -> Vec<&'static str> {
+            let modules: &[&'static [foregate_core::Variable]] =
+                &[$(<$name::Module as foregate_core::Module>::VARIABLES,)*];
+            modules.iter().copied().flatten().map(|it| it.name).collect()
+        }
+
         /// Finds the family that `$name` belongs to, such as `$arg_…`; the longest prefix wins.
         pub fn family(name: &str) -> Option<&'static foregate_core::Prefix> {
             let modules: &[&'static [foregate_core::Prefix]] =

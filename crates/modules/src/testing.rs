@@ -80,7 +80,7 @@ fn build(conf: &str, templates: &[&str], mut files: Strings) -> Result<Site, Err
     files.insert("/etc/nginx/nginx.conf", conf);
     let path = Path::new("/etc/nginx/nginx.conf");
     let tree = foregate_conf::load(path, &[], &files).map_err(|(why, _)| why)?;
-    let mut variables = Variables::new(crate::variable, crate::family);
+    let mut variables = Variables::new(crate::variable, crate::family).suggesting(crate::variable_names);
     declare(&tree.nodes, &mut variables)?;
     let mut shared = Shared::default();
     let mut cx = Compile {

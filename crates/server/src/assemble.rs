@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use foregate_conf::{Error, Files, Modifier, Node, Word};
 use foregate_core::{Compile, ErrorLog, Level, LogFile, Regex, Shared, Variables};
-use foregate_modules::{Inherited, Resolved, Settings, family, ssl, variable};
+use foregate_modules::{Inherited, Resolved, Settings, family, ssl, variable, variable_names};
 
 use crate::address;
 use crate::cycle::{Cycle, Main, Place, Server, Setup, folder};
@@ -21,7 +21,7 @@ pub(crate) fn compile(
     previous: Option<&Cycle>,
     warnings: &mut Vec<Error>,
 ) -> Result<Cycle, Error> {
-    let mut variables = Variables::new(variable, family);
+    let mut variables = Variables::new(variable, family).suggesting(variable_names);
     let mut draft = Draft::read(nodes, &mut variables)?;
     warnings.append(&mut draft.warnings);
     let mut shared = Shared::default();

@@ -225,10 +225,12 @@ fn find_place<W: Witness>(witness: W, local: &Local, ex: &mut Exchange, begin: B
         server_rewrite_phase(witness, local, ex)?;
         find_location(witness, local, ex)?;
     }
+    // Ahead of the rewrites: those of the location are not for the methods that it limits.
+    route::limit_except(local, ex);
     while rewrite_phase(witness, local, ex)? {
         find_location(witness, local, ex)?;
+        route::limit_except(local, ex);
     }
-    route::limit_except(local, ex);
     Continue(())
 }
 

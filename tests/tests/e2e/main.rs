@@ -9,6 +9,7 @@ mod diagnostics;
 mod encodings;
 mod errors;
 mod explain;
+mod file_rules;
 mod geoip2;
 mod guides;
 mod if_;

@@ -258,13 +258,20 @@ fn the_error_log_names_the_file_that_is_missing() {
 fn autoindex_lists_a_folder() {
     check(
         site(
-            "location /bare/ { autoindex on; } location /json/ { alias {dir}/html/bare/; autoindex on; autoindex_format json; }",
+            "location /bare/ { autoindex on; } location /json/ { alias {dir}/html/bare/; autoindex on; autoindex_format json; }
+             location /xml/ { alias {dir}/html/bare/; autoindex on; autoindex_format xml; }
+             location /jsonp/ { alias {dir}/html/bare/; autoindex on; autoindex_format jsonp; }",
         ),
         &[
             (
                 "GET /bare/",
                 "200 | Content-Type: text/html | ~ <h1>Index of /bare/</h1> | ~ <a href=\"x.txt\">x.txt</a>",
             ),
+            ("GET /bare/", "200 | ~ <html>\r\n<head><title>Index of /bare/</title> | ~ </h1><hr><pre><a href=\"../\">../</a>\r\n"),
+            ("GET /xml/", "200 | Content-Type: text/xml; charset=utf-8 | ~ <list>\r\n<file mtime= | ~ size=\"1\">x.txt</file>"),
+            ("GET /jsonp/?callback=a.b", "200 | Content-Type: application/javascript | ~ a.b([ | ~ ]);"),
+            ("GET /jsonp/", "200 | Content-Type: application/json"),
+            ("GET /jsonp/?callback=a(", "400"),
             ("GET /json/", "200 | Content-Type: application/json | ~ \"name\":\"x.txt\", \"type\":\"file\""),
             ("GET /dir/", "200 | = index of dir"),
         ],

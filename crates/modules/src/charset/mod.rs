@@ -172,7 +172,8 @@ fn set(slot: &mut Option<Word>, node: &Node) -> Result<(), Error> {
 }
 
 fn types(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
-    Types::read(&mut o.types, &TYPES, node, &mut o.warnings);
+    // Of the default only pages stay where other types are named.
+    Types::read(&mut o.types, &TYPES[..1], node, &mut o.warnings);
     Ok(())
 }
 

@@ -1,4 +1,5 @@
-//! `autoindex`: the listing of a folder, in nginx's layout to the byte, because tools read it.
+//! `autoindex`: the listing of a folder. What stands in the body is nginx's to the byte, because tools read it; the
+//! head has what makes it readable on a phone and at night.
 
 use foregate_core::{Exchange, Level, Reply, log, time};
 use foregate_wire::{Buf, date, uri};
@@ -34,6 +35,12 @@ pub(super) struct Style {
 
 /// Characters of a name that the HTML listing shows; a longer one is cut.
 const NAME_CHARS: usize = 50;
+/// On a narrow screen each name has a line of its own, and the blanks that make columns go.
+const HEAD_END: &[u8] = b"</title><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
+    <style>:root{color-scheme:light dark}@media(max-width:48em){pre{white-space:pre-line}\
+    h1{font-size:1.3em;overflow-wrap:anywhere}\
+    pre a{display:block;padding:.7em 0 .1em;font-size:1.2em;overflow-wrap:anywhere}}</style>\
+    </head>\r\n<body>\r\n<h1>Index of ";
 /// As nginx: a longer `callback` is refused.
 const CALLBACK_BYTES_MAX: usize = 128;
 
@@ -84,7 +91,7 @@ fn html(style: &Style, entries: &[Entry], ex: &Exchange) -> Vec<u8> {
     let mut out = Vec::new();
     out.extend_from_slice(b"<html>\r\n<head><title>Index of ");
     out.extend_from_slice(&title);
-    out.extend_from_slice(b"</title></head>\r\n<body>\r\n<h1>Index of ");
+    out.extend_from_slice(HEAD_END);
     out.extend_from_slice(&title);
     out.extend_from_slice(b"</h1><hr><pre><a href=\"../\">../</a>\r\n");
     let offset_s = if style.localtime { local_offset_s() } else { 0 };

@@ -351,6 +351,8 @@ fn folders_are_listed_in_nginx_s_layout() {
         folder.set_modified(mtime).expect("because the folder is ours");
     }
     let page = folder.check("root DIR; autoindex on;", "GET /l/");
+    let (title, rest) = page.split_once("<meta name=\"viewport\"").expect("because the head is for phones too");
+    let page = format!("{title}{}", &rest[rest.find("</head>").expect("because it ends")..]);
     let blanks = |n| " ".repeat(n);
     let want = [
         "200 <html>\r\n<head><title>Index of /l/</title></head>\r\n<body>\r\n<h1>Index of /l/</h1><hr><pre>".to_owned(),

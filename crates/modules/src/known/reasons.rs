@@ -57,8 +57,10 @@ pub(super) const SCRIPTS: Treatment = refused(
     "no scripts are run inside the server",
     "most can be said with map, set, if, rewrite, return and auth_request",
 );
-pub(super) const GEOIP: Treatment =
-    refused("its databases are no longer published", "use geoip2 with a database in MaxMind's format (.mmdb)");
+pub(super) const GEOIP: Treatment = refused(
+    "its databases are no longer published",
+    "use geoip2 with a database in MaxMind's format (.mmdb)",
+);
 pub(super) const VIDEO: Treatment =
     refused("video is not cut or streamed", "serve the file as it is: players ask for ranges of bytes");
 pub(super) const DEGRADATION: Treatment =

@@ -163,3 +163,15 @@ fn get(ex: &mut Exchange, name: &str) -> Option<String> {
     };
     found.then(|| String::from_utf8(out).unwrap())
 }
+
+#[test]
+fn a_variable_that_is_misspelt_is_told() {
+    let advice = |conf: &str| {
+        let error = crate::testing::try_with(conf, foregate_conf::Strings::default()).err().unwrap();
+        assert!(error.what.starts_with("unknown \""), "{}", error.what);
+        error.advice.unwrap_or_default()
+    };
+    assert_eq!(advice("server { root /$htpp_host; }"), "did you mean $http_host?");
+    assert_eq!(advice("map $uri $mapped { default 1; } server { root /$maped; }"), "did you mean $mapped?");
+    assert_eq!(advice("server { root /$quite_another_thing; }"), "");
+}
