@@ -102,6 +102,11 @@ impl Compile<'_> {
     }
 }
 
+/// Shared where connections to upstreams are bound to addresses that are not ours (`proxy_bind … transparent`): the
+/// worker needs a right for that.
+#[derive(Default)]
+pub struct TransparentBinds;
+
 /// Things that belong to a whole configuration, one per type.
 #[derive(Default)]
 pub struct Shared(HashMap<TypeId, Box<dyn Any + Send + Sync>>);

@@ -9,6 +9,7 @@ use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, WaitOptions, getrlimit, kill_process, setrlimit, setsid, wait,
 };
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use rustix::time::{ClockId, clock_gettime};
 
 /// How a child ended.
@@ -156,4 +157,16 @@ pub fn pin_thread(cpus: &[usize]) -> io::Result<()> {
 /// The name of this machine, for `$hostname` and syslog.
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+/// The superuser's rights stay when this thread becomes another user, until [`keep_raw_sockets`] or exec.
+pub fn keep_rights() -> io::Result<()> {
+    Ok(rustix::thread::set_keep_capabilities(true)?)
+}
+
+/// Gives up every right but that to sockets with other people's addresses (CAP_NET_RAW), for this thread and those
+/// that it starts. The rights must have been kept.
+pub fn keep_raw_sockets() -> io::Result<()> {
+    let only = CapabilitySet::NET_RAW;
+    let sets = CapabilitySets { effective: only, permitted: only, inheritable: CapabilitySet::empty() };
+    Ok(set_capabilities(None, sets)?)
 }

@@ -74,7 +74,8 @@ pub(crate) fn tcp_facts(fd: BorrowedFd<'_>) -> io::Result<TcpFacts> {
     let mut size = size_of_val(&info) as libc::socklen_t;
     let (level, name) = (libc::IPPROTO_TCP, libc::TCP_INFO);
     // SAFETY: both pointers are to locals that live through the call, and `size` is the size of `info`.
-    let done = unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, (&raw mut info).cast(), &raw mut size) };
+    let done =
+        unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, (&raw mut info).cast(), &raw mut size) };
     check(done)?;
     Ok(TcpFacts {
         rtt_us: info.tcpi_rtt,

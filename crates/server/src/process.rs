@@ -2,7 +2,7 @@
 
 use std::io;
 
-use foregate_net::{Addr, sys};
+use foregate_net::{Addr, process, sys};
 
 /// The user whose rights the worker has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,9 +30,15 @@ impl User {
         Ok(Self { name: name.to_owned(), uid, gid })
     }
 
-    /// Becomes this user for good; does nothing where the process is it already.
-    pub fn assume(&self) -> io::Result<()> {
-        sys::become_user(&self.name, self.uid, self.gid)
+    /// Becomes this user for good; does nothing where the process is it already. `raw_sockets`: it may go on to bind
+    /// sockets to other people's addresses.
+    pub fn assume(&self, raw_sockets: bool) -> io::Result<()> {
+        let keeps = raw_sockets && self.uid != 0;
+        if keeps {
+            process::keep_rights()?;
+        }
+        sys::become_user(&self.name, self.uid, self.gid)?;
+        if keeps { process::keep_raw_sockets() } else { Ok(()) }
     }
 }
 

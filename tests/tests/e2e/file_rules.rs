@@ -20,7 +20,8 @@ fn links_are_followed_as_far_as_they_are_trusted() {
         .file("html/folder/b.txt", "b")
         .start(subject);
         let path = |name: &str| server.path(&format!("html/{name}"));
-        let link = |to: &str, name: &str| symlink(path(to), path(name)).expect("because the folder is the test's");
+        let link =
+            |to: &str, name: &str| symlink(path(to), path(name)).expect("because the folder is the test's");
         link("a.txt", "link.txt");
         link("folder", "to");
         link("a.txt", "folder/link.txt");
@@ -58,7 +59,8 @@ fn conditions_and_ranges_are_ruled_by_the_location() {
         )
         .file("html/a", "0123456789")
         .start(subject);
-        let modified = server.get("/a").header("Last-Modified").expect("because a file has a time").to_owned();
+        let modified =
+            server.get("/a").header("Last-Modified").expect("because a file has a time").to_owned();
         let since = |place: &str, date: &str, expected: &str| {
             let request = format!("GET /{place}a\nIf-Modified-Since: {date}");
             check_on(&server, &[(&request, expected)]);

@@ -1,6 +1,6 @@
 //! `proxy_pass`: what the backend is asked.
 
-use foregate_testkit::{Backend, Setup, Subject, both, check_on, since};
+use foregate_testkit::{Backend, Setup, Subject, both, check, check_on, since};
 
 fn echoed(inside: &str) -> (Setup, Backend) {
     let app = Backend::echo();
@@ -187,4 +187,18 @@ fn names_unknown_at_load_time_need_a_resolver() {
         check_on(&server, &[("GET /", "502")]);
         server.wait_for_error("no resolver defined to resolve no.such.host.invalid");
     });
+}
+
+#[test]
+fn another_address_is_bound_to_with_the_right_for_it() {
+    use std::os::unix::fs::MetadataExt;
+    // Only root may, and what it leaves to the worker is what is tested.
+    if std::fs::metadata("/proc/self").map_or(true, |it| it.uid() != 0) {
+        return;
+    }
+    check(
+        "server { listen 127.0.0.1:{port:0}; location / { proxy_bind 127.0.0.2 transparent; proxy_pass http://127.0.0.1:{port:1}; } }
+         server { listen 127.0.0.1:{port:1}; return 200 $remote_addr; }",
+        &[("GET /", "200 | = 127.0.0.2")],
+    );
 }

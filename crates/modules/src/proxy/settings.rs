@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use foregate_conf::{Error, Span, Word, value};
-use foregate_core::{Compile, FILE_ACCESS, TempPath, Template};
+use foregate_core::{Compile, FILE_ACCESS, TempPath, Template, TransparentBinds};
 use foregate_upstream::{Bind, Conditions, Hidden, Rules, Store, bind_address};
 
 use super::cookies::Cookies;
@@ -136,6 +136,9 @@ fn store(o: &Options, cx: &mut Compile<'_>) -> Result<Option<Store>, Error> {
 fn bind(o: &Options, cx: &mut Compile<'_>) -> Result<Option<Bind>, Error> {
     let Some(Some((word, transparent))) = &o.bind else { return Ok(None) };
     let transparent = *transparent;
+    if transparent {
+        cx.shared.get_or_default::<TransparentBinds>();
+    }
     Ok(Some(match bind_address(word) {
         Some(addr) => Bind::To { addr, transparent },
         None => Bind::By { value: cx.template(word)?, transparent },

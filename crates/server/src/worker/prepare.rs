@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 
 use foregate_conf::render;
-use foregate_core::{Level, LogFile};
+use foregate_core::{Level, LogFile, TransparentBinds};
 use foregate_net::Addr;
 use foregate_net::process::{is_superuser, nofile_limit, set_nofile_limit};
 use foregate_net::sys::errno_text;
@@ -57,7 +57,9 @@ pub(super) fn limit_rights(cycle: &Cycle) -> Result<(), String> {
     }
     if is_superuser() {
         let user = User::find(settings.user.as_ref())?;
-        user.assume().map_err(|error| format!("setuid({}) failed ({})", user.uid, errno_text(&error)))?;
+        let raw_sockets = cycle.shared.get::<TransparentBinds>().is_some();
+        user.assume(raw_sockets)
+            .map_err(|error| format!("setuid({}) failed ({})", user.uid, errno_text(&error)))?;
     }
     Ok(())
 }
