@@ -15,6 +15,7 @@ use foregate_server::process::User;
 use foregate_server::{Cycle, Endpoint, Main, Setup};
 
 use super::sockets::Held;
+use super::watch::Watch;
 use super::{files, sockets};
 use crate::log::Log;
 
@@ -26,6 +27,7 @@ pub(crate) struct Draft {
     listens: Vec<ListenSpec>,
     logs: Vec<PathBuf>,
     temp_dirs: Vec<PathBuf>,
+    watch: Watch,
 }
 
 /// A configuration with its sockets, logs and folders.
@@ -34,7 +36,8 @@ pub(crate) struct Generation {
     pub(crate) setup: Setup,
     pub(crate) sockets: Vec<Held>,
     pub(crate) logs: Vec<PathBuf>,
-    files: Replay,
+    pub(super) files: Replay,
+    pub(super) watch: Watch,
 }
 
 impl Generation {
@@ -44,9 +47,10 @@ impl Generation {
             (cycle.endpoints.iter().map(Endpoint::spec).collect(), cycle.log_files().to_vec());
         let temp_dirs = cycle.temp_dirs().to_vec();
         let logs = with_error_log(logs, &cycle.main.error_log);
+        let watch = Watch::over(cycle.watched());
         let main = cycle.into_main();
         give_back_memory();
-        Draft { main, setup, files, listens, logs, temp_dirs }
+        Draft { main, setup, files, listens, logs, temp_dirs, watch }
     }
 
     /// The same configuration for the worker, with descriptors of its own.
@@ -79,8 +83,8 @@ impl Draft {
         files::make_temp_dirs(&self.temp_dirs, user.as_ref())?;
         files::open_logs(&self.logs)?;
         let sockets = sockets::open(&self.listens, self.main.process.workers, have, log)?;
-        let Self { main, setup, files, logs, .. } = self;
-        Ok(Generation { main, setup, sockets, logs, files })
+        let Self { main, setup, files, logs, watch, .. } = self;
+        Ok(Generation { main, setup, sockets, logs, files, watch })
     }
 }
 

@@ -7,6 +7,7 @@ mod generation;
 mod reload;
 pub(crate) mod sockets;
 mod upgrade;
+mod watch;
 
 use std::os::fd::AsFd;
 use std::process::ExitCode;
@@ -181,7 +182,8 @@ impl Master {
             Going::Fast { kill_at } => Some(kill_at),
             _ => None,
         };
-        let due = [self.respawn_at, kill_at].into_iter().flatten().min()?;
+        let look_at = self.generation.watch.due_at().filter(|_| self.may_reload());
+        let due = [self.respawn_at, kill_at, look_at].into_iter().flatten().min()?;
         Some(due.saturating_duration_since(Instant::now()))
     }
 
@@ -200,6 +202,15 @@ impl Master {
             self.respawn_at = None;
             self.start_worker();
         }
+        if self.generation.watch.due_at().is_some_and(|at| at <= now) && self.may_reload() {
+            self.look_at_certificates();
+        }
+    }
+
+    /// Nothing else is under way.
+    fn may_reload(&self) -> bool {
+        let is_serving = self.workers.iter().any(|child| child.stage == Stage::Serving);
+        is_serving && self.going == Going::No && self.pending.is_none() && self.new_binary.is_none()
     }
 
     fn signal(&mut self, received: Received) {

@@ -1,5 +1,7 @@
 //! HUP: the next configuration is loaded beside the present one and takes its place, or nothing changes.
 
+use foregate_conf::{Files, Recording, Renewed};
+
 use super::*;
 
 /// A configuration on its way to the worker.
@@ -27,7 +29,7 @@ impl Master {
         }
         self.log.write(Level::Notice, "reconfiguring");
         notify::reloading();
-        match self.next_generation() {
+        match self.next_generation(&OsFiles) {
             Ok(generation) => self.hand_over(generation),
             Err(text) => {
                 if let Some(text) = text {
@@ -38,10 +40,30 @@ impl Master {
         }
     }
 
+    /// The configuration stays as it was loaded, whatever its files say by now; only certificates are read again.
+    pub(super) fn look_at_certificates(&mut self) {
+        if !self.generation.watch.has_changed() {
+            return;
+        }
+        self.log.write(Level::Notice, "certificates have changed on disk: reading them again");
+        let renewed = Renewed {
+            recorded: &self.generation.files,
+            again: self.generation.watch.files(),
+            from: &OsFiles,
+        };
+        match self.next_generation(&renewed) {
+            Ok(generation) => self.hand_over(generation),
+            Err(text) => {
+                let text = text.unwrap_or_else(|| "those that were read before stay in use".to_owned());
+                self.log.write(Level::Error, text);
+            }
+        }
+    }
+
     /// Loads and opens; the error is `None` where everything has been said already.
-    fn next_generation(&self) -> Result<Generation, Option<String>> {
+    fn next_generation(&self, files: &dyn Files) -> Result<Generation, Option<String>> {
         let setup = self.generation.setup.clone();
-        let recording = foregate_conf::Recording::new(&OsFiles);
+        let recording = Recording::new(files);
         let loaded = crate::start::load_and_complain(&setup, &recording, &self.log).ok_or(None)?;
         let draft = Generation::draft(setup, loaded.cycle, recording.into_replay());
         let generation = draft.open(&self.generation.sockets, &self.log)?;

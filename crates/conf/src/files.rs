@@ -1,7 +1,7 @@
 //! The one door to the files that a configuration names: real, recorded, replayed, or given as strings.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -130,6 +130,26 @@ impl Replay {
             replay.globs.insert(pattern, answer);
         }
         bytes.is_empty().then_some(replay)
+    }
+}
+
+/// What was recorded, but for the files that are to be read again.
+pub struct Renewed<'a> {
+    pub recorded: &'a Replay,
+    pub again: &'a BTreeSet<PathBuf>,
+    pub from: &'a dyn Files,
+}
+
+impl Files for Renewed<'_> {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        match self.again.contains(path) {
+            true => self.from.read(path),
+            false => self.recorded.read(path),
+        }
+    }
+
+    fn glob(&self, pattern: &str) -> io::Result<Vec<PathBuf>> {
+        self.recorded.glob(pattern)
     }
 }
 

@@ -17,7 +17,7 @@ pub mod value;
 pub use condition::{Condition, condition_words, parse_condition};
 pub use dump::dump;
 pub use error::{Error, Level, os_error};
-pub use files::{Files, OsFiles, Recording, Replay, Strings};
+pub use files::{Files, OsFiles, Recording, Renewed, Replay, Strings};
 pub use format::format;
 pub use location::{Modifier, location_args};
 pub use parser::{BLOCKS_NESTED_MAX, INCLUDES_NESTED_MAX, INCLUDES_TOTAL_MAX, SOURCE_BYTES_MAX, load, parse};

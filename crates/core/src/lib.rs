@@ -55,7 +55,7 @@ pub use json::Json;
 pub use lasting::{FILE_ACCESS, Failed, file_access, folder_access, rename};
 pub use log_file::LogFile;
 pub use machine::hostname;
-pub use module::{Compile, Module, Shared, TransparentBinds};
+pub use module::{Compile, Module, Shared, TransparentBinds, Watched};
 pub use notes::{CharsetOverride, KeptFields, Notes};
 pub use packed::{PACKED_VALUES, PackedFiles};
 pub use regex::{Captures, Group, Regex, TooHard};

@@ -1,7 +1,7 @@
 //! What every module tells the server about itself.
 
 use std::any::{Any, TypeId};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use foregate_conf::{Error, Files, Modifier, Node, Word};
@@ -106,6 +106,18 @@ impl Compile<'_> {
 /// worker needs a right for that.
 #[derive(Default)]
 pub struct TransparentBinds;
+
+/// Files that are read again when they change on disk, without a reload: certificates, keys and authorities.
+#[derive(Debug, Default)]
+pub struct Watched(pub BTreeSet<PathBuf>);
+
+impl Compile<'_> {
+    /// A file that `conf_path` finds is one of the [`Watched`].
+    pub fn watch(&mut self, name: &str) {
+        let path = self.conf_path(name);
+        self.shared.get_or_default::<Watched>().0.insert(path);
+    }
+}
 
 /// Things that belong to a whole configuration, one per type.
 #[derive(Default)]

@@ -1,6 +1,7 @@
 //! One loaded configuration: compiled once, shared by every exchange that began under it, never changed.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use foregate_core::error_log::Target;
 use foregate_core::variable::Found;
 use foregate_core::{
     BodyLimits, BoxFuture, Entry, ErrorLog, Evaluator, Exchange, Household, Method, Reply, Shared, Variables,
+    Watched,
 };
 use foregate_modules::{Settings, log, process};
 
@@ -117,6 +119,11 @@ impl Cycle {
     /// The log files that this configuration writes.
     pub fn log_files(&self) -> &[PathBuf] {
         &self.log_files
+    }
+
+    /// The files that are read again when they change.
+    pub fn watched(&self) -> BTreeSet<PathBuf> {
+        self.shared.get::<Watched>().map(|it| it.0.clone()).unwrap_or_default()
     }
 
     /// The folders for temporary files.

@@ -60,3 +60,39 @@ fn what_is_kept_is_not_read_again() {
         assert_eq!(shown(&server, "a.test"), Some(later.der), "others had needed its place");
     });
 }
+
+#[test]
+fn a_certificate_that_changes_on_disk_is_picked_up_and_nothing_else_is() {
+    foregate_only(|subject| {
+        let [old, new] = ["site.test"; 2].map(|name| Certificate::self_signed(&[name]));
+        let conf = "server {
+                listen 127.0.0.1:{port:0} ssl;
+                ssl_certificate {dir}/site.crt;
+                ssl_certificate_key {dir}/site.key;
+                include {dir}/answer.conf;
+            }";
+        let server = Setup::http(conf)
+            .file("site.crt", &old.cert_pem)
+            .file("site.key", &old.key_pem)
+            .file("answer.conf", "return 200 before;")
+            .allow_log("cannot load certificate")
+            .start(subject);
+        let open = |server: &Server| Client::connect_tls(server.address(0), "site.test", &[]);
+        let mut kept = open(&server).expect("because it is served");
+        assert_eq!(kept.certificates, [old.der]);
+        server.write("answer.conf", "return 200 after;");
+        server.write("site.key", &new.key_pem);
+        server.write("site.crt", &new.cert_pem);
+        server.eventually(|server| shown(server, "site.test").as_ref() == Some(&new.der));
+        assert_eq!(
+            kept.client.get("/").text(),
+            "before",
+            "the connection lives on, and the rest is as it was loaded"
+        );
+        server.wait_for_error("certificates have changed on disk");
+
+        server.write("site.crt", "no certificate");
+        server.wait_for_error("those that were read before stay in use");
+        assert_eq!(shown(&server, "site.test"), Some(new.der));
+    });
+}

@@ -59,6 +59,7 @@ fn build(o: &Options, cx: &mut Compile<'_>) -> Result<Tls, Error> {
         return Ok(Tls { server: None, varying, reject, verify, chain });
     }
     warnings::about_settings(o, cx);
+    watch(&names, o, cx);
     certificates::check_dhparam(o, cx)?;
     let builder = builder(o, &changes, cx)?;
     let builder = match verify {
@@ -71,6 +72,17 @@ fn build(o: &Options, cx: &mut Compile<'_>) -> Result<Tls, Error> {
     config.ignore_client_order = changes.prefer_server.or(o.prefer_server).unwrap_or(false);
     sessions::set_up(o, &changes, &context, &mut config, cx)?;
     Ok(Tls { server: Some(tls::Server::new(config)), varying, reject, verify, chain })
+}
+
+/// Certificates are renewed while we serve.
+fn watch(names: &[(Word, Word)], o: &Options, cx: &mut Compile<'_>) {
+    let own = names.iter().flat_map(|(certificate, key)| [certificate, key]);
+    let others = [&o.client_certificate, &o.trusted_certificate, &o.crl, &o.stapling_file];
+    for word in own.chain(others.into_iter().flatten()) {
+        if !word.is_empty() && !word.contains([':', '$']) {
+            cx.watch(word);
+        }
+    }
 }
 
 /// Versions, ciphers and groups.
