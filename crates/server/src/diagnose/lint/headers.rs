@@ -63,10 +63,11 @@ fn lost(block: &Block<'_>, name: &str, found: &mut Found) {
         return;
     }
     let what = format!(
-        "\"{name}\" in {} takes the place of all those of {}: {} is lost here",
+        "\"{name}\" in {} takes the place of all those of {}: {} {} lost here",
         block.title(),
         holder.title(),
         gone.join(", "),
+        if gone.len() == 1 { "is" } else { "are" },
     );
     let repair = match name {
         "add_header" => {

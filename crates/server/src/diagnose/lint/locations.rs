@@ -131,7 +131,7 @@ fn root_in_location(block: &Block<'_>, found: &mut Found) {
 
 /// Nothing in it says where the content comes from, so that it is a file.
 fn serves_files(block: &Block<'_>) -> bool {
-    const CONTENT: [&str; 12] = [
+    const CONTENT: [&str; 13] = [
         "root",
         "alias",
         "proxy_pass",
@@ -144,6 +144,7 @@ fn serves_files(block: &Block<'_>) -> bool {
         "stub_status",
         "empty_gif",
         "try_files",
+        "internal",
     ];
     let is_path = matches!(block.kind, Kind::Location { modifier, .. } if modifier != Modifier::Named);
     let nested = block.inner().any(|it| matches!(it.kind, Kind::Location { .. }));
