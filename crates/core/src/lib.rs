@@ -65,7 +65,7 @@ pub use reporter::Reporter;
 pub use request_body::{BodyLimits, InFile, RequestBody};
 pub use scope::Scope;
 pub use subrequest::{
-    BoxFuture, Entry, Fetched, Kin, Running, SUBREQUESTS_ALIVE_MAX, SUBREQUESTS_DEPTH_MAX, Unadorned,
+    Behind, BoxFuture, Entry, Fetched, Kin, Running, SUBREQUESTS_ALIVE_MAX, SUBREQUESTS_DEPTH_MAX, Unadorned,
     serve_apart,
 };
 pub use syslog::Syslog;

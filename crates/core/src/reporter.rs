@@ -7,6 +7,7 @@ use crate::error_log::Level;
 use crate::exchange::{Exchange, Household};
 
 /// The facts of an exchange that a line of its error log needs.
+#[derive(Clone)]
 pub struct Reporter {
     cycle: Rc<dyn Household>,
     location: u32,

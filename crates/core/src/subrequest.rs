@@ -290,6 +290,56 @@ pub fn serve_apart(mut child: Exchange) {
     .detach();
 }
 
+/// A child that is served beside its parent, whose answer nobody wants. A note on the parent: a connection that is to be
+/// closed stays open until the child has ended, as nginx's does.
+pub struct Behind(Rc<Ended>);
+
+#[derive(Default)]
+struct Ended {
+    over: Cell<bool>,
+    waiting: Cell<Option<Waker>>,
+}
+
+impl Behind {
+    /// Serves a child that asks for the same as its parent, to its end. `None`: it is too deep, which has been logged.
+    pub fn start(mut child: Exchange) -> Option<Self> {
+        let alive = enlist(&mut child)?;
+        let ended = Rc::new(Ended::default());
+        let end = End(ended.clone());
+        runtime::spawn(async move {
+            let cycle = child.cycle.clone();
+            let mut logged = Logged(child);
+            if let Some(reply) = cycle.serve_inside(&mut logged.0, Entry::Content).await {
+                logged.0.sent.status = reply.status;
+            }
+            drop((alive, end));
+        })
+        .detach();
+        Some(Self(ended))
+    }
+
+    /// Waits until the child has ended.
+    pub async fn ended(&self) {
+        poll_fn(|cx| {
+            self.0.waiting.set(Some(cx.waker().clone()));
+            if self.0.over.get() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}
+
+/// Tells that a child has ended, however it ended.
+struct End(Rc<Ended>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.over.set(true);
+        if let Some(waker) = self.0.waiting.take() {
+            waker.wake();
+        }
+    }
+}
+
 thread_local! {
     static N_APART: Cell<usize> = const { Cell::new(0) };
 }

@@ -107,6 +107,15 @@ impl TempFile {
         }
     }
 
+    /// Creates a file of this very name, and its folder where that is missing.
+    ///
+    /// # Errors
+    /// There is one already, or the folder cannot be written.
+    pub fn create_at(path: PathBuf) -> io::Result<Self> {
+        let file = Rc::new(open(&path)?);
+        Ok(Self { file, path, kept: false })
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -46,6 +46,7 @@ registry::modules! {
     post_action,
     process,
     proxy,
+    proxy_cache,
     range,
     realip,
     redirects,

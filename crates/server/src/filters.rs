@@ -41,7 +41,9 @@ pub(crate) async fn header_filters(on: &Settings, ex: &mut Exchange, reply: &mut
     if let Some(on) = &on.sub_filter {
         sub_filter::filter(on, ex, reply);
     }
-    if let Some(on) = &on.charset {
+    if let Some(CharsetOverride(name)) = ex.notes.take() {
+        charset::override_(on.charset.as_deref(), &name, ex, reply);
+    } else if let Some(on) = &on.charset {
         charset::filter(on, ex, reply);
     }
     if let Some(on) = on.ssi.as_ref().filter(|it| ssi::fits(it, reply)) {
@@ -116,14 +118,6 @@ fn own_fields(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
     }
     if let Some(kept) = ex.notes.take::<Kept>() {
         kept.put_into(reply);
-    }
-    if let Some(CharsetOverride(charset)) = ex.notes.take()
-        && let Some(content_type) = reply.fields.get(b"Content-Type")
-        && !reply.fields.contains(b"Content-Encoding")
-    {
-        let bare = content_type.split(|b| *b == b';').next().unwrap_or_default();
-        let value = [bare, b"; charset=", &charset[..]].concat();
-        reply.fields.set(b"Content-Type", &value);
     }
     forget_age_of_errors(reply);
     // What `add_header` says of it later stays.

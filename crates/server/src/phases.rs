@@ -150,7 +150,10 @@ async fn rounds<W: Witness>(
         }
         let content = match (flow, &here.proxy) {
             (Break(stop), _) => Break(stop),
-            (Continue(()), Some(on)) if W::SENDS => proxy::run(on, ex).await,
+            (Continue(()), Some(on)) if W::SENDS => match &here.proxy_cache {
+                Some(cache) => Box::pin(proxy::run_cached(on, cache, ex)).await,
+                None => proxy::run(on, ex).await,
+            },
             (Continue(()), Some(on)) => witness.pass(on, ex),
             (Continue(()), None) => match here.dav.as_ref().filter(|it| it.takes(ex.method)) {
                 Some(_) if !is_handled(here) && !W::SENDS => witness.change(ex),

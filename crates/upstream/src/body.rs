@@ -293,7 +293,6 @@ impl UpstreamBody {
             let text = "writing an upstream response to a temporary file failed";
             self.reporter.log(Level::Crit, format_args!("{text} ({why}) while reading upstream"));
             self.give_up();
-            self.failed = Some(BodyError::File);
         }
     }
 }
@@ -308,7 +307,7 @@ impl Source for UpstreamBody {
                     let why = sys::errno_text(&error);
                     let text = "reading an upstream response from a temporary file failed";
                     self.reporter.log(Level::Crit, format_args!("{text} ({why}) while sending to client"));
-                    return Poll::Ready(Err(BodyError::File));
+                    return Poll::Ready(Err(BodyError::Upstream));
                 }
             }
         }

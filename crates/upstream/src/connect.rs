@@ -122,7 +122,7 @@ impl<P: Protocol> Run<'_, P> {
     async fn connect_new(&mut self, bind: Option<(SocketAddr, bool)>) -> Result<Box<Link>, Fault> {
         let Some(peer) = self.pick.peer().cloned() else { return Err(Fault::Next(Conditions::NO_LIVE)) };
         let work = connect(&peer.addr, self.rules, bind);
-        let client = (!self.rules.ignore_client_abort).then(|| self.ex.client.clone());
+        let client = self.watches_client().then(|| self.ex.client.clone());
         let deadline = clock::Deadline::new();
         let limit = self.rules.connect_timeout;
         let stream = match guarded(&deadline, limit, client.as_deref(), work).await {

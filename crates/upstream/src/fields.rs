@@ -1,5 +1,6 @@
 //! Which fields of a peer's answer go on to the client, and what the others ask of us.
 
+use foregate_core::{CharsetOverride, Exchange};
 use foregate_wire::h1::ResponseHead;
 use foregate_wire::{FieldSpan, Name, NameSet, Span};
 
@@ -107,11 +108,24 @@ pub(crate) struct Sifted {
     pub(crate) repeated: Vec<(FieldSpan, FieldSpan)>,
 }
 
+impl Sifted {
+    /// What the answer asks of the exchange.
+    pub(crate) fn apply(&self, bytes: &[u8], ex: &mut Exchange) {
+        if let Some(rate) = self.limit_rate {
+            ex.limit_rate = Some(rate);
+        }
+        if let Some(charset) = self.charset {
+            ex.notes.put(CharsetOverride(charset.of(bytes).to_vec()));
+        }
+    }
+}
+
 /// How a response's fields are sifted.
 pub(crate) struct Sieve<'a> {
     pub(crate) hidden: &'a Hidden,
     pub(crate) ignored: Ignored,
-    pub(crate) force_ranges: bool,
+    /// Whether ranges are allowed is ours to say.
+    pub(crate) drops_ranges: bool,
     /// The client speaks HTTP/2 or later, where nothing is upgraded.
     pub(crate) no_upgrade: bool,
 }
@@ -171,7 +185,7 @@ impl Sieve<'_> {
         if self.no_upgrade {
             names = names.with(Name::Upgrade);
         }
-        if self.force_ranges {
+        if self.drops_ranges {
             names = names.with(Name::AcceptRanges);
         }
         names
@@ -240,7 +254,8 @@ mod tests {
         let bytes = format!("HTTP/1.1 200 OK\r\n{}\r\n", fields.replace('\n', "\r\n")).into_bytes();
         let mut head = ResponseHead::new();
         parse_response(&bytes, &ResponseRules::default(), &mut head).expect("because it is a response");
-        let sieve = Sieve { hidden, ignored: Ignored::default(), force_ranges, no_upgrade: true };
+        let sieve =
+            Sieve { hidden, ignored: Ignored::default(), drops_ranges: force_ranges, no_upgrade: true };
         let sifted = sieve.sift(&bytes, &mut head);
         let names = head.fields.iter().map(|it| String::from_utf8_lossy(it.name.of(&bytes)).into_owned());
         (names.collect::<Vec<_>>().join(" "), sifted)

@@ -3,15 +3,17 @@
 use std::os::unix::ffi::OsStringExt;
 use std::rc::Rc;
 
-use foregate_core::{Body, BodyError, KeptFields, Level, Method, Reply, Source, Stop};
+use foregate_cache::Fill;
+use foregate_core::{Body, BodyError, Exchange, KeptFields, Level, Method, Reply, Source, Stop};
 use foregate_net::clock;
-use foregate_wire::h1::{ChunkedDecoder, Framing, Step};
-use foregate_wire::{Buf, Fields, status, uri};
+use foregate_wire::h1::{ChunkedDecoder, Framing, ResponseHead, Step};
+use foregate_wire::{Buf, Fields, Name, status, uri};
 
 use crate::attempts::Progress;
 use crate::body::{Decoder, UpstreamBody};
 use crate::connect::{Lane, Link};
 use crate::fields::{KEPT, Sifted};
+use crate::rules::Rules;
 use crate::run::{Protocol, Run};
 use crate::store::Replica;
 use crate::tunnel::UpstreamTunnel;
@@ -28,36 +30,75 @@ pub(crate) struct Answer {
     pub(crate) sifted: Sifted,
 }
 
+/// A head as received, whether just now or when it went into the cache.
+pub(crate) struct Received<'a> {
+    pub(crate) bytes: &'a Buf,
+    pub(crate) head: &'a ResponseHead,
+    pub(crate) sifted: &'a Sifted,
+    /// The request was made for a cache, so that conditions and ranges are ours to judge.
+    pub(crate) by_cache: bool,
+}
+
+/// The answer without its body.
+pub(crate) fn dress<P: Protocol>(
+    rules: &Rules,
+    protocol: &P,
+    ex: &mut Exchange,
+    received: &Received<'_>,
+) -> Reply {
+    let Received { bytes, head, sifted, by_cache } = *received;
+    let mut reply = Reply { status: head.status, interceptable: rules.intercept_errors, ..Reply::default() };
+    reply.reason = reason(bytes, head.status, head.status_line.range());
+    reply.fields.load(bytes, &head.fields);
+    // Where the upstream's own are passed on and it says nothing, nothing is said: not ours either.
+    for name in [Name::Server, Name::Date] {
+        if !rules.hidden.known().has(name) && !head.names.has(name) {
+            reply.fields.push(name, b"");
+        }
+    }
+    reply.foreign_location = true;
+    reply.conditions_judged = !by_cache;
+    if sifted.may_be_rewritten {
+        reply.foreign_location = !protocol.rewrite(ex, &mut reply.fields);
+    }
+    reply.allow_ranges = rules.force_ranges || (by_cache && head.names.has(Name::AcceptRanges));
+    if rules.force_ranges || by_cache {
+        let modified = sifted.last_modified.map(|it| it.of(bytes));
+        reply.mtime = modified.and_then(foregate_wire::date::parse);
+    }
+    reply
+}
+
 pub(crate) fn reply<P: Protocol>(run: &mut Run<'_, P>, answer: Answer) -> Reply {
     // What is said of sessions and rates may be made of what the peer says.
     run.attempts().head = answer.bytes.slice(0..answer.head_len);
-    let mut reply =
-        Reply { status: run.head.status, interceptable: run.rules.intercept_errors, ..Reply::default() };
-    reply.reason = reason(&answer.bytes, run.head.status, run.head.status_line.range());
-    reply.fields.load(&answer.bytes, &run.head.fields);
-    if let Some(charset) = answer.sifted.charset {
-        name_charset(&mut reply.fields, charset.of(&answer.bytes));
-    }
-    reply.foreign_location = true;
-    reply.conditions_judged = true;
-    if answer.sifted.may_be_rewritten {
-        reply.foreign_location = !run.protocol.rewrite(run.ex, &mut reply.fields);
-    }
-    if run.rules.force_ranges {
-        reply.allow_ranges = true;
-        let modified = answer.sifted.last_modified.map(|it| it.of(&answer.bytes));
-        reply.mtime = modified.and_then(foregate_wire::date::parse);
-    }
+    let by_cache = run.keeps();
+    let received = Received { bytes: &answer.bytes, head: &run.head, sifted: &answer.sifted, by_cache };
+    let mut reply = dress(run.rules, run.protocol, run.ex, &received);
     stick(run, &mut reply.fields);
-    let copy = copy(run, &answer);
-    reply.body = body(run, answer);
-    if let Some(copy) = copy {
-        reply.body = copy.attach(std::mem::take(&mut reply.body));
-    }
     if run.head.framing == Framing::Empty {
         reply.length = run.head.content_length.filter(|_| !run.head.chunked);
     }
+    if run.cache.is_some() {
+        let buffering = answer.sifted.buffering.unwrap_or(run.rules.buffering);
+        if let Some(writer) = run.writer(&answer, buffering) {
+            let (ahead_max, reporter) = (run.rules.ahead_max, run.ex.reporter());
+            let body = body(run, answer, false);
+            reply.body = Fill::attach(body, writer, ahead_max, reporter);
+            return reply;
+        }
+    }
+    let copy = copy(run, &answer);
+    reply.body = body(run, answer, true);
+    if let Some(copy) = copy {
+        reply.body = copy.attach(std::mem::take(&mut reply.body));
+    }
     reply
+}
+
+/// Leaves an answer that is not served. Its connection may serve again where nothing more is to come.
+pub(crate) fn abandon<P: Protocol>(run: &mut Run<'_, P>, answer: Answer) {
+    drop(body(run, answer, false));
 }
 
 /// The client will be known again.
@@ -86,21 +127,6 @@ fn copy<P: Protocol>(run: &mut Run<'_, P>, answer: &Answer) -> Option<Replica> {
     Some(Replica::new(path, store.access, modified, rules.temp.clone(), run.ex.reporter()))
 }
 
-/// X-Accel-Charset: the charset that the content type shall name, whatever it named.
-fn name_charset(fields: &mut Fields, charset: &[u8]) {
-    let Some(content_type) = fields.get(b"Content-Type").filter(|it| !it.is_empty()) else { return };
-    let mut parts = content_type.split(|byte| *byte == b';');
-    let mut named = parts.next().unwrap_or_default().trim_ascii().to_vec();
-    let is_charset = |part: &[u8]| part.get(..8).is_some_and(|it| it.eq_ignore_ascii_case(b"charset="));
-    for part in parts.map(<[u8]>::trim_ascii).filter(|it| !is_charset(it)) {
-        named.extend_from_slice(b"; ");
-        named.extend_from_slice(part);
-    }
-    named.extend_from_slice(b"; charset=");
-    named.extend_from_slice(charset);
-    fields.set(b"Content-Type", &named);
-}
-
 /// The answer names another place for the client to be served from.
 pub(crate) fn redirect<P: Protocol>(run: &mut Run<'_, P>, answer: Answer) -> Stop {
     let to = answer.sifted.redirect.map(|it| it.of(&answer.bytes).to_vec()).unwrap_or_default();
@@ -109,7 +135,7 @@ pub(crate) fn redirect<P: Protocol>(run: &mut Run<'_, P>, answer: Answer) -> Sto
     kept.load(&answer.bytes, &run.head.fields);
     run.protocol.rewrite(run.ex, &mut kept);
     run.ex.notes.put(KeptFields(kept));
-    drop(body(run, answer));
+    abandon(run, answer);
     if let Some(name) = to.strip_prefix(b"@") {
         return Stop::Named(name.to_vec());
     }
@@ -134,7 +160,8 @@ fn reason(bytes: &Buf, code: u16, line: std::ops::Range<usize>) -> Option<Buf> {
     (!usual).then(|| Buf::copy_from(said))
 }
 
-fn body<P: Protocol>(run: &mut Run<'_, P>, answer: Answer) -> Body {
+/// `ahead`: what a slow client does not take is read all the same.
+fn body<P: Protocol>(run: &mut Run<'_, P>, answer: Answer, ahead: bool) -> Body {
     let Answer { link, lane, sent_all, bytes, head_len, sifted } = answer;
     let rest = bytes.slice(head_len..bytes.len());
     if run.head.status == 101 && run.protocol.may_upgrade(run.ex) {
@@ -171,7 +198,7 @@ fn body<P: Protocol>(run: &mut Run<'_, P>, answer: Answer) -> Body {
     let mut body = stream(run, link, &bytes[..head_len], rest, framing);
     body.kept = keep.then(|| (run.route.view.clone(), lane));
     body.limit_rate(rate);
-    if buffering {
+    if buffering && ahead {
         body.read_ahead(run.rules.ahead_max, run.rules.file_max, &run.rules.temp);
     }
     Body::Source(Box::new(body))

@@ -11,10 +11,12 @@ use crate::attempts::{Asked, Attempts};
 use crate::connect::{Lane, Link, Secure};
 use crate::fields::{Sieve, Sifted};
 use crate::guard::{Cut, guarded};
+use crate::look::{AskedFor, Fetch};
 use crate::pick::{Outcome, Pick};
 use crate::respond::{self, Answer};
 use crate::rules::{Conditions, Rules};
 use crate::scratch;
+use crate::serve::Met;
 use crate::views::View;
 use crate::{names, send};
 
@@ -46,6 +48,12 @@ pub trait Protocol {
 
     /// A 101 may end HTTP on this connection.
     fn may_upgrade(&self, ex: &Exchange) -> bool;
+
+    /// Appends what objects are found by in a cache, where the configuration does not say it.
+    fn cache_key(&self, _: &Exchange, _: &mut Vec<u8>) {}
+
+    /// The request is made for a cache. Called before `begin`.
+    fn for_cache(&mut self, _: AskedFor) {}
 }
 
 /// How a request's body goes out.
@@ -75,11 +83,14 @@ pub(crate) enum Fault {
 }
 
 /// Passes an exchange's request on and brings the answer.
-pub async fn run<P: Protocol>(
-    rules: &Rules,
-    route: Route<'_>,
-    protocol: &mut P,
-    ex: &mut Exchange,
+///
+/// `cache`: it is made for a cache that has been looked into (see [`crate::look()`]).
+pub async fn run<'a, P: Protocol>(
+    rules: &'a Rules,
+    route: Route<'a>,
+    protocol: &'a mut P,
+    ex: &'a mut Exchange,
+    cache: Option<Box<Fetch<'a>>>,
 ) -> Flow<Reply> {
     if let Some(group) = &route.view.group {
         names::keep_fresh(group, ex.cycle.error_log(ex.location));
@@ -113,6 +124,7 @@ pub async fn run<P: Protocol>(
         request_sent: false,
         reused: false,
         started: clock::ms(),
+        cache,
     };
     let flow = run.tries().await;
     let Run { out, head, .. } = run;
@@ -150,6 +162,8 @@ pub(crate) struct Run<'a, P> {
     pub(crate) request_sent: bool,
     /// This try's connection had served before.
     pub(crate) reused: bool,
+    /// What the request is made for, where that is a cache.
+    pub(crate) cache: Option<Box<Fetch<'a>>>,
 }
 
 impl<P: Protocol> Run<'_, P> {
@@ -164,7 +178,7 @@ impl<P: Protocol> Run<'_, P> {
                 }
             };
             if let Some(status) = self.gives_up(condition) {
-                return Flow::Break(Stop::status(status));
+                return self.without_peer(condition, status);
             }
         }
     }
@@ -287,7 +301,7 @@ impl<P: Protocol> Run<'_, P> {
     /// Reads until a final response's head is complete: its bytes with whatever follows, and its length.
     async fn read_head(&mut self, link: &Link) -> Result<(Buf, usize), Fault> {
         const STEP: &str = "reading response header from upstream";
-        let client = (!self.rules.ignore_client_abort && !self.streams()).then(|| self.ex.client.clone());
+        let client = (self.watches_client() && !self.streams()).then(|| self.ex.client.clone());
         self.head.clear();
         let mut bytes = Buf::default();
         let mut hints = 0;
@@ -382,21 +396,23 @@ impl<P: Protocol> Run<'_, P> {
         bytes: Buf,
         head_len: usize,
     ) -> Result<Reply, Fault> {
+        let sifted = Sifted::default();
+        let mut answer = Answer { link, lane, sent_all, bytes, head_len, sifted };
+        if self.cache.is_some() {
+            answer = match self.meet(answer) {
+                Met::Older(reply) => return Ok(*reply),
+                Met::Itself(answer) => answer,
+            };
+        }
         let sieve = Sieve {
             hidden: &self.rules.hidden,
             ignored: self.rules.ignored,
-            force_ranges: self.rules.force_ranges,
+            drops_ranges: self.rules.force_ranges || self.keeps(),
             no_upgrade: self.ex.version >= Version::H2,
         };
-        let sifted = sieve.sift(&bytes, &mut self.head);
-        self.complain(&bytes, &sifted);
-        if let Some(rate) = sifted.limit_rate {
-            self.ex.limit_rate = Some(rate);
-        }
-        if let Some(charset) = sifted.charset {
-            self.ex.notes.put(foregate_core::CharsetOverride(charset.of(&bytes).to_vec()));
-        }
-        let answer = Answer { link, lane, sent_all, bytes, head_len, sifted };
+        answer.sifted = sieve.sift(&answer.bytes, &mut self.head);
+        self.complain(&answer.bytes, &answer.sifted);
+        answer.sifted.apply(&answer.bytes, self.ex);
         if answer.sifted.redirect.is_some() {
             return Err(Fault::End(respond::redirect(self, answer)));
         }

@@ -79,7 +79,7 @@ async fn part<P: Protocol>(
     link: &Link,
     work: impl Future<Output = io::Result<()>>,
 ) -> Result<bool, Fault> {
-    let client = (!run.rules.ignore_client_abort && !run.streams()).then(|| run.ex.client.clone());
+    let client = (run.watches_client() && !run.streams()).then(|| run.ex.client.clone());
     let work = unless_answered(&link.conn, work);
     match guarded(&link.deadline, run.rules.send_timeout, client.as_deref(), work).await {
         Ok(Some(Ok(()))) => Ok(true),

@@ -8,9 +8,13 @@ mod tests;
 use std::borrow::Cow;
 
 use foregate_conf::{Error, Node, Word};
-use foregate_core::{Args, Compile, Directive, Exchange, Level, Reply, Scope, Template, Types, duplicate, log};
+use foregate_core::{
+    Args, Body, Compile, Directive, Exchange, Level, Reply, Scope, Template, Transform as _, Types, duplicate, log,
+};
+use foregate_wire::Buf;
 
 use map::Maps;
+use recode::Recode;
 
 pub struct Module;
 
@@ -27,7 +31,8 @@ pub struct Options {
 }
 
 pub struct Settings {
-    charset: Template,
+    /// Unset: only what an upstream asks for is done.
+    charset: Option<Template>,
     source: Option<Template>,
     override_: bool,
     types: Types,
@@ -46,14 +51,12 @@ const TYPES: [&str; 6] = [
 
 /// Header and body filter.
 pub fn filter(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
-    if ex.subrequest_depth > 0 {
-        return;
-    }
+    let Some(template) = on.charset.as_ref().filter(|_| ex.subrequest_depth == 0) else { return };
     let Some(value) = reply.fields.get(b"Content-Type").filter(|it| !it.is_empty()) else { return };
     let (content_type, said) = split(value);
     let (content_type, said) = (content_type.to_vec(), said.map(<[u8]>::to_vec));
     let fits = if said.is_some() { on.override_ } else { on.types.fit(&reply.fields) };
-    let charset = if fits { ex.seeing(reply, |ex| on.charset.fill_new(ex)) } else { Vec::new() };
+    let charset = if fits { ex.seeing(reply, |ex| template.fill_new(ex)) } else { Vec::new() };
     if charset.is_empty() {
         return;
     }
@@ -70,15 +73,64 @@ pub fn filter(on: &Settings, ex: &mut Exchange, reply: &mut Reply) {
         return;
     };
     say(&content_type, &charset, reply);
+    apply(recode, ex, reply);
+}
+
+/// As [`filter`], where an upstream names the character set (X-Accel-Charset): that counts, and texts are recoded where
+/// there is a map for it.
+pub fn override_(on: Option<&Settings>, charset: &[u8], ex: &Exchange, reply: &mut Reply) {
+    let Some(value) = reply.fields.get(b"Content-Type").filter(|it| !it.is_empty()) else { return };
+    if reply.fields.contains(b"Content-Encoding") {
+        return;
+    }
+    let mut named = Vec::with_capacity(value.len() + charset.len());
+    let is_charset = |part: &[u8]| part.get(..8).is_some_and(|it| it.eq_ignore_ascii_case(b"charset="));
+    for part in value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii).filter(|it| !is_charset(it)) {
+        named.extend_from_slice(if named.is_empty() { b"" } else { b"; " });
+        named.extend_from_slice(part);
+    }
+    named.extend_from_slice(b"; charset=");
+    named.extend_from_slice(charset);
+    let recode = split(value).1.and_then(|source| on?.maps.find(source, charset));
+    reply.fields.set(b"Content-Type", &named);
+    if let Some(recode) = recode {
+        apply(recode, ex, reply);
+    }
+}
+
+fn apply(recode: &Recode, ex: &Exchange, reply: &mut Reply) {
     if recode.keeps_length() {
         reply.length = reply.content_length();
     } else {
         reply.body_changes();
     }
     if !ex.header_only {
-        reply.body = std::mem::take(&mut reply.body).transformed(recode.start());
+        let body = std::mem::take(&mut reply.body);
+        reply.body = match whole(recode, &body).filter(|_| reply.allow_ranges) {
+            Some(bytes) => Body::Bytes(bytes),
+            None => body.transformed(recode.start()),
+        };
     }
 }
+
+/// A short body that is at hand, recoded at once: several ranges can be cut of it.
+fn whole(recode: &Recode, body: &Body) -> Option<Buf> {
+    let mut bytes = Vec::new();
+    match body {
+        _ if body.len()? > WHOLE_BYTES_MAX => return None,
+        Body::Bytes(it) => bytes.extend_from_slice(it),
+        Body::File(slice) => _ = slice.clone().read_all(&mut bytes).ok().filter(|whole| *whole)?,
+        _ => return None,
+    }
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut state = recode.start();
+    state.feed(&bytes, &mut out).ok()?;
+    state.end(&mut out).ok()?;
+    Some(Buf::from_vec(out))
+}
+
+/// Longer bodies are recoded as they are sent.
+const WHOLE_BYTES_MAX: u64 = 64 << 10;
 
 /// Old browsers took a redirect's character set for that of the page it leads to.
 fn say(content_type: &[u8], charset: &[u8], reply: &mut Reply) {
@@ -133,10 +185,13 @@ impl foregate_core::Module for Module {
 
     fn resolve(options: Options, cx: &mut Compile<'_>) -> Result<Option<Settings>, Error> {
         options.warnings.into_iter().for_each(|it| cx.warn(it));
-        let Some(word) = options.charset.filter(|it| *it != "off") else { return Ok(None) };
-        let charset = cx.template(&word)?;
+        let word = options.charset.filter(|it| *it != "off");
+        if word.is_none() && options.maps.is_empty() {
+            return Ok(None);
+        }
+        let charset = word.map(|it| cx.template(&it)).transpose()?;
         let source = options.source.map(|it| cx.template(&it)).transpose()?;
-        if let Some(to) = charset.as_constant()
+        if let Some(to) = charset.as_ref().and_then(Template::as_constant)
             && let Some(from) = source.as_ref().and_then(Template::as_constant)
             && !from.eq_ignore_ascii_case(to)
             && options.maps.find(from, to).is_none()

@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 
 use flate2::{Compress, Compression, FlushCompress, Status};
-use foregate_core::{Encoder, Flush, Step};
+use foregate_core::{Encoder, Flush, Step, whole_by_steps};
 use foregate_wire::{Block, Buf};
 use libdeflater::{CompressionLvl, Compressor};
 
@@ -27,6 +27,9 @@ const SIX: u8 = 6;
 const WINDOW_BITS: u8 = 15;
 /// Streaming states that one thread keeps for reuse, of some 300 KiB each.
 const STREAMS_KEPT_MAX: usize = 8;
+/// What is shorter libdeflate only copies, which makes it longer.
+const TINY_BYTES: usize = 56;
+
 /// States for whole bodies that one thread keeps, of at most 700 KiB each; never more than one is in use.
 const WHOLE_KEPT_MAX: usize = 4;
 
@@ -86,6 +89,9 @@ impl Encoder for Gzip {
 
     fn whole(&mut self, body: &[u8]) -> Option<Buf> {
         let (level, _) = self.levels();
+        if body.len() < TINY_BYTES {
+            return whole_by_steps(self, body);
+        }
         if self.level != SIX {
             return whole(level, body);
         }

@@ -2,7 +2,8 @@
 
 use foregate_conf::{Error, Word};
 use foregate_core::{Compile, Exchange, Template, push_number};
-use foregate_upstream::Hidden;
+use foregate_upstream::{AskedFor, Hidden};
+use foregate_wire::{Name, NameSet};
 
 /// Names that never pass as the client sent them.
 const OURS: [&str; 9] = [
@@ -17,6 +18,16 @@ const OURS: [&str; 9] = [
     "Upgrade",
 ];
 
+/// Names that do not pass where a cache wants the whole, whatever the client has or asks for.
+const PARTIAL: NameSet = NameSet::of(&[
+    Name::IfModifiedSince,
+    Name::IfUnmodifiedSince,
+    Name::IfNoneMatch,
+    Name::IfMatch,
+    Name::Range,
+    Name::IfRange,
+]);
+
 /// Bytes that the fields we set seldom exceed together: reserved at once.
 const OWN_BYTES: usize = 256;
 
@@ -29,6 +40,9 @@ pub(super) struct Headers {
     /// `Content-Length` and `Transfer-Encoding` are ours to say.
     says_length: bool,
     says_chunked: bool,
+    /// So are these, where a cache has something to compare with.
+    says_modified_since: bool,
+    says_none_match: bool,
     /// The client's fields of these names stay behind.
     replaced: Hidden,
     passes_others: bool,
@@ -41,6 +55,15 @@ pub(super) enum Length {
     Chunked,
     /// No body, and nothing was said about it.
     Unsaid,
+}
+
+/// For whom a head is written.
+pub(super) struct To<'a> {
+    /// `$proxy_host`.
+    pub(super) host: &'a str,
+    pub(super) is_http_10: bool,
+    pub(super) length: Length,
+    pub(super) cached: Option<&'a AskedFor>,
 }
 
 impl Headers {
@@ -66,6 +89,8 @@ impl Headers {
             set: set.into(),
             says_length: says("Content-Length"),
             says_chunked: says("Transfer-Encoding"),
+            says_modified_since: says("If-Modified-Since"),
+            says_none_match: says("If-None-Match"),
             replaced: Hidden::new(&OURS, &names, &[]),
             passes_others,
         })
@@ -75,13 +100,11 @@ impl Headers {
     pub(super) fn write(
         &self,
         ex: &mut Exchange,
-        proxy_host: &str,
-        is_http_10: bool,
-        length: Length,
+        to: &To<'_>,
         out: &mut Vec<u8>,
     ) {
         out.reserve(ex.fields.lines_len() + OWN_BYTES);
-        self.write_host(ex, proxy_host, is_http_10, out);
+        self.write_host(ex, to.host, to.is_http_10, out);
         for (name, value) in &self.set {
             let start = out.len();
             out.extend_from_slice(name);
@@ -95,7 +118,7 @@ impl Headers {
                 out.extend_from_slice(b"\r\n");
             }
         }
-        match length {
+        match to.length {
             Length::Bytes(n) if self.says_length => {
                 out.extend_from_slice(b"Content-Length: ");
                 push_number(n, out);
@@ -104,9 +127,21 @@ impl Headers {
             Length::Chunked if self.says_chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
             _ => (),
         }
+        let mut replaced = self.replaced.known();
+        if let Some(cached) = to.cached.filter(|it| it.whole) {
+            replaced = replaced.or(PARTIAL);
+            for (says, name, value) in [
+                (self.says_modified_since, &b"If-Modified-Since"[..], &cached.modified),
+                (self.says_none_match, b"If-None-Match", &cached.etag),
+            ] {
+                if let (true, Some(value)) = (says, value) {
+                    field(name, value, out);
+                }
+            }
+        }
         if self.passes_others {
             let hides = |name: &[u8]| self.replaced.has_other(name);
-            ex.fields.write_lines(self.replaced.known(), hides, out);
+            ex.fields.write_lines(replaced, hides, out);
         }
         out.extend_from_slice(b"\r\n");
     }

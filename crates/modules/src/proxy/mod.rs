@@ -17,6 +17,8 @@ mod variables;
 use foregate_conf::Error;
 use foregate_core::{Args, Compile, Directive, Exchange, Flow, Prefix, Reply, Scope, Variable};
 
+use foregate_upstream::Caching;
+
 pub use options::Options;
 pub use settings::Settings;
 
@@ -27,6 +29,15 @@ pub use request::{Preview, preview};
 /// Passes the request on and brings the answer.
 pub async fn run(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
     request::run(on, ex).await
+}
+
+/// As [`run`], where answers are kept and may be there already (`proxy_cache`).
+pub async fn run_cached(on: &Settings, cache: &Caching, ex: &mut Exchange) -> Flow<Reply> {
+    // What is stored is not kept twice.
+    match on.rules.store {
+        Some(_) => request::run(on, ex).await,
+        None => request::run_cached(on, cache, ex).await,
+    }
 }
 
 const ANY: Scope = Scope::ANY_HTTP;

@@ -189,10 +189,8 @@ pub(super) fn hide_header(o: &mut Options, node: &Node, _: Scope) -> Done {
 }
 
 pub(super) fn ignore_headers(o: &mut Options, node: &Node, _: Scope) -> Done {
-    if o.ignored.is_some() {
-        return Err(duplicate(node));
-    }
-    let mut set = Ignored::default();
+    // Several of one block add up.
+    let mut set = o.ignored.unwrap_or_default();
     for word in &node.args {
         let known = Ignored::NAMES.iter().find(|(name, _)| word.eq_ignore_ascii_case(name));
         let (_, header) = known.ok_or_else(|| Error::at(word.span, format!("invalid value \"{word}\"")))?;

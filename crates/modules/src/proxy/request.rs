@@ -4,14 +4,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use foregate_core::{Exchange, Flow, Level, Method, Reply, Stop, log};
-use foregate_upstream::{Frames, Group, Protocol, Route, Secure, View};
+use foregate_upstream::{AskedFor, Caching, Frames, Group, Looked, Protocol, Route, Secure, View};
 use foregate_wire::h1::{ResponseError, ResponseHead, ResponseRules, parse_response};
 use foregate_wire::uri::{Escape, escape};
 use foregate_wire::Fields;
 
-use super::headers::Length;
+use super::headers::{Length, To};
 use super::pass::{self, Pass, Url};
 use super::settings::Settings;
+use super::ssl::Handshake;
 
 pub(super) async fn run(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
     let evaluated;
@@ -25,20 +26,61 @@ pub(super) async fn run(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
             Err(stop) => return Flow::Break(stop),
         },
     };
-    // A body of unknown length can only be passed on as it comes to a peer that understands chunks.
-    let needs_length = on.body.is_some() || (on.is_http_10 && ex.body.length.is_none());
-    if needs_length && ex.body.source.is_some()
+    if needs_body(on, ex)
         && let Err(error) = Box::pin(ex.read_body()).await
     {
         return Flow::Break(Stop::status(error.status()));
     }
-    let handshake = match on.tls.as_ref().filter(|_| url.secure).map(|tls| tls.prepare(url, ex)).transpose() {
+    let handshake = match handshake(on, url, ex) {
         Ok(handshake) => handshake,
         Err(stop) => return Flow::Break(stop),
     };
     let secure = handshake.as_ref().map(|it| it as &dyn Secure);
-    let mut http = Http { on, url, by_variables: matches!(on.pass, Pass::By(_)), head: false };
-    foregate_upstream::run(&on.rules, Route { view, secure }, &mut http, ex).await
+    let mut http = Http::new(on, url);
+    foregate_upstream::run(&on.rules, Route { view, secure }, &mut http, ex, None).await
+}
+
+/// As `run`, by way of a cache. Apart from it, so that requests without a cache hold no room for one.
+pub(super) async fn run_cached(on: &Settings, cache: &Caching, ex: &mut Exchange) -> Flow<Reply> {
+    let evaluated;
+    let (url, view) = match &on.pass {
+        Pass::To { group, url } => (url, View::of(group)),
+        Pass::By(template) => match pass::evaluate(template, ex).await {
+            Ok((url, view)) => {
+                evaluated = url;
+                (&*evaluated, view)
+            }
+            Err(stop) => return Flow::Break(stop),
+        },
+    };
+    let mut http = Http::new(on, url);
+    let fetch = match foregate_upstream::look(cache, &on.rules, &mut http, ex).await {
+        Looked::Answer(flow) => return flow,
+        Looked::Fetch(fetch) => fetch,
+    };
+    if needs_body(on, ex)
+        && let Err(error) = ex.read_body().await
+    {
+        return Flow::Break(Stop::status(error.status()));
+    }
+    let handshake = match handshake(on, url, ex) {
+        Ok(handshake) => handshake,
+        Err(stop) => return Flow::Break(stop),
+    };
+    let secure = handshake.as_ref().map(|it| it as &dyn Secure);
+    let apart = fetch.as_ref().is_some_and(|it| it.is_apart());
+    let flow = foregate_upstream::run(&on.rules, Route { view, secure }, &mut http, ex, fetch).await;
+    if apart { foregate_upstream::swallow(flow).await } else { flow }
+}
+
+/// A body of unknown length can only be passed on as it comes to a peer that understands chunks.
+fn needs_body(on: &Settings, ex: &Exchange) -> bool {
+    let needs_length = on.body.is_some() || (on.is_http_10 && ex.body.length.is_none());
+    needs_length && ex.body.source.is_some()
+}
+
+fn handshake<'a>(on: &'a Settings, url: &Url, ex: &mut Exchange) -> Result<Option<Handshake<'a>>, Stop> {
+    on.tls.as_ref().filter(|_| url.secure).map(|tls| tls.prepare(url, ex)).transpose()
 }
 
 /// What the upstream would get, and who that is.
@@ -73,7 +115,7 @@ pub fn preview(on: &Settings, ex: &mut Exchange) -> Result<Preview, Stop> {
             (&*evaluated, group)
         }
     };
-    let mut http = Http { on, url, by_variables: matches!(on.pass, Pass::By(_)), head: false };
+    let mut http = Http::new(on, url);
     let mut head = Vec::new();
     http.begin(ex, &mut head)?;
     let (scheme, host) = (url.scheme.to_string(), url.host_header.to_string());
@@ -87,9 +129,15 @@ struct Http<'a> {
     by_variables: bool,
     /// Its response has no body.
     head: bool,
+    /// What a cache wants to know.
+    cached: Option<Box<AskedFor>>,
 }
 
-impl Http<'_> {
+impl<'a> Http<'a> {
+    fn new(on: &'a Settings, url: &'a Url) -> Self {
+        Self { on, url, by_variables: matches!(on.pass, Pass::By(_)), head: false, cached: None }
+    }
+
     /// The target: the request's own, or with the location's prefix replaced by the URI of `proxy_pass`.
     fn target(&self, ex: &Exchange, out: &mut Vec<u8>) {
         let uri = self.url.uri.as_bytes();
@@ -121,6 +169,10 @@ impl Http<'_> {
 
     fn method(&mut self, ex: &mut Exchange, out: &mut Vec<u8>) {
         let start = out.len();
+        if self.cached.as_ref().is_some_and(|it| it.as_get) {
+            out.extend_from_slice(b"GET");
+            return;
+        }
         match &self.on.method {
             Some(method) => {
                 method.fill(ex, out);
@@ -160,7 +212,8 @@ impl Protocol for Http<'_> {
         out.extend_from_slice(if self.on.is_http_10 { b" HTTP/1.0\r\n" } else { b" HTTP/1.1\r\n" });
         let body = self.on.body.as_ref().map(|it| it.fill_new(ex));
         let length = body.as_ref().map_or_else(|| self.length(ex), |it| Length::Bytes(it.len() as u64));
-        self.on.headers.write(ex, &self.url.host_header, self.on.is_http_10, length, out);
+        let to = To { host: &self.url.host_header, is_http_10: self.on.is_http_10, length, cached: self.cached.as_deref() };
+        self.on.headers.write(ex, &to, out);
         out.extend_from_slice(&body.unwrap_or_default());
         Ok(())
     }
@@ -192,6 +245,16 @@ impl Protocol for Http<'_> {
 
     fn scheme(&self) -> &str {
         &self.url.scheme
+    }
+
+    fn cache_key(&self, ex: &Exchange, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.url.scheme.as_bytes());
+        out.extend_from_slice(self.url.host_header.as_bytes());
+        self.target(ex, out);
+    }
+
+    fn for_cache(&mut self, asked: AskedFor) {
+        self.cached = Some(Box::new(asked));
     }
 
     fn may_upgrade(&self, ex: &Exchange) -> bool {

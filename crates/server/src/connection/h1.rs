@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use foregate_core::stats::{self, Count};
-use foregate_core::{Body, Connection, Exchange, Level, Pipelined, Reply, RequestBody, Version, log};
+use foregate_core::{Behind, Body, Connection, Exchange, Level, Pipelined, Reply, RequestBody, Version, log};
 use foregate_modules::{Settings, client, log as access_log};
 use foregate_net::clock::{Deadline, Elapsed};
 use foregate_net::{Addr, Conn, Stream, clock};
@@ -492,6 +492,9 @@ impl Client {
             Box::pin(phases::after_answer(local, ex)).await;
         }
         conduct::log(local, ex);
+        if !keepalive && let Some(behind) = ex.notes.take::<Behind>() {
+            Box::pin(behind.ended()).await;
+        }
         match (sent, body) {
             (Ok(()), None) => self.settle(client_settings(on), keepalive, true),
             (Ok(()), Some(body)) => Box::pin(self.after(on, keepalive, body)).await,

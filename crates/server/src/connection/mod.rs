@@ -250,12 +250,16 @@ impl Thread {
     }
 }
 
-/// Names of upstreams are kept up to date by the first thread that comes here.
+/// Names of upstreams are kept up to date, and caches are looked after, by the first thread that comes here.
 fn look_after(cycle: &Cycle) {
-    if runtime::is_running()
-        && let Some(groups) = cycle.shared.get::<foregate_upstream::Groups>()
-    {
+    if !runtime::is_running() {
+        return;
+    }
+    if let Some(groups) = cycle.shared.get::<foregate_upstream::Groups>() {
         foregate_upstream::keep_all_fresh(groups, &cycle.main.error_log);
+    }
+    if let Some(zones) = cycle.shared.get::<foregate_cache::Zones>() {
+        foregate_cache::keep_all(zones, &cycle.main.error_log);
     }
 }
 

@@ -168,6 +168,8 @@ fn head(on: &Settings, ex: &mut Exchange, reply: &Reply, framing: Framing, out: 
     status_line(reply, out);
     let fields = &reply.fields;
     match fields.get(Name::Server) {
+        // An upstream that is to speak for itself has said nothing.
+        Some(b"") => (),
         Some(server) => field(b"Server: ", server, out),
         None => {
             let name = special::name(on, ex);
@@ -177,6 +179,7 @@ fn head(on: &Settings, ex: &mut Exchange, reply: &Reply, framing: Framing, out: 
         }
     }
     match fields.get(Name::Date) {
+        Some(b"") => (),
         Some(date) => field(b"Date: ", date, out),
         None => {
             out.extend_from_slice(b"Date: ");

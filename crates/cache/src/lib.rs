@@ -1,0 +1,34 @@
+//! The cache of answers: keys, how long an answer is good, the index of what there is, and the files it lies in.
+//!
+//! This crate knows no directive and no protocol. Whoever asks upstreams (`proxy` and its kin) says what a request's
+//! key is and how its answer reads; what is the same for all of them lives here.
+//!
+//! A [`Zone`] is one `proxy_cache_path`. Its index is in memory, shared by all threads, in shards with a lock each;
+//! its objects are files, one each, written beside their place and renamed into it.
+
+mod checksum;
+mod evict;
+mod fill;
+mod freshness;
+mod header;
+mod hold;
+mod index;
+mod keeper;
+mod key;
+mod object;
+mod purge;
+mod shard;
+mod told;
+mod writer;
+mod zone;
+
+pub use fill::Fill;
+pub use freshness::{Freshness, Heeds, Valid};
+pub use header::Life;
+pub use hold::Hold;
+pub use keeper::keep_all;
+pub use key::Key;
+pub use object::Object;
+pub use told::{Status, Told};
+pub use writer::{Draft, Writer};
+pub use zone::{Ask, Found, Pace, Zone, ZoneSpec, Zones};

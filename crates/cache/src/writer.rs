@@ -1,0 +1,190 @@
+//! Writing an object: into a file that nobody sees, which takes its place when it is whole.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use foregate_core::{Level, Reporter, TempDir, TempFile};
+use foregate_net::sys::errno_text;
+use foregate_wire::Fields;
+
+use crate::header::{Life, Parts, seal};
+use crate::hold::Hold;
+use crate::key::Key;
+use crate::zone::{Zone, now_s};
+
+/// As nginx: nobody else looks into the cache.
+const FOLDER_MODE: u32 = 0o700;
+
+/// What is known of an answer before its body.
+pub struct Draft<'a> {
+    /// The key's text.
+    pub text: &'a [u8],
+    pub main: Key,
+    /// What the answer's `Vary` names, and the request's fields that it looks at.
+    pub vary: &'a [u8],
+    pub fields: &'a Fields,
+    pub status: u16,
+    pub life: Life,
+    /// When the upstream was asked, milliseconds since the epoch.
+    pub asked_ms: u64,
+    pub modified_s: Option<i64>,
+    pub etag: &'a [u8],
+    /// The answer's head as received.
+    pub head: &'a [u8],
+}
+
+/// An object on its way into its file. Dropped before it is finished, it leaves nothing.
+pub struct Writer {
+    hold: Hold,
+    /// `None` once it has taken its place.
+    temp: Option<TempFile>,
+    place: PathBuf,
+    header: Vec<u8>,
+    body_bytes: u64,
+}
+
+impl Writer {
+    /// `None`: it cannot be kept, which has been logged if it is the disk's fault.
+    pub fn begin(
+        zone: &Zone,
+        hold: Hold,
+        draft: &Draft<'_>,
+        temp: &TempDir,
+        reporter: &Reporter,
+    ) -> Option<Self> {
+        let variant = match draft.vary {
+            [] => None,
+            vary => Some(Key::variant(draft.main, vary, draft.fields)),
+        };
+        // A file of another representation is found by way of the main one's `Vary`. Where this answer's differs from
+        // what led here, it becomes the main one.
+        let key = if variant == Some(hold.key) { hold.key } else { draft.main };
+        let hold = if key == hold.key { hold } else { hold.moved(key, now_s(), zone.inactive_s()) };
+        let parts = Parts {
+            life: draft.life,
+            created_ms: draft.asked_ms,
+            modified_s: draft.modified_s,
+            main: draft.main,
+            key,
+            variant: variant.unwrap_or(draft.main),
+            status: draft.status,
+            text: draft.text,
+            vary: draft.vary,
+            etag: draft.etag,
+            head: draft.head,
+        };
+        let header = parts.encode()?;
+        let place = key.path(&zone.state.path, &zone.state.levels);
+        let file = match zone.spec.use_temp_path {
+            true => TempFile::create(temp),
+            false => create_beside(&place),
+        };
+        match file {
+            Ok(file) => Some(Self { hold, temp: Some(file), place, header, body_bytes: 0 }),
+            Err(error) => {
+                complain(&hold, reporter, "open()", &place, &error);
+                None
+            }
+        }
+    }
+
+    /// Appends to the body.
+    ///
+    /// # Errors
+    /// The disk is full or broken. Nothing will be kept; it has been logged.
+    pub(crate) fn write(&mut self, bytes: &[u8], reporter: &Reporter) -> Result<(), ()> {
+        let Some(temp) = &self.temp else { return Err(()) };
+        let written = temp.file.write_all_at(bytes, self.header.len() as u64 + self.body_bytes);
+        written.map_err(|error| complain(&self.hold, reporter, "pwrite()", temp.path(), &error))?;
+        self.body_bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// The body is whole: the file takes its place. A failure has been logged.
+    pub fn finish(mut self, reporter: &Reporter) {
+        seal(&mut self.header, self.body_bytes);
+        self.settle(&[], reporter);
+    }
+
+    /// As `finish`, with a body that is all at hand.
+    pub fn finish_with(mut self, body: &[u8], reporter: &Reporter) {
+        self.body_bytes = body.len() as u64;
+        seal(&mut self.header, self.body_bytes);
+        self.settle(body, reporter);
+    }
+
+    /// The file, and where in it the next bytes of the body go.
+    pub(crate) fn end(&self) -> Option<(Rc<File>, u64)> {
+        let temp = self.temp.as_ref()?;
+        Some((temp.file.clone(), self.header.len() as u64 + self.body_bytes))
+    }
+
+    fn settle(&mut self, body: &[u8], reporter: &Reporter) {
+        let Some(mut temp) = self.temp.take() else { return };
+        self.header.extend_from_slice(body);
+        let length = self.header.len() as u64 - body.len() as u64 + self.body_bytes;
+        let done = temp.file.write_all_at(&self.header, 0).and_then(|()| put(temp.path(), &self.place));
+        match done {
+            Ok(renamed) => {
+                if renamed {
+                    temp.keep();
+                }
+                self.hold.stored(length);
+            }
+            Err(error) => complain(&self.hold, reporter, "rename()", &self.place, &error),
+        }
+    }
+}
+
+/// Moves a file to its place. `false`: it was copied from another file system.
+fn put(from: &Path, place: &Path) -> io::Result<bool> {
+    let folder = place.parent().unwrap_or(place);
+    let renamed = match fs::rename(from, place) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
+            fs::rename(from, place)
+        }
+        renamed => renamed,
+    };
+    match renamed {
+        Err(error) if error.kind() == ErrorKind::CrossesDevices => {
+            // Beside the place first, so that nobody sees half of it.
+            DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
+            let mut beside = create_beside(place)?;
+            io::copy(&mut File::open(from)?, &mut &*beside.file)?;
+            fs::rename(beside.path(), place)?;
+            beside.keep();
+            Ok(false)
+        }
+        renamed => renamed.map(|()| true),
+    }
+}
+
+/// Names of half-written files that are tried before giving up: a worker before us may have left some.
+const TRIES_MAX: u32 = 100;
+
+/// A file beside its place: the name, a dot and ten digits, as nginx has it.
+fn create_beside(place: &Path) -> io::Result<TempFile> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let mut tries = 0;
+    loop {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let mut name = place.to_path_buf().into_os_string();
+        name.push(format!(".{number:010}"));
+        match TempFile::create_at(name.into()) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && tries < TRIES_MAX => tries += 1,
+            done => return done,
+        }
+    }
+}
+
+fn complain(hold: &Hold, reporter: &Reporter, call: &str, path: &Path, error: &io::Error) {
+    if hold.state.may_complain() {
+        let (path, why) = (path.display(), errno_text(error));
+        reporter.log(Level::Crit, format_args!("{call} \"{path}\" failed ({why}) while reading upstream"));
+    }
+}

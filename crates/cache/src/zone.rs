@@ -1,0 +1,312 @@
+//! A zone: one `proxy_cache_path`, its index and its folder, and how objects are looked up in it.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+use foregate_core::{Exchange, Level, log};
+use foregate_net::clock::{self, Deadline};
+use foregate_net::sys::errno_text;
+use foregate_wire::Fields;
+
+use crate::hold::Hold;
+use crate::index::{Index, Known, Lock};
+use crate::keeper::Bell;
+use crate::key::Key;
+use crate::object::{Miss, Object};
+use crate::purge::Purged;
+
+/// All zones of a configuration, by name. Kept in `Shared`.
+#[derive(Default)]
+pub struct Zones(pub HashMap<String, Arc<Zone>>);
+
+/// `proxy_cache_path` as read. Sizes are bytes.
+#[derive(Clone, Debug)]
+pub struct ZoneSpec {
+    pub name: String,
+    pub path: PathBuf,
+    /// Characters of the folders' names.
+    pub levels: Vec<usize>,
+    /// `keys_zone`: decides how many objects there may be.
+    pub bytes: u64,
+    pub inactive: Duration,
+    pub max_bytes: u64,
+    pub min_free_bytes: u64,
+    /// Files are written under `proxy_temp_path` and not beside their place.
+    pub use_temp_path: bool,
+    pub manager: Pace,
+    pub loader: Pace,
+}
+
+/// How much the keeper does at once: it pauses after so many files, or after so long.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    pub files: u64,
+    pub sleep: Duration,
+    pub threshold: Duration,
+}
+
+/// A zone as one configuration has it.
+pub struct Zone {
+    pub spec: ZoneSpec,
+    /// Lives on in the next configuration, where the folder stays the same.
+    pub(crate) state: Arc<State>,
+}
+
+pub(crate) struct State {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    pub(crate) levels: Vec<usize>,
+    pub(crate) index: Index,
+    /// The folder has not been looked through yet: there may be files that the index does not know.
+    pub(crate) cold: AtomicBool,
+    pub(crate) purged: Purged,
+    /// As the present configuration has it.
+    pub(crate) spec: Mutex<ZoneSpec>,
+    pub(crate) max_bytes: AtomicU64,
+    pub(crate) bell: Arc<Bell>,
+    /// Somebody keeps it already.
+    pub(crate) kept: AtomicBool,
+    /// When a failing disk was last complained about, seconds since the epoch.
+    complained_s: AtomicU64,
+}
+
+/// What is asked for.
+pub struct Ask<'a> {
+    pub text: &'a [u8],
+    pub main: Key,
+    /// The request's, for `Vary`.
+    pub fields: &'a Fields,
+    pub min_uses: u32,
+    /// Only one may fetch it; for so long.
+    pub lock_age: Option<Duration>,
+    /// The same request asks again, having waited.
+    pub again: bool,
+}
+
+/// What there is.
+pub enum Found {
+    Fresh(Object),
+    /// Out of date. The hold says whether it is ours to fetch it anew.
+    Stale(Object, Hold),
+    Missing(Hold),
+    /// Somebody else fetches what has this key: see [`Zone::unlocked`].
+    Locked(Key),
+    /// Nothing, and what is fetched shall not be kept.
+    Scarce,
+    /// The upstream failed a moment ago, with this status.
+    Failed(u16),
+}
+
+/// Complaints about the disk, at most one in so many seconds.
+const COMPLAINS_EVERY_S: u64 = 60;
+
+impl Zone {
+    /// A zone whose index begins empty, unless the configuration before had the same folder.
+    pub fn new(spec: ZoneSpec, before: Option<&Self>) -> Self {
+        let same = before.filter(|it| it.state.path == spec.path && it.state.levels == spec.levels);
+        let state = same.map_or_else(|| Arc::new(State::new(&spec)), |it| it.state.clone());
+        Self { spec, state }
+    }
+
+    pub(crate) fn inactive_s(&self) -> u32 {
+        u32::try_from(self.spec.inactive.as_secs()).unwrap_or(u32::MAX)
+    }
+
+    /// Looks up what is asked for.
+    pub fn open(&self, ask: &Ask<'_>, ex: &Exchange) -> Found {
+        let mut key = ask.main;
+        loop {
+            match self.open_key(ask, key, ex) {
+                Ok(found) => return found,
+                Err(variant) => key = variant,
+            }
+        }
+    }
+
+    /// Waits until somebody has fetched an object or has given up. `false`: it took longer than `limit`.
+    pub async fn unlocked(&self, key: Key, limit: Duration) -> bool {
+        let deadline = Deadline::new();
+        let end_ms = clock::ms().saturating_add(clock::as_ms(limit));
+        poll_fn(|cx| {
+            loop {
+                let now_ms = clock::ms();
+                let Some(left_ms) = self.state.index.wait(key, now_ms, cx.waker()) else {
+                    return Poll::Ready(true);
+                };
+                if now_ms >= end_ms {
+                    return Poll::Ready(false);
+                }
+                deadline.arm(Duration::from_millis(left_ms.min(end_ms - now_ms)));
+                if deadline.poll_expired(cx).is_pending() {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Removes an object and what else its key stands for (`Vary`). `None`: too much has been purged lately; else
+    /// whether there was something.
+    pub fn purge(&self, text: &[u8]) -> Option<bool> {
+        let main = Key::of(text);
+        let fits = self.state.purged.add(main, clock::unix_ms());
+        let known = self.state.index.forget(main);
+        let removed = self.state.unlink(main);
+        fits.then_some(known || removed)
+    }
+
+    /// Removes all whose keys begin like this. `false`: too much has been purged lately.
+    pub fn purge_prefix(&self, prefix: &[u8]) -> bool {
+        let fits = self.state.purged.add_prefix(prefix, clock::unix_ms());
+        self.state.bell.ring();
+        fits
+    }
+
+    /// What a request is to hold whose answer is stored although the cache was not asked.
+    pub fn hold(&self, key: Key) -> Hold {
+        let now_s = now_s();
+        if self.ask(key, now_s, 1, false) != Known::Full {
+            self.state.index.hold(key);
+        }
+        Hold::new(self.state.clone(), key, None, false)
+    }
+
+    /// `Err`: another representation is asked for, which has this key.
+    fn open_key(&self, ask: &Ask<'_>, key: Key, ex: &Exchange) -> Result<Found, Key> {
+        let now_s = now_s();
+        let known = self.ask(key, now_s, ask.min_uses, !ask.again);
+        let scarce = known == Known::New && ask.min_uses > 1;
+        let looks = match known {
+            Known::Error(status) => return Ok(Found::Failed(status)),
+            Known::Full | Known::Rare => return Ok(Found::Scarce),
+            Known::File => true,
+            Known::Wanted => false,
+            Known::New => self.state.cold.load(Ordering::Relaxed),
+        };
+        if looks && let Some(object) = self.read(ask, key, ex) {
+            if !object.vary().is_empty() {
+                let variant = Key::variant(ask.main, object.vary(), ask.fields);
+                if variant != object.variant() && key == ask.main {
+                    return Err(variant);
+                }
+                if variant != object.variant() {
+                    log!(
+                        ex,
+                        Level::Crit,
+                        "cache file \"{}\" has incorrect vary hash",
+                        self.path(key).display()
+                    );
+                    return Ok(self.missing(ask, key));
+                }
+            }
+            if known == Known::New {
+                let expires_s = now_s.saturating_add(self.inactive_s());
+                self.state.index.found(key, object.file_bytes(), expires_s);
+            }
+            return Ok(match object.life().valid_s < i64::from(now_s) {
+                false => Found::Fresh(object),
+                true => {
+                    let right = match self.state.index.hold_stale(key) {
+                        Lock::Ours(right) => Some(right),
+                        Lock::Theirs => None,
+                    };
+                    Found::Stale(object, Hold::new(self.state.clone(), key, right, ask.min_uses > 1))
+                }
+            });
+        }
+        if looks {
+            self.state.index.missing(key);
+        }
+        if scarce { Ok(Found::Scarce) } else { Ok(self.missing(ask, key)) }
+    }
+
+    /// Asks the index; where it is full, the longest unused object makes room.
+    fn ask(&self, key: Key, now_s: u32, uses_min: u32, counts: bool) -> Known {
+        let ask = || self.state.index.ask(key, now_s, self.inactive_s(), uses_min, counts);
+        match ask() {
+            Known::Full if self.state.evict_beside(key) => ask(),
+            known => known,
+        }
+    }
+
+    fn read(&self, ask: &Ask<'_>, key: Key, ex: &Exchange) -> Option<Object> {
+        let path = self.path(key);
+        match Object::open(path.clone(), key, ask.text) {
+            Ok(object) if self.state.purged.has(ask.main, ask.text, object.created_ms()) => {
+                self.state.unlink(key);
+                None
+            }
+            Ok(object) => Some(object),
+            Err(Miss::Absent) => None,
+            Err(Miss::Collision) => {
+                log!(ex, Level::Crit, "cache file \"{}\" has md5 collision", path.display());
+                None
+            }
+            Err(Miss::Bad(why)) => {
+                log!(ex, Level::Crit, "cache file \"{}\" {why}, removed", path.display());
+                self.state.unlink(key);
+                None
+            }
+            Err(Miss::Failed(error)) => {
+                let why = errno_text(&error);
+                log!(ex, Level::Crit, "open() \"{}\" failed ({why})", path.display());
+                None
+            }
+        }
+    }
+
+    fn missing(&self, ask: &Ask<'_>, key: Key) -> Found {
+        let counts = ask.min_uses > 1;
+        let right = match ask.lock_age {
+            Some(age) => match self.state.index.hold_locked(key, clock::ms(), clock::as_ms(age)) {
+                Lock::Ours(right) => Some(right),
+                Lock::Theirs => return Found::Locked(key),
+            },
+            None => {
+                self.state.index.hold(key);
+                None
+            }
+        };
+        Found::Missing(Hold::new(self.state.clone(), key, right, counts))
+    }
+
+    fn path(&self, key: Key) -> PathBuf {
+        key.path(&self.state.path, &self.state.levels)
+    }
+}
+
+impl State {
+    fn new(spec: &ZoneSpec) -> Self {
+        Self {
+            name: spec.name.clone(),
+            path: spec.path.clone(),
+            levels: spec.levels.clone(),
+            index: Index::new(spec.bytes),
+            cold: AtomicBool::new(true),
+            purged: Purged::default(),
+            spec: Mutex::new(spec.clone()),
+            max_bytes: AtomicU64::new(spec.max_bytes),
+            bell: Arc::default(),
+            kept: AtomicBool::new(false),
+            complained_s: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether a failing disk may be complained about now: once a minute.
+    pub(crate) fn may_complain(&self) -> bool {
+        let now_s = clock::unix_ms() / 1000;
+        let before = self.complained_s.load(Ordering::Relaxed);
+        let due = before == 0 || now_s >= before + COMPLAINS_EVERY_S;
+        due && self.complained_s.compare_exchange(before, now_s, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// Seconds since the epoch.
+pub(crate) fn now_s() -> u32 {
+    u32::try_from(clock::unix_ms() / 1000).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,297 @@
+//! The cache before an upstream is asked: whether there is an answer already, and who fetches it if not.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use foregate_cache::{Ask, Found, Freshness, Hold, Key, Object, Status, Told, Zone, Zones};
+use foregate_core::{Behind, Exchange, Flow, Level, Method, Reply, Stop, log, next};
+use foregate_net::clock;
+
+use crate::caching::{By, Caching, any};
+use crate::rules::Rules;
+use crate::run::{Protocol, body_failed, client_gone};
+use crate::serve::serve;
+
+/// What the cache says before an upstream is asked.
+pub enum Looked<'a> {
+    /// There is an answer.
+    Answer(Flow<Reply>),
+    /// The upstream is to be asked; where something is set, for the cache.
+    Fetch(Option<Box<Fetch<'a>>>),
+}
+
+/// A request that an upstream is asked on behalf of the cache.
+pub struct Fetch<'a> {
+    pub(crate) on: &'a Caching,
+    pub(crate) grip: Grip,
+    /// What comes may be kept.
+    pub(crate) keeps: bool,
+    /// There is an object, which is out of date.
+    pub(crate) expired: bool,
+    /// Nobody waits for the answer.
+    pub(crate) apart: bool,
+    /// When this began, milliseconds since the epoch.
+    pub(crate) asked_ms: u64,
+    /// What the upstream says of its answer.
+    pub(crate) freshness: Freshness,
+    /// What the next request may compare with.
+    pub(crate) modified_s: Option<i64>,
+    pub(crate) etag: Vec<u8>,
+}
+
+/// What is in one's hands while an object is fetched.
+pub(crate) struct Grip {
+    pub(crate) zone: Arc<Zone>,
+    /// The key's text.
+    pub(crate) text: Vec<u8>,
+    pub(crate) main: Key,
+    /// Unset where the cache was not asked.
+    pub(crate) hold: Option<Hold>,
+    /// What there is, out of date.
+    pub(crate) object: Option<Object>,
+}
+
+/// What an upstream is asked for on behalf of the cache.
+#[derive(Clone, Debug, Default)]
+pub struct AskedFor {
+    /// HEAD goes out as GET.
+    pub as_get: bool,
+    /// The whole is wanted, whatever part of it or under which condition the client asks for it.
+    pub whole: bool,
+    /// What `If-Modified-Since` and `If-None-Match` are to say.
+    pub modified: Option<Vec<u8>>,
+    pub etag: Option<Vec<u8>>,
+}
+
+/// A note on a request that fetches in the background what its parent was served out of date.
+struct Handed(Cell<Option<Grip>>);
+
+/// Asks the cache.
+pub async fn look<'a, P: Protocol>(
+    on: &'a Caching,
+    rules: &Rules,
+    protocol: &mut P,
+    ex: &mut Exchange,
+) -> Looked<'a> {
+    let purges = any(&on.purge, ex);
+    if !purges && !on.is_for(ex.method) {
+        ex.notes.take::<Told>();
+        return Looked::Fetch(None);
+    }
+    let zone = match zone(on, ex) {
+        Ok(Some(zone)) => zone,
+        Ok(None) => {
+            ex.notes.take::<Told>();
+            return Looked::Fetch(None);
+        }
+        Err(stop) => return Looked::Answer(Flow::Break(stop)),
+    };
+    let mut text = Vec::new();
+    match &on.key {
+        Some(key) => key.fill(ex, &mut text),
+        None => protocol.cache_key(ex, &mut text),
+    }
+    if purges {
+        return Looked::Answer(Flow::Break(purge(&zone, &text)));
+    }
+    // Whoever is to fetch it in the background needs the body as well.
+    if ex.body.source.is_some()
+        && let Err(error) = ex.read_body().await
+    {
+        return Looked::Answer(Flow::Break(body_failed(error)));
+    }
+    let main = Key::of(&text);
+    let grip = Grip { zone, text, main, hold: None, object: None };
+    let handed = ex.notes.get::<Handed>().and_then(|it| it.0.take());
+    if let Some(handed) = handed {
+        return fetch(on, handed, Status::Expired, true, protocol, ex);
+    }
+    if any(&on.bypass, ex) {
+        return fetch(on, grip, Status::Bypass, true, protocol, ex);
+    }
+    let apart = ex.notes.get::<Handed>().is_some();
+    match open(on, &grip, ex).await {
+        Err(stop) => Looked::Answer(Flow::Break(stop)),
+        Ok(Found::Fresh(object)) => match serve(rules, protocol, ex, &object, told(&grip, Status::Hit)) {
+            Some(reply) => Looked::Answer(Flow::Continue(reply)),
+            None => {
+                let hold = Some(grip.zone.hold(main));
+                fetch(on, Grip { hold, ..grip }, Status::Miss, true, protocol, ex)
+            }
+        },
+        Ok(Found::Stale(object, hold)) => {
+            stale(on, Grip { hold: Some(hold), object: Some(object), ..grip }, apart, rules, protocol, ex)
+        }
+        Ok(Found::Missing(hold)) => {
+            fetch(on, Grip { hold: Some(hold), ..grip }, Status::Miss, true, protocol, ex)
+        }
+        Ok(Found::Locked(_) | Found::Scarce) => fetch(on, grip, Status::Miss, false, protocol, ex),
+        Ok(Found::Failed(status)) => {
+            ex.notes.put(told(&grip, Status::Hit));
+            Looked::Answer(Flow::Break(Stop::status(status)))
+        }
+    }
+}
+
+fn zone(on: &Caching, ex: &mut Exchange) -> Result<Option<Arc<Zone>>, Stop> {
+    let name = match &on.zone {
+        By::Zone(zone) => return Ok(Some(zone.clone())),
+        By::Name(name) => name.fill_new(ex),
+    };
+    if name.is_empty() || name == b"off" {
+        return Ok(None);
+    }
+    let name = String::from_utf8_lossy(&name);
+    let zones = ex.cycle.shared().get::<Zones>();
+    let Some(zone) = zones.and_then(|it| it.0.get(&*name)) else {
+        log!(ex, Level::Error, "cache \"{name}\" not found");
+        return Err(Stop::status(500));
+    };
+    Ok(Some(zone.clone()))
+}
+
+/// Removes what a key names, or with `*` at its end all that begins like it.
+fn purge(zone: &Zone, text: &[u8]) -> Stop {
+    let done = match text.strip_suffix(b"*") {
+        Some(prefix) => zone.purge_prefix(prefix).then_some(true),
+        None => zone.purge(text),
+    };
+    match done {
+        Some(true) => Reply { status: 204, ..Reply::default() }.into(),
+        Some(false) => Stop::status(404),
+        // More was purged lately than anybody can remember: the client may try again.
+        None => Stop::status(503),
+    }
+}
+
+/// Looks the object up; waits while somebody else fetches it.
+async fn open(on: &Caching, grip: &Grip, ex: &Exchange) -> Result<Found, Stop> {
+    let mut again = false;
+    let end_ms = clock::ms().saturating_add(clock::as_ms(on.lock_timeout));
+    loop {
+        let ask = Ask {
+            text: &grip.text,
+            main: grip.main,
+            fields: &ex.fields,
+            min_uses: on.min_uses,
+            lock_age: on.lock.then_some(on.lock_age),
+            again,
+        };
+        let found = grip.zone.open(&ask, ex);
+        let Found::Locked(key) = found else { return Ok(found) };
+        let left_ms = end_ms.saturating_sub(clock::ms());
+        if left_ms == 0 {
+            if again {
+                log!(ex, Level::Info, "cache lock timeout");
+            }
+            return Ok(Found::Scarce);
+        }
+        let mut unlocked = pin!(grip.zone.unlocked(key, Duration::from_millis(left_ms)));
+        let here = poll_fn(|cx| match unlocked.as_mut().poll(cx) {
+            Poll::Ready(_) => Poll::Ready(true),
+            Poll::Pending => ex.client.poll_gone(cx).map(|()| false),
+        });
+        if !here.await {
+            return Err(client_gone());
+        }
+        again = true;
+    }
+}
+
+/// What is out of date is served all the same, or fetched anew.
+fn stale<'a, P: Protocol>(
+    on: &'a Caching,
+    grip: Grip,
+    apart: bool,
+    rules: &Rules,
+    protocol: &mut P,
+    ex: &mut Exchange,
+) -> Looked<'a> {
+    let now_s = (clock::unix_ms() / 1000).cast_signed();
+    let life = grip.object.as_ref().map(Object::life).unwrap_or_default();
+    let may = on.use_stale_updating || life.valid_s.saturating_add(life.updating_s) >= now_s;
+    let ours = grip.hold.as_ref().is_some_and(Hold::is_right);
+    if apart || !may || (ours && !on.background_update) {
+        return fetch(on, grip, Status::Expired, true, protocol, ex);
+    }
+    let status = if ours { Status::Stale } else { Status::Updating };
+    let served = grip.object.as_ref().and_then(|it| serve(rules, protocol, ex, it, told(&grip, status)));
+    let Some(reply) = served else { return fetch(on, grip, Status::Expired, true, protocol, ex) };
+    if ours {
+        let mut child = ex.again();
+        child.header_only = true;
+        child.notes.put(Handed(Cell::new(Some(grip))));
+        if let Some(behind) = Behind::start(child) {
+            ex.notes.put(behind);
+        }
+    }
+    Looked::Answer(Flow::Continue(reply))
+}
+
+fn told(grip: &Grip, status: Status) -> Told {
+    Told { status, key: grip.text.clone(), dated_s: None, modified_s: None, etag: None }
+}
+
+/// The upstream is to be asked.
+fn fetch<'a, P: Protocol>(
+    on: &'a Caching,
+    grip: Grip,
+    status: Status,
+    keeps: bool,
+    protocol: &mut P,
+    ex: &mut Exchange,
+) -> Looked<'a> {
+    let mut fetch = Fetch {
+        on,
+        grip,
+        keeps: keeps && !on.is_far(ex),
+        expired: status == Status::Expired,
+        apart: ex.notes.get::<Handed>().is_some(),
+        asked_ms: clock::unix_ms(),
+        freshness: Freshness::default(),
+        modified_s: None,
+        etag: Vec::new(),
+    };
+    if !fetch.keeps {
+        fetch.grip.hold = None;
+    }
+    let mut told = told(&fetch.grip, status);
+    let known = fetch.grip.object.as_ref().filter(|_| fetch.expired && on.revalidate);
+    if let Some(object) = known {
+        told.modified_s = object.modified_s();
+        told.etag = Some(object.etag().to_vec()).filter(|it| !it.is_empty());
+    }
+    protocol.for_cache(AskedFor {
+        as_get: on.convert_head && ex.method == Method::Head,
+        whole: fetch.keeps,
+        modified: told.modified_s.map(|it| foregate_wire::date::format(it).to_vec()),
+        etag: told.etag.clone(),
+    });
+    ex.notes.put(told);
+    Looked::Fetch(Some(Box::new(fetch)))
+}
+
+impl Fetch<'_> {
+    /// Nobody waits for what comes: [`swallow`] is to read it.
+    pub fn is_apart(&self) -> bool {
+        self.apart
+    }
+}
+
+/// Reads to its end an answer that only the cache has use for.
+pub async fn swallow(flow: Flow<Reply>) -> Flow<Reply> {
+    let status = match flow {
+        Flow::Continue(reply) => {
+            let mut body = reply.body.into_source();
+            while let Ok(Some(_)) = next(&mut *body).await {}
+            reply.status
+        }
+        Flow::Break(Stop::Reply(reply)) => reply.status,
+        Flow::Break(_) => 200,
+    };
+    Flow::Continue(Reply { status, ..Reply::default() })
+}
