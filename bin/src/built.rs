@@ -54,6 +54,7 @@ const BUILT_BY_DEFAULT: &[(&str, &str)] = &[
 /// nginx builds these only when asked: we name those we have.
 const BUILT_ON_REQUEST: &[(&str, &str)] = &[
     ("http_ssl_module", "ssl_certificate"),
+    ("http_v2_module", "http2"),
     ("http_realip_module", "set_real_ip_from"),
     ("http_addition_module", "add_after_body"),
     ("http_geoip_module", "geoip_country"),

@@ -130,7 +130,7 @@ impl Exchange {
             bytes.extend_from_slice(&more);
             all = whole;
         }
-        if all && (bytes.is_empty() || !in_file) {
+        if all && !in_file {
             self.keep_in_memory(Buf::from_vec(bytes));
             return Ok(());
         }

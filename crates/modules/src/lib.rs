@@ -35,6 +35,7 @@ registry::modules! {
     gzip,
     gzip_static,
     headers,
+    http2,
     internal,
     limit_conn,
     limit_req,

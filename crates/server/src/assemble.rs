@@ -170,12 +170,11 @@ fn check_certificates(
     Ok(())
 }
 
-/// Says so once where `listen` asks for a protocol that is not spoken.
+/// Says so where `listen` asks for a protocol in an old way, and once where it asks for one that is not spoken.
 fn warn_of_protocols(listens: &[(Vec<Listen>, Vec<Name>)], cx: &mut Compile<'_>) {
     let all = || listens.iter().flat_map(|(listens, _)| listens);
-    if let Some(listen) = all().find(|it| it.http2) {
-        ssl::http2_is_missing(listen.span, cx);
-    }
+    let old = "the \"listen ... http2\" directive is deprecated, use the \"http2\" directive instead";
+    all().filter(|it| it.http2).for_each(|it| cx.warn(Error::at(it.span, old).warn()));
     if let Some(listen) = all().find(|it| it.quic) {
         ssl::http3_is_missing(listen.span, cx);
     }

@@ -1,8 +1,8 @@
 //! Directives of nginx's http modules, but for those that pass requests on.
 
 use super::reasons::{
-    BUFFERS, COMPRESSION, DEGRADATION, DH, GEOIP, HASHES, IMAGES, MEMORY, NOT_YET, OBSOLETE, OCSP, OPEN_LOGS,
-    OPENSSL, QUIC_INSIDE, SCRIPTS, TLS_INSIDE, VIDEO, XSLT,
+    BUFFERS, COMPRESSION, DEGRADATION, DH, GEOIP, HASHES, IMAGES, NOT_YET, OCSP, OPEN_LOGS, OPENSSL,
+    QUIC_INSIDE, SCRIPTS, TLS_INSIDE, VIDEO, XSLT,
 };
 use super::{Known, known as of};
 
@@ -58,21 +58,6 @@ pub(super) static NAMES: &[Known] = &[
     of("gzip_static", "http, server, location", "1", "off", NOT_YET),
     of("gzip_types", "http, server, location", "1+", "text/html", NOT_YET),
     of("gzip_window", "http, server, location", "1", "", COMPRESSION),
-    of("http2", "http, server", "1", "off", NOT_YET),
-    of("http2_body_preread_size", "http, server", "1", "64k", BUFFERS),
-    of("http2_chunk_size", "http, server, location", "1", "8k", BUFFERS),
-    of("http2_idle_timeout", "http, server", "1", "3m", OBSOLETE),
-    of("http2_max_concurrent_pushes", "http, server", "1", "10", OBSOLETE),
-    of("http2_max_concurrent_streams", "http, server", "1", "128", NOT_YET),
-    of("http2_max_field_size", "http, server", "1", "4k", OBSOLETE),
-    of("http2_max_header_size", "http, server", "1", "16k", OBSOLETE),
-    of("http2_max_requests", "http, server", "1", "1000", OBSOLETE),
-    of("http2_pool_size", "http, server", "1", "4096", MEMORY),
-    of("http2_push", "http, server, location", "1", "off", OBSOLETE),
-    of("http2_push_preload", "http, server, location", "1", "off", OBSOLETE),
-    of("http2_recv_buffer_size", "http", "1", "256k", BUFFERS),
-    of("http2_recv_timeout", "http, server", "1", "30s", OBSOLETE),
-    of("http2_streams_index_size", "http, server", "1", "32", MEMORY),
     of("http3", "http, server", "1", "on", NOT_YET),
     of("http3_hq", "http, server", "1", "off", NOT_YET),
     of("http3_max_concurrent_streams", "http, server", "1", "128", NOT_YET),

@@ -22,7 +22,6 @@ pub(super) const MODULES: Treatment = Ignored("every module there is, is built i
 pub(super) const REGEX: Treatment = Ignored("regular expressions are always compiled");
 pub(super) const HASHES: Treatment = Ignored("tables of names size themselves");
 pub(super) const MEMORY: Treatment = Ignored("memory is not taken from pools of a fixed size");
-pub(super) const OBSOLETE: Treatment = Ignored("it is obsolete in nginx too");
 pub(super) const BUFFERS: Treatment = Ignored("buffers belong to the threads and size themselves");
 pub(super) const SPOOLING: Treatment = Ignored("bodies are not kept in temporary files");
 pub(super) const SOCKETS: Treatment = Ignored("sockets are tuned by the server itself");

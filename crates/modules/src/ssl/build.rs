@@ -19,8 +19,8 @@ use super::{Options, Tls, Verify, certificates, names as known, sessions, warnin
 
 /// nginx's default.
 const CIPHERS: &str = "HIGH:!aNULL:!MD5";
-/// What nginx speaks without HTTP/2.
-const PROTOCOLS: [&[u8]; 2] = [b"http/1.1", b"http/1.0"];
+/// What is spoken where HTTP/2 may be, best first; without it the first is missing.
+const PROTOCOLS: [&[u8]; 3] = [b"h2", b"http/1.1", b"http/1.0"];
 
 /// What has been built already for this cycle, by what was written.
 #[derive(Default)]
@@ -56,7 +56,7 @@ fn build(o: &Options, cx: &mut Compile<'_>) -> Result<Tls, Error> {
     };
     let chain = ClientChain::new(&[&wanted[..], &trusted].concat(), revoked, depth_max);
     if !has_certificate {
-        return Ok(Tls { server: None, varying, reject, verify, chain });
+        return Ok(Tls { server: None, server_h2: None, varying, reject, verify, chain });
     }
     warnings::about_settings(o, cx);
     watch(&names, o, cx);
@@ -68,10 +68,13 @@ fn build(o: &Options, cx: &mut Compile<'_>) -> Result<Tls, Error> {
     };
     let context = sessions::context(&own, varying.as_ref().map_or(&[], |_| &names), &wanted);
     let mut config = builder.with_cert_resolver(Arc::new(Certificates::new(own)));
-    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
+    config.alpn_protocols = PROTOCOLS[1..].iter().map(|it| it.to_vec()).collect();
     config.ignore_client_order = changes.prefer_server.or(o.prefer_server).unwrap_or(false);
     sessions::set_up(o, &changes, &context, &mut config, cx)?;
-    Ok(Tls { server: Some(tls::Server::new(config)), varying, reject, verify, chain })
+    let mut with_h2 = config.clone();
+    with_h2.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
+    let (server, server_h2) = (Some(tls::Server::new(config)), Some(tls::Server::new(with_h2)));
+    Ok(Tls { server, server_h2, varying, reject, verify, chain })
 }
 
 /// Certificates are renewed while we serve.

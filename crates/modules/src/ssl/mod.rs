@@ -17,7 +17,7 @@ use std::ops::ControlFlow::{Break, Continue};
 use std::sync::Arc;
 use std::time::Duration;
 
-use foregate_conf::{Error, Span, Word};
+use foregate_conf::{Error, Word};
 use foregate_core::{Args, Compile, Directive, Exchange, Flow, Level, Scope, Stop, Variable, log};
 use foregate_net::tls::store::Limits;
 use foregate_net::tls::verify::ClientChain;
@@ -25,7 +25,7 @@ use foregate_net::tls::x509::Failure;
 use foregate_net::tls::{self, Facts};
 
 use varying::Varying;
-pub use warnings::{http2_is_missing, http3_is_missing};
+pub use warnings::http3_is_missing;
 
 pub struct Module;
 
@@ -58,8 +58,6 @@ pub struct Options {
     stapling_file: Option<Word>,
     stapling_responder: Option<Word>,
     compression: Option<bool>,
-    http2: Option<(bool, Span)>,
-    http2_streams: Option<u64>,
     http3: Option<bool>,
     http3_hq: Option<bool>,
     http3_streams: Option<u64>,
@@ -74,6 +72,8 @@ pub struct Settings(Arc<Tls>);
 pub struct Tls {
     /// `None`: there is no certificate; the default server's is shown, if it has one.
     server: Option<tls::Server>,
+    /// As `server`, for connections on which HTTP/2 may be spoken.
+    server_h2: Option<tls::Server>,
     /// Certificates that are named anew for every connection.
     varying: Option<Varying>,
     /// `ssl_reject_handshake`.
@@ -134,8 +134,6 @@ impl foregate_core::Module for Module {
         Directive::text("ssl_stapling_file", S, |o| &mut o.stapling_file),
         Directive::text("ssl_stapling_responder", S, |o| &mut o.stapling_responder),
         Directive::flag("ssl_certificate_compression", S, |o| &mut o.compression),
-        Directive::own("http2", S, Args::Exactly(1), read::http2, read::http2_inherit),
-        Directive::number("http2_max_concurrent_streams", S, |o| &mut o.http2_streams),
         Directive::flag("http3", S, |o| &mut o.http3),
         Directive::flag("http3_hq", S, |o| &mut o.http3_hq),
         Directive::number("http3_max_concurrent_streams", S, |o| &mut o.http3_streams),
@@ -146,7 +144,6 @@ impl foregate_core::Module for Module {
     const VARIABLES: &'static [Variable] = variables::ALL;
 
     fn resolve(options: Options, cx: &mut Compile<'_>) -> Result<Option<Settings>, Error> {
-        warnings::about_protocols(&options, cx);
         let is_needed = options.certificates.is_some()
             || options.reject == Some(true)
             || options.verify_client.is_some_and(|it| it > 0);
@@ -183,9 +180,10 @@ impl Tls {
         self.server.is_some()
     }
 
-    /// How to answer every connection, unless [`Tls::varies`]; `None`: there is no certificate.
-    pub fn fixed(&self) -> Option<&tls::Server> {
-        self.server.as_ref()
+    /// How to answer every connection, unless [`Tls::varies`]; `None`: there is no certificate. `h2`: HTTP/2 may be
+    /// spoken on it.
+    pub fn fixed(&self, h2: bool) -> Option<&tls::Server> {
+        if h2 { self.server_h2.as_ref() } else { self.server.as_ref() }
     }
 
     /// Whether the certificate depends on the connection: [`Tls::answer`] is to be asked.
@@ -198,10 +196,10 @@ impl Tls {
     ///
     /// # Errors
     /// Why the certificate that this connection is to see cannot be had, for the log.
-    pub fn answer(&self, ex: &mut Exchange) -> Result<Option<tls::Server>, String> {
-        match (&self.server, &self.varying) {
+    pub fn answer(&self, ex: &mut Exchange, h2: bool) -> Result<Option<tls::Server>, String> {
+        match (self.fixed(h2), &self.varying) {
             (Some(server), Some(varying)) => Ok(Some(server.showing(varying.certificates(ex)?))),
-            (server, _) => Ok(server.clone()),
+            (server, _) => Ok(server.cloned()),
         }
     }
 

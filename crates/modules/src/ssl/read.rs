@@ -114,24 +114,6 @@ pub(super) fn certificate_cache_inherit(o: &mut Options, outer: &Options) {
     inherit(&mut o.certificate_cache, &outer.certificate_cache);
 }
 
-/// `on` is said to be missing at its place.
-pub(super) fn http2(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
-    if o.http2.is_some() {
-        return Err(duplicate(node));
-    }
-    let word = &node.args[0];
-    let on = values::flag(word).ok_or_else(|| {
-        let what = format!("invalid value \"{word}\" in \"http2\" directive, it must be \"on\" or \"off\"");
-        Error::at(word.span, what)
-    })?;
-    o.http2 = Some((on, node.span));
-    Ok(())
-}
-
-pub(super) fn http2_inherit(o: &mut Options, outer: &Options) {
-    inherit(&mut o.http2, &outer.http2);
-}
-
 fn inherit<T: Clone>(own: &mut Option<T>, outer: &Option<T>) {
     if own.is_none() {
         own.clone_from(outer);

@@ -48,7 +48,7 @@ fn what_is_fine_is_taken_without_a_word() {
         "ssl_verify_client optional; ssl_client_certificate a.crt; ssl_verify_depth 2;",
         "ssl_verify_client on; ssl_trusted_certificate a.crt;",
         "ssl_conf_command Options -ServerPreference,KTLS; ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;",
-        "ssl_certificate_cache max=10 inactive=20s valid=1m; http2 off; http2_max_concurrent_streams 64;",
+        "ssl_certificate_cache max=10 inactive=20s valid=1m;",
     ] {
         assert_eq!(check(directives), "", "{directives}");
     }
@@ -61,7 +61,6 @@ fn what_cannot_be_had_is_said() {
     let about = "TLS below 1.2 is not spoken";
     for (directives, expected) in [
         ("ssl_protocols TLSv1 TLSv1.1 TLSv1.2;", format!("\"TLSv1\" in \"ssl_protocols\" is ignored: {about}")),
-        ("http2 on;", "HTTP/2 is not available yet in this version: clients get HTTP/1.1".to_owned()),
         ("ssl_early_data on;", "\"ssl_early_data\" is ignored: early data are never taken".to_owned()),
         (
             "ssl_ciphers DHE-RSA-AES128-SHA;",
@@ -100,7 +99,6 @@ fn errors_are_worded_as_nginx_words_them() {
         ("ssl_conf_command VerifyMode Request;", "SSL_CONF_cmd(\"VerifyMode\", \"Request\") failed"),
         ("ssl_certificate_cache valid=1m;", "\"ssl_certificate_cache\" must have the \"max\" parameter"),
         ("ssl_certificate other.crt;", "no \"ssl_certificate_key\" is defined for certificate \"other.crt\""),
-        ("http2 maybe;", "invalid value \"maybe\" in \"http2\" directive, it must be \"on\" or \"off\""),
     ] {
         let seen = check(directives);
         assert!(seen.starts_with(expected), "{directives}: {seen}");

@@ -18,21 +18,9 @@ pub(super) fn once(key: &'static str, span: Span, what: impl Into<String>, cx: &
     }
 }
 
-/// `http2 on` and `listen … http2`.
-pub fn http2_is_missing(span: Span, cx: &mut Compile<'_>) {
-    once("http2", span, "HTTP/2 is not available yet in this version: clients get HTTP/1.1", cx);
-}
-
 /// `listen … quic`.
 pub fn http3_is_missing(span: Span, cx: &mut Compile<'_>) {
     once("http3", span, "HTTP/3 is not available yet in this version: clients get HTTP/1.1", cx);
-}
-
-/// Protocols above TLS, asked for by any server.
-pub(super) fn about_protocols(o: &Options, cx: &mut Compile<'_>) {
-    if let Some((true, span)) = o.http2 {
-        http2_is_missing(span, cx);
-    }
 }
 
 /// What tunes the TLS library of nginx and not ours.

@@ -133,7 +133,7 @@ struct Before<'a> {
 }
 
 /// A server without a certificate of its own shows the default server's, as in nginx. `Err(None)`: the name is not
-/// to be served.
+/// to be served. Whether HTTP/2 may be spoken is for the server that is asked for to say.
 fn certificate_for(
     local: &Rc<Local>,
     address: &Address,
@@ -147,11 +147,12 @@ fn certificate_for(
     if settings(wanted).is_some_and(|it| it.reject) {
         return Err(None);
     }
+    let h2 = speaks_h2(local, address, wanted);
     for server in [wanted, address.default_server] {
         if let Some(on) = settings(server).filter(|it| it.has_certificate()) {
             let answer = match on.varies() {
-                true => on.answer(&mut exchange_before(local, server, hello, facts)),
-                false => Ok(on.fixed().cloned()),
+                true => on.answer(&mut exchange_before(local, server, hello, facts), h2),
+                false => Ok(on.fixed(h2).cloned()),
             };
             return answer.map_err(Some)?.ok_or(None);
         }
@@ -184,6 +185,12 @@ fn exchange_before(local: &Rc<Local>, server: u32, hello: &tls::ClientHello, fac
     ex.server = server;
     ex.location = local.cycle.server(server).place;
     ex
+}
+
+/// Whether a server's clients may speak HTTP/2 on connections to this address.
+pub(super) fn speaks_h2(local: &Local, address: &Address, server: u32) -> bool {
+    let on = local.cycle.settings(local.cycle.server(server).place).http2.as_ref();
+    address.http2 || on.is_some_and(|it| it.on)
 }
 
 fn log_about(log: &ErrorLog, level: Level, number: u64, text: &str, peer: &Addr) {

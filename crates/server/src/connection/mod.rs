@@ -4,6 +4,7 @@ mod arrival;
 mod body;
 mod conduct;
 mod h1;
+mod h2;
 mod idle;
 mod parked;
 mod places;
@@ -22,9 +23,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use foregate_core::stats::{self, Count};
-use foregate_core::{Connection, Exchange, Level, Nobody};
+use foregate_core::{Connection, Exchange, Level, Nobody, Proxied};
 use foregate_modules::client;
-use foregate_net::{Addr, Listener, Stream, clock, runtime};
+use foregate_net::{Addr, Conn, Listener, Stream, clock, runtime};
 use foregate_wire::h1::RequestHead;
 
 use crate::cycle::{Cycle, Local};
@@ -342,7 +343,8 @@ fn welcome(thread: &Rc<Thread>, stream: Stream, listener: &Rc<Addr>) {
     let address = endpoint.address(stream.local_addr());
     let counted = Counted::new(thread);
     let (number, place) = (counted.number, counted.place);
-    let task = match address.ssl || address.proxy_protocol {
+    let speaks_h2 = arrival::speaks_h2(&local, address, address.default_server);
+    let task = match address.ssl || address.proxy_protocol || speaks_h2 {
         true => runtime::spawn(greet(counted, stream, listener.clone())),
         false => runtime::spawn(live(begin(counted, Arrival::plain(stream), listener.clone()))),
     };
@@ -366,24 +368,59 @@ async fn greet(counted: Counted, stream: Stream, listener: Rc<Addr>) {
         let address = endpoint.address(stream.local_addr());
         arrival::arrive(&local, address, stream, counted.number).await
     });
-    if let Some(arrival) = arrival.await {
-        Box::pin(live(begin(counted, arrival, listener))).await;
+    let Some(mut arrival) = arrival.await else { return };
+    if let Some(is_h2) = Box::pin(protocol(&counted, &listener, &mut arrival)).await {
+        match is_h2 {
+            true => {
+                if let Some(client) = begin_h2(counted, arrival, listener) {
+                    Box::pin(client.run()).await;
+                }
+            }
+            false => Box::pin(live(begin(counted, arrival, listener))).await,
+        }
     }
+}
+
+/// Whether the client speaks HTTP/2. `None`: it has left without a word.
+async fn protocol(counted: &Counted, listener: &Addr, arrival: &mut Arrival) -> Option<bool> {
+    if let Some(tls) = arrival.conn.tls() {
+        return Some(*tls.alpn == *b"h2");
+    }
+    let local = counted.thread.local();
+    let endpoint = local.cycle.endpoints.iter().find(|it| it.addr == *listener)?;
+    let address = endpoint.address(arrival.conn.local_addr());
+    if address.ssl || !arrival::speaks_h2(&local, address, address.default_server) {
+        return Some(false);
+    }
+    let rest = std::mem::take(&mut arrival.rest);
+    let (rest, is_h2) = h2::sniff(counted, &local, address, &arrival.conn, rest).await?;
+    arrival.rest = rest;
+    Some(is_h2)
 }
 
 /// A connection on which requests may come.
 fn begin(counted: Counted, arrival: Arrival, listener: Rc<Addr>) -> h1::Client {
-    let facts = Rc::new(Connection {
+    let facts = facts(&counted, &arrival.conn, arrival.proxied);
+    h1::Client::new(counted, Rc::new(arrival.conn), facts, listener, arrival.rest, arrival.plain_on_tls)
+}
+
+/// As `begin`, for HTTP/2. `None`: not listened on any more.
+fn begin_h2(counted: Counted, arrival: Arrival, listener: Rc<Addr>) -> Option<h2::Client> {
+    let facts = facts(&counted, &arrival.conn, arrival.proxied);
+    h2::Client::new(counted, Rc::new(arrival.conn), facts, listener, arrival.rest)
+}
+
+fn facts(counted: &Counted, conn: &Conn, proxied: Option<Proxied>) -> Rc<Connection> {
+    Rc::new(Connection {
         number: counted.number,
-        peer: arrival.conn.peer_addr().clone(),
-        local: arrival.conn.local_addr().clone(),
-        proxied: arrival.proxied.map(Box::new),
-        tls: arrival.conn.tls().cloned().map(Box::new),
+        peer: conn.peer_addr().clone(),
+        local: conn.local_addr().clone(),
+        proxied: proxied.map(Box::new),
+        tls: conn.tls().cloned().map(Box::new),
         requests: Cell::new(0),
         started_ms: clock::ms(),
         notes: RefCell::default(),
-    });
-    h1::Client::new(counted, Rc::new(arrival.conn), facts, listener, arrival.rest, arrival.plain_on_tls)
+    })
 }
 
 /// Bytes of what every connection or exchange has, by name: the budget tests hold them.

@@ -74,6 +74,8 @@ pub struct Mux {
     /// Sum of what windows have grown by.
     growth: u32,
     pub(super) flood: Flood,
+    /// Streams that were answered before the client had sent all: it is to be told that no more is wanted.
+    unwanted: Vec<u32>,
     /// The last stream that is served, once we have said so.
     pub(super) goaway: Option<u32>,
 }
@@ -106,6 +108,7 @@ impl Mux {
             frame_bytes_max: FRAME_BYTES,
             growth: 0,
             flood: Flood::default(),
+            unwanted: Vec::new(),
             goaway: None,
         }
     }
@@ -128,9 +131,23 @@ impl Mux {
         self.streams.get(place).map_or_else(Priority::default, |it| it.priority)
     }
 
-    /// Nothing of the client's frame or header block is waiting for its rest.
-    pub fn is_between_frames(&self) -> bool {
-        self.reading.is_between_frames()
+    /// Whether the client has opened any stream.
+    pub fn had_streams(&self) -> bool {
+        self.last_id > 0
+    }
+
+    /// Whether a head has come in part, and waits for its rest.
+    pub fn has_partial_head(&self) -> bool {
+        self.reading.partial_head().is_some_and(|id| id > self.last_id)
+    }
+
+    /// The rest of a head has not come in time: its stream is cancelled. What still comes of it is read and forgotten.
+    pub fn abandon_head(&mut self) {
+        if let Some(id) = self.reading.partial_head().filter(|id| *id > self.last_id) {
+            self.last_id = id;
+            self.streams.note_closed(id);
+            frame::push_reset(id, Code::PROTOCOL_ERROR, &mut self.out.bytes);
+        }
     }
 
     /// How much may be sent on a stream: 0 while the client wants no more.
@@ -247,13 +264,21 @@ impl Mux {
         true
     }
 
-    /// Our end of the stream is closed. If the client's is not, it is told that no more is wanted (section 8.1).
+    /// Our end of the stream is closed. If the client's is not, it will be told that no more is wanted.
     fn end(&mut self, place: u32) {
         self.flood.n_answered += 1;
         let Some(stream) = self.remove(place, true) else { return };
         if !stream.remote_closed {
-            frame::push_reset(stream.id, Code::NO_ERROR, &mut self.out.bytes);
+            self.unwanted.push(stream.id);
         }
+    }
+
+    /// Tells the client of which streams no more is wanted (RFC 9113, section 8.1); says whether there were any. To be
+    /// called when the answers have gone: clients that read both at once may forget the answer.
+    pub fn decline_rest(&mut self) -> bool {
+        let unwanted = std::mem::take(&mut self.unwanted);
+        unwanted.iter().for_each(|id| frame::push_reset(*id, Code::NO_ERROR, &mut self.out.bytes));
+        !unwanted.is_empty()
     }
 
     /// Cancels a stream.

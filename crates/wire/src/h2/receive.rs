@@ -21,8 +21,6 @@ const BLOCK_BYTES_BESIDE: usize = FRAME_BYTES;
 pub(super) struct Reading {
     /// Bytes of the preface that are still to come.
     preface_left: usize,
-    /// The first frame must be SETTINGS.
-    had_settings: bool,
     /// The start of a frame whose rest has not come.
     partial: Vec<u8>,
     /// Bytes of a frame that nobody wants.
@@ -53,11 +51,21 @@ struct Block {
 
 impl Reading {
     pub(super) fn new(preface_left: usize) -> Reading {
-        Reading { preface_left, had_settings: false, partial: Vec::new(), skip: 0, data: None, block: None }
+        Reading { preface_left, partial: Vec::new(), skip: 0, data: None, block: None }
     }
 
+    /// Whether nothing is waiting for its rest.
+    #[cfg(test)]
     pub(super) fn is_between_frames(&self) -> bool {
         self.partial.is_empty() && self.skip == 0 && self.data.is_none() && self.block.is_none()
+    }
+
+    /// The stream of a head of which only a part has come.
+    pub(super) fn partial_head(&self) -> Option<u32> {
+        if let Some(block) = &self.block {
+            return Some(block.stream);
+        }
+        FrameHead::read(&self.partial).filter(|it| it.kind == frame::HEADERS).map(|it| it.stream)
     }
 
     pub(super) fn shrink(&mut self) {
@@ -152,6 +160,7 @@ impl Mux {
                 return Ok(whole);
             }
             frame::SETTINGS => SETTINGS_BYTES_MAX,
+            frame::PUSH_PROMISE => return Err(Fault::protocol("client sent PUSH_PROMISE frame")),
             frame::GOAWAY | frame::PRIORITY_UPDATE => SMALL_BYTES_MAX,
             frame::PRIORITY..=frame::WINDOW_UPDATE => 8,
             // Unknown: passed over.
@@ -173,19 +182,11 @@ impl Mux {
                 _ => "client sent inappropriate frame while CONTINUATION was expected",
             }));
         }
-        if !self.reading.had_settings && head.kind != frame::SETTINGS {
-            return Err(Fault::protocol("client sent no SETTINGS frame first"));
-        }
         let payload = &frame[HEAD_BYTES..];
         match head.kind {
             frame::DATA => self.data(head, payload),
             frame::HEADERS => self.headers(head, payload),
             frame::CONTINUATION => self.continuation(head, payload),
-            frame::SETTINGS => {
-                self.reading.had_settings = true;
-                self.control(head, payload)
-            }
-            frame::PUSH_PROMISE => Err(Fault::protocol("client sent PUSH_PROMISE frame")),
             frame::PRIORITY..=frame::WINDOW_UPDATE | frame::PRIORITY_UPDATE => self.control(head, payload),
             _ => {
                 self.flood.count(Nuisance::Empty)?;
@@ -360,7 +361,7 @@ impl Mux {
             return Ok(());
         }
         let is_open = self.streams.find(id).is_some();
-        if ends && id != 0 && (is_open || self.streams.was_closed_by_us(id)) {
+        if id != 0 && (is_open && ends || self.streams.was_closed_by_us(id)) {
             return Ok(());
         }
         let last = self.last_id;
@@ -455,7 +456,6 @@ fn name(kind: u8) -> &'static str {
         frame::PRIORITY => "PRIORITY",
         frame::RST_STREAM => "RST_STREAM",
         frame::SETTINGS => "SETTINGS",
-        frame::PUSH_PROMISE => "PUSH_PROMISE",
         frame::PING => "PING",
         frame::GOAWAY => "GOAWAY",
         frame::PRIORITY_UPDATE => "PRIORITY_UPDATE",

@@ -76,14 +76,14 @@ impl Streams {
         self.places.get_mut(place as usize)?.as_mut()
     }
 
-    /// Takes a stream out. `by_us`: the client may not know yet.
+    /// Takes a stream out. `by_us`: the client may not know yet, and go on sending.
     pub(super) fn remove(&mut self, place: u32, by_us: bool) -> Option<Stream> {
         let stream = self.places.get_mut(place as usize)?.take()?;
         if let Ok(at) = self.by_id.binary_search_by_key(&stream.id, |entry| entry.0) {
             self.by_id.remove(at);
         }
         self.free.push(place);
-        if by_us {
+        if by_us && !stream.remote_closed {
             self.note_closed(stream.id);
         }
         Some(stream)

@@ -232,7 +232,7 @@ fn chunks_make_no_difference() {
         let pieces = |n: usize| (start.wrapping_mul(n as u64 + 3) >> 40) as usize % max + 1;
         let mut mux = Mux::new(LIMITS);
         assert_eq!(events(&mut mux, &client.bytes, pieces), want, "seed {start}");
-        assert!(mux.is_between_frames());
+        assert!(mux.reading.is_between_frames());
     }
 }
 
@@ -244,7 +244,6 @@ fn broken_frames_end_the_connection() {
             Client { bytes: b"GET / HTTP/1.1\r\n".to_vec(), ..Client::default() },
             "1: invalid connection preface",
         ),
-        (Client { bytes: PREFACE.to_vec(), ..Client::default() }.get(1), "1: client sent no SETTINGS"),
         (new().frame(frame::DATA, 0, 0, b"x"), "1: client sent DATA frame with incorrect identifier"),
         (new().frame(frame::DATA, 0, 1, b"x"), "1: client sent DATA frame for a stream that is idle"),
         (new().post(1).frame(frame::DATA, 8, 1, b""), "6: client sent padded DATA"),
@@ -314,6 +313,20 @@ fn what_comes_late_is_passed_over() {
         .frame(frame::RST_STREAM, 0, 1, &[0; 4]);
     assert_eq!(events(&mut mux, &late.bytes, |_| usize::MAX), "");
     assert_eq!(mux.n_streams(), 0);
+}
+
+#[test]
+fn a_head_that_does_not_end_is_given_up() {
+    let whole = Client::new().get(1).get(3);
+    let cut = whole.bytes.len() - 5;
+    let mut mux = after(&Client { bytes: whole.bytes[..cut].to_vec(), ..Client::default() });
+    sent(&mut mux);
+    assert!(mux.has_partial_head());
+    mux.abandon_head();
+    assert!(!mux.has_partial_head());
+    assert_eq!(sent(&mut mux), [(frame::RST_STREAM, 0, 3, vec![0, 0, 0, 1])]);
+    let rest = [&whole.bytes[cut..], &Client::default().get(5).bytes].concat();
+    assert!(events(&mut mux, &rest, |_| usize::MAX).starts_with("request 1 GET"));
 }
 
 #[test]
@@ -410,8 +423,9 @@ fn an_answer_before_the_end_of_the_request_says_that_no_more_is_wanted() {
     let mut mux = after(&Client::new().post(1));
     sent(&mut mux);
     mux.send_head(0, true, |it, out| it.status(413, out));
-    let frames = sent(&mut mux);
-    assert_eq!(frames[1], (frame::RST_STREAM, 0, 1, vec![0; 4]));
+    assert_eq!(sent(&mut mux).len(), 1);
+    assert!(mux.decline_rest() && !mux.decline_rest());
+    assert_eq!(sent(&mut mux), [(frame::RST_STREAM, 0, 1, vec![0; 4])]);
 }
 
 #[test]

@@ -30,6 +30,8 @@ const LEN_MAX: usize = 30;
 
 /// Codes up to this length, in bits, are found by one look into a table: all of letters, digits and usual signs.
 const FAST_BITS: usize = 10;
+/// What an end may be filled up with. The RFC says seven; nginx takes a whole byte, and there are clients that send one.
+const PADDING_BITS_MAX: u32 = 8;
 /// The shortest code: no text is coded into fewer bits a byte.
 const LEN_MIN: usize = 5;
 
@@ -100,7 +102,7 @@ const fn fast() -> [u16; 1 << FAST_BITS] {
 /// Appends the text that `coded` stands for.
 ///
 /// # Errors
-/// EOS in the text, or an end that is not the first bits of EOS, fewer than eight (section 5.2).
+/// EOS in the text, or an end that is not the first bits of EOS, or too many of them (section 5.2).
 pub fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> {
     out.reserve(coded.len() * 8 / LEN_MIN + 1);
     let (mut rest, mut bits, mut n) = (coded, 0_u64, 0);
@@ -112,7 +114,7 @@ pub fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> {
         let (symbol, len) = if entry != 0 { (entry >> 4, u32::from(entry & 15)) } else { long(bits)? };
         if len > n {
             let padding = u64::MAX.checked_shl(64 - n).unwrap_or(0);
-            let is_padding = n < 8 && bits == padding;
+            let is_padding = n <= PADDING_BITS_MAX && bits == padding;
             return if is_padding { Ok(()) } else { Err(HpackError::Huffman) };
         }
         out.push(symbol as u8);
@@ -213,8 +215,8 @@ mod tests {
 
     #[test]
     fn bad_ends_are_refused() {
-        // Eight bits of padding, zeros as padding, EOS.
-        for coded in [&b"\xff"[..], b"\x1f\xff", b"\x18", b"\xff\xff\xff\xfc", b"\xff\xff\xff\xff\xff"] {
+        // More than eight bits of padding, zeros as padding, EOS.
+        for coded in [&b"\xff\xff"[..], b"\x1f\xff", b"\x18", b"\xff\xff\xff\xfc", b"\xff\xff\xff\xff\xff"] {
             assert_eq!(decoded(coded), Err(HpackError::Huffman), "{}", coded.escape_ascii());
         }
         assert_eq!(decoded(b"\x1f"), Ok(b"a".to_vec()));

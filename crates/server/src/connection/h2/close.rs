@@ -1,0 +1,51 @@
+//! The end of a connection: when it is due, and how it is gone through.
+
+use std::time::Duration;
+
+use foregate_core::{Connection, ErrorLog, Level};
+use foregate_modules::client::Lingering;
+use foregate_net::{Conn, clock};
+
+use super::link::Link;
+use crate::address::Address;
+use crate::cycle::Local;
+
+/// Whether the limits of the default server let the client open more streams.
+pub(super) fn may_go_on(link: &Link, local: &Local, address: &Address) -> bool {
+    let on = super::super::client_settings(local, address.default_server);
+    !on.keepalive_timeout.is_zero()
+        && link.facts.requests.get() < on.keepalive_requests
+        && clock::ms() - link.facts.started_ms < clock::as_ms(on.keepalive_time)
+}
+
+/// Says that no more will come, and reads until the client has understood: what it still sends would otherwise make
+/// the kernel throw away what is on its way to it.
+pub(super) async fn linger(conn: &Conn, local: &Local, address: Option<&Address>) {
+    conn.shutdown_write();
+    let Some(address) = address else { return };
+    let on = super::super::client_settings(local, address.default_server);
+    if on.lingering == Lingering::Off {
+        return;
+    }
+    let (total, between): (Duration, Duration) = (on.lingering_time, on.lingering_timeout);
+    let drain = async {
+        loop {
+            match clock::timeout(between, conn.recv()).await {
+                Ok(Ok(bytes)) if !bytes.is_empty() => (),
+                _ => return,
+            }
+        }
+    };
+    _ = clock::timeout(total, drain).await;
+}
+
+/// A line about the connection and no request of it.
+pub(super) fn log(log: &ErrorLog, level: Level, facts: &Connection, text: &str) {
+    if log.wants(level) {
+        let describe = |out: &mut String| {
+            *out += &format!(", client: {}", foregate_core::addr_text(&facts.peer));
+        };
+        let text = format!("{text} while processing HTTP/2 connection");
+        log.write_about(level, facts.number, &text, &describe);
+    }
+}

@@ -1,0 +1,448 @@
+//! HTTP/2 on one client connection: reads frames, starts an exchange for each stream, sends what they have all together.
+//!
+//! Exchanges are tasks of their own. What they send gathers in the machine's output; the connection's task, which they
+//! wake, comes to its turn behind all that are ready by then, and so one write takes what a whole turn has brought.
+
+mod begin;
+mod body;
+mod close;
+mod lane;
+mod link;
+mod room;
+mod send;
+mod sniff;
+mod stream;
+mod websocket;
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use foregate_core::stats::Count;
+use foregate_core::{Connection, Level};
+use foregate_modules::http2;
+use foregate_net::clock::Deadline;
+use foregate_net::{Addr, Conn, clock};
+use foregate_wire::Buf;
+use foregate_wire::h1::RequestRules;
+use foregate_wire::h2::{Code, Event, Fault, Limits, Mux, SLICES_MAX};
+
+use super::{Counted, Doing};
+use crate::address::Address;
+use crate::cycle::{Cycle, Local};
+use link::Link;
+
+pub(super) use sniff::sniff;
+
+/// Blocks read before others get their turn.
+const BLOCKS_PER_TURN_MAX: usize = 4;
+/// What may wait to be sent before nothing more is read: what is read may have to be answered.
+const UNSENT_BYTES_MAX: usize = 4 * room::OUT_BYTES_MAX;
+/// A connection that has been idle for so long gives memory back.
+const SHRINK_AFTER: Duration = Duration::from_secs(1);
+/// How long the answer to the first GOAWAY is waited for.
+const GOAWAY_AFTER: Duration = Duration::from_secs(1);
+
+/// One client's connection.
+pub(super) struct Client {
+    link: Rc<Link>,
+    listener: Rc<Addr>,
+    /// Read and not yet used.
+    rest: Buf,
+    phase: Phase,
+    /// Of what the connection as a whole waits for; each exchange has one of its own.
+    deadline: Deadline,
+    waits_for: Wait,
+    /// Streams were started in this turn: what they have at once goes out with the rest.
+    holds_back: bool,
+    /// A socket that takes nothing.
+    slow: Deadline,
+    waiting: Option<Doing>,
+}
+
+/// How far the connection's end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// The first GOAWAY is out; it may take a while until the client has seen it.
+    Announced,
+    /// No new streams; it closes after the last one.
+    Leaving,
+    /// What is left is sent, then it closes.
+    Failed,
+    /// Nothing can be sent any more.
+    Broken,
+}
+
+/// What the deadline stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    Nothing,
+    /// For the rest of a head.
+    Head,
+    /// For the first request.
+    First,
+    /// For another one: until memory is given back, and until it closes.
+    Shrink {
+        until_ms: u64,
+    },
+    Idle,
+    /// For the answer to the first GOAWAY.
+    Goaway,
+}
+
+impl Client {
+    pub(super) fn new(
+        counted: Counted,
+        conn: Rc<Conn>,
+        facts: Rc<Connection>,
+        listener: Rc<Addr>,
+        rest: Buf,
+    ) -> Option<Client> {
+        let local = counted.thread.local();
+        let address = address(&local.cycle, &listener, &facts.local)?;
+        let mux = Mux::new(limits(&local, address));
+        let link = Link::new(counted, conn, facts, mux);
+        Some(Client {
+            link,
+            listener,
+            rest,
+            phase: Phase::Open,
+            deadline: Deadline::new(),
+            waits_for: Wait::Nothing,
+            holds_back: false,
+            slow: Deadline::new(),
+            waiting: None,
+        })
+    }
+
+    /// The life of the connection.
+    pub(super) async fn run(mut self) {
+        poll_fn(|cx| self.poll(cx)).await;
+        self.link.close_lanes();
+        // Exchanges that go on without their client.
+        poll_fn(|cx| self.link.poll_empty(cx)).await;
+        foregate_modules::log::flush_turn();
+        if matches!(self.phase, Phase::Leaving | Phase::Failed) {
+            let local = self.link.thread().local();
+            Box::pin(close::linger(&self.link.conn, &local, self.address(&local.cycle))).await;
+        }
+    }
+
+    fn address<'a>(&self, cycle: &'a Cycle) -> Option<&'a Address> {
+        address(cycle, &self.listener, &self.link.facts.local)
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.link.set_waker(cx);
+        if self.phase != Phase::Failed {
+            self.poll_receive(cx);
+        }
+        if std::mem::take(&mut self.holds_back) {
+            // Those that were started now go first.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.poll_send(cx);
+        if self.phase == Phase::Broken || self.is_done() {
+            return Poll::Ready(());
+        }
+        self.poll_times(cx)
+    }
+
+    /// All has been said.
+    fn is_done(&self) -> bool {
+        let over = match self.phase {
+            Phase::Failed => true,
+            Phase::Leaving => self.link.n_lanes() == 0,
+            _ => false,
+        };
+        over && self.link.mux.borrow().out.is_empty() && !self.link.unflushed.get()
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>) {
+        for _ in 0..BLOCKS_PER_TURN_MAX {
+            if self.link.mux.borrow().out.len() > UNSENT_BYTES_MAX {
+                return;
+            }
+            if self.rest.is_empty() {
+                match self.link.conn.poll_recv(cx) {
+                    Poll::Ready(Ok(bytes)) if !bytes.is_empty() => self.rest = bytes,
+                    Poll::Ready(_) => {
+                        self.phase = Phase::Broken;
+                        return;
+                    }
+                    Poll::Pending => return,
+                }
+            }
+            if let Err(fault) = self.take_events() {
+                return self.fail(&fault);
+            }
+        }
+        cx.waker().wake_by_ref();
+    }
+
+    /// Deals with all that has come.
+    fn take_events(&mut self) -> Result<(), Fault> {
+        let now_ms = clock::ms();
+        loop {
+            let event = self.link.mux.borrow_mut().receive(&mut self.rest, now_ms)?;
+            let Some(event) = event else { break };
+            self.take(event);
+        }
+        self.rest = Buf::default();
+        Ok(())
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Request { place, ends } => self.start(place, ends),
+            Event::Data { place, bytes, overhead, ends } => {
+                let taken = self.link.with_lane(place, |lane| lane.take_data(bytes, ends));
+                if overhead > 0 && taken.is_some() {
+                    self.link.mux.borrow_mut().taken(place, overhead as usize, false);
+                }
+            }
+            Event::Trailers { place, fields } => {
+                self.link.with_lane(place, |lane| lane.take_trailers(fields));
+            }
+            Event::Reset { place, code, by_client } => self.link.reset(place, code, by_client),
+            Event::Window { place: Some(place) } => {
+                self.link.with_lane(place, |lane| lane.may_write());
+            }
+            Event::Window { place: None } => self.link.wake_writers(),
+            Event::ShutdownSeen if self.phase == Phase::Announced => self.leave(),
+            Event::ShutdownSeen => {}
+            Event::GoAway if self.phase != Phase::Leaving => {
+                self.phase = Phase::Leaving;
+            }
+            Event::GoAway => {}
+        }
+    }
+
+    fn start(&mut self, place: u32, ends: bool) {
+        self.holds_back = true;
+        let thread = self.link.thread();
+        let local = thread.local();
+        let Some(address) = address(&local.cycle, &self.listener, &self.link.facts.local) else {
+            return self.link.mux.borrow_mut().reset(place, Code::REFUSED_STREAM);
+        };
+        if self.link.n_lanes() == 0 {
+            thread.not_idle(self.link.counted.place);
+            self.waiting = None;
+            self.waits_for = Wait::Nothing;
+        }
+        stream::start(&self.link, &local, address, place, ends);
+        if self.phase == Phase::Open && !close::may_go_on(&self.link, &local, address) {
+            self.leave();
+        }
+    }
+
+    /// No more streams are taken.
+    fn leave(&mut self) {
+        self.phase = Phase::Leaving;
+        self.link.mux.borrow_mut().goaway(Code::NO_ERROR);
+    }
+
+    /// The client has broken the rules, or taken too much.
+    #[cold]
+    fn fail(&mut self, fault: &Fault) {
+        let local = self.link.thread().local();
+        if let Some(address) = self.address(&local.cycle) {
+            let place = &local.cycle.places[local.cycle.server(address.default_server).place as usize];
+            close::log(&place.error_log, Level::Info, &self.link.facts, &fault.text);
+        }
+        self.link.mux.borrow_mut().goaway(fault.code);
+        self.link.close_lanes();
+        self.phase = Phase::Failed;
+        self.rest = Buf::default();
+    }
+
+    /// Sends what there is, as far as the socket takes it; then those that wait for room go on.
+    fn poll_send(&mut self, cx: &mut Context<'_>) {
+        loop {
+            match self.poll_write(cx) {
+                Poll::Ready(Ok(())) => self.slow.disarm(),
+                Poll::Ready(Err(_)) => {
+                    self.phase = Phase::Broken;
+                    return;
+                }
+                Poll::Pending => {
+                    self.poll_slow(cx);
+                    return;
+                }
+            }
+            self.link.give_room();
+            if !self.link.mux.borrow_mut().decline_rest() {
+                return;
+            }
+        }
+    }
+
+    fn poll_write(&self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        let mut mux = self.link.mux.borrow_mut();
+        while !mux.out.is_empty() {
+            let mut slices = [&b""[..]; SLICES_MAX];
+            let n = mux.out.slices(&mut slices);
+            let sent = std::task::ready!(self.link.conn.poll_send_vectored(cx, &slices[..n]))?;
+            mux.out.advance(sent);
+            self.link.unflushed.set(true);
+            self.slow.disarm();
+        }
+        if self.link.unflushed.get() {
+            std::task::ready!(self.link.conn.poll_flush(cx))?;
+            self.link.unflushed.set(false);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The socket is full: for how long may it be so?
+    fn poll_slow(&mut self, cx: &mut Context<'_>) {
+        if !self.slow.is_armed() {
+            let local = self.link.thread().local();
+            let Some(address) = self.address(&local.cycle) else { return };
+            self.slow.arm(super::client_settings(&local, address.default_server).send_timeout);
+        }
+        if self.slow.poll_expired(cx).is_ready() {
+            self.link.say_slow();
+            self.phase = Phase::Broken;
+        }
+    }
+
+    /// What the connection waits for, and for how long.
+    fn poll_times(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let wait = self.wait();
+            if wait != self.waits_for {
+                self.arm(wait);
+            }
+            if self.link.n_lanes() == 0 && self.phase == Phase::Open {
+                let first = self.link.facts.requests.get() == 0;
+                let place = self.link.counted.place;
+                if self.link.thread().poll_unwanted(place, first, cx).is_ready() {
+                    self.retire();
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            } else if self.phase == Phase::Open && self.link.thread().draining.get() {
+                self.retire();
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if self.waits_for == Wait::Nothing {
+                return Poll::Pending;
+            }
+            std::task::ready!(self.deadline.poll_expired(cx));
+            if !self.time_is_over() {
+                continue;
+            }
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+    }
+
+    /// What is waited for now.
+    fn wait(&self) -> Wait {
+        if self.phase == Phase::Announced {
+            return Wait::Goaway;
+        }
+        if self.phase != Phase::Open {
+            return Wait::Nothing;
+        }
+        if self.link.mux.borrow().has_partial_head() {
+            return Wait::Head;
+        }
+        if self.link.n_lanes() > 0 {
+            return Wait::Nothing;
+        }
+        match self.waits_for {
+            Wait::Shrink { .. } | Wait::Idle => self.waits_for,
+            _ if !self.link.mux.borrow().had_streams() => Wait::First,
+            _ => Wait::Shrink { until_ms: 0 },
+        }
+    }
+
+    fn arm(&mut self, wait: Wait) {
+        let local = self.link.thread().local();
+        let Some(address) = self.address(&local.cycle) else { return };
+        let on = super::client_settings(&local, address.default_server);
+        self.waits_for = wait;
+        let is_idle = matches!(wait, Wait::First | Wait::Shrink { .. });
+        self.waiting = is_idle.then(|| Doing::now(Count::Waiting));
+        match wait {
+            Wait::Nothing | Wait::Idle => self.deadline.disarm(),
+            Wait::Head | Wait::First => self.deadline.arm(on.header_timeout),
+            Wait::Goaway => self.deadline.arm(GOAWAY_AFTER),
+            Wait::Shrink { .. } => {
+                let until_ms = clock::ms() + clock::as_ms(on.keepalive_timeout);
+                self.waits_for = Wait::Shrink { until_ms };
+                self.deadline.arm(SHRINK_AFTER.min(on.keepalive_timeout));
+            }
+        }
+    }
+
+    /// `false`: there is more to wait for.
+    fn time_is_over(&mut self) -> bool {
+        if let Wait::Shrink { until_ms } = self.waits_for {
+            self.link.shrink();
+            let left_ms = until_ms.saturating_sub(clock::ms());
+            if left_ms > 0 {
+                self.waits_for = Wait::Idle;
+                self.deadline.arm(Duration::from_millis(left_ms));
+                return false;
+            }
+        }
+        let waited_for = std::mem::replace(&mut self.waits_for, Wait::Nothing);
+        if waited_for == Wait::Head {
+            self.link.say_slow();
+            self.link.mux.borrow_mut().abandon_head();
+        } else {
+            self.leave();
+        }
+        true
+    }
+
+    /// The worker is to end, or another connection needs the place: a client that asks for something meanwhile is
+    /// still served.
+    fn retire(&mut self) {
+        self.phase = Phase::Announced;
+        self.link.mux.borrow_mut().announce_goaway();
+        self.link.thread().not_idle(self.link.counted.place);
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.link.abort_lanes();
+    }
+}
+
+/// The servers behind the address that a client reached, in this cycle. `None`: not listened on any more.
+fn address<'a>(cycle: &'a Cycle, listener: &Addr, local: &Addr) -> Option<&'a Address> {
+    let endpoint = cycle.endpoints.iter().find(|it| it.addr == *listener)?;
+    Some(endpoint.address(local))
+}
+
+/// The limits of the default server: which one is asked is known later.
+fn limits(local: &Local, address: &Address) -> Limits {
+    let on = super::client_settings(local, address.default_server);
+    let h2 = http2_settings(local, address.default_server);
+    let (n_large, large) = on.large_buffers;
+    Limits {
+        streams_max: h2.streams_max,
+        window: h2.preread,
+        string_bytes_max: large,
+        head_bytes_max: n_large * large,
+        rules: RequestRules {
+            underscores: on.underscores,
+            ignore_invalid: on.ignore_invalid,
+            fields_max: on.max_headers,
+        },
+    }
+}
+
+fn http2_settings(local: &Local, server: u32) -> &http2::Settings {
+    let on = local.cycle.settings(local.cycle.server(server).place).http2.as_ref();
+    on.expect("because the http2 module always resolves")
+}
