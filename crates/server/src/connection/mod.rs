@@ -52,6 +52,8 @@ pub struct Thread {
     local: RefCell<Rc<Local>>,
     listeners: RefCell<HashMap<Addr, runtime::Task>>,
     draining: Cell<bool>,
+    /// How many cycles there have been.
+    n_cycles: Cell<u64>,
     connections: Cell<usize>,
     /// The tasks of all connections with their numbers, by their place in `idle`: what a timeout ends.
     tasks: RefCell<Places<Option<(u64, runtime::Task)>>>,
@@ -84,6 +86,7 @@ impl Thread {
             local: RefCell::new(Local::new(cycle)),
             listeners: RefCell::default(),
             draining: Cell::new(false),
+            n_cycles: Cell::new(0),
             connections: Cell::new(0),
             tasks: RefCell::default(),
             idle: RefCell::default(),
@@ -117,6 +120,9 @@ impl Thread {
     pub fn adopt(self: &Rc<Self>, cycle: Arc<Cycle>) {
         let old = self.local.replace(Local::new(cycle));
         self.exchanges.borrow_mut().clear();
+        self.n_cycles.set(self.n_cycles.get() + 1);
+        // Those whose limits and certificates are the old cycle's make room for new ones.
+        self.idle.borrow().wake_all();
         if let Some(limit) = old.cycle.main.process.shutdown_timeout {
             let thread = self.clone();
             let next = NUMBER.load(Relaxed);

@@ -78,7 +78,10 @@ impl Mux {
         if head.has(frame::ACK) {
             let text = "client sent SETTINGS frame with the ACK flag and nonzero length";
             return match payload {
-                [] => Ok(None),
+                [] => {
+                    self.was_acknowledged = true;
+                    Ok(None)
+                }
                 _ => Err(Fault::new(Code::FRAME_SIZE_ERROR, text)),
             };
         }
@@ -170,14 +173,8 @@ impl Mux {
         if u32::from_be_bytes(depends) & STREAM_MAX != head.stream {
             return Ok(None);
         }
-        match self.streams.find(head.stream) {
-            Some(place) => self.break_stream(place, Code::PROTOCOL_ERROR).map(Some),
-            None => {
-                self.flood.count(Nuisance::Broken)?;
-                frame::push_reset(head.stream, Code::PROTOCOL_ERROR, &mut self.out.bytes);
-                Ok(None)
-            }
-        }
+        let text = format!("client sent PRIORITY frame for stream {} with incorrect dependency", head.stream);
+        Err(Fault::new(Code::PROTOCOL_ERROR, text))
     }
 
     /// RFC 9218, section 7.1.

@@ -52,7 +52,8 @@ impl From<HpackError> for Fault {
     fn from(error: HpackError) -> Fault {
         let (code, text) = match error {
             HpackError::Truncated => {
-                (Code::COMPRESSION_ERROR, "client sent header block with incorrect length")
+                // nginx's code: the block is shorter than its fields.
+                (Code::FRAME_SIZE_ERROR, "client sent header block with incorrect length")
             }
             HpackError::Number => {
                 (Code::COMPRESSION_ERROR, "client sent header block with too long header index value")

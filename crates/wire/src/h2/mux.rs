@@ -76,6 +76,8 @@ pub struct Mux {
     pub(super) flood: Flood,
     /// Streams that were answered before the client had sent all: it is to be told that no more is wanted.
     unwanted: Vec<u32>,
+    /// The client has read our settings.
+    pub(super) was_acknowledged: bool,
     /// The last stream that is served, once we have said so.
     pub(super) goaway: Option<u32>,
 }
@@ -109,6 +111,7 @@ impl Mux {
             growth: 0,
             flood: Flood::default(),
             unwanted: Vec::new(),
+            was_acknowledged: false,
             goaway: None,
         }
     }
@@ -138,12 +141,13 @@ impl Mux {
 
     /// Whether a head has come in part, and waits for its rest.
     pub fn has_partial_head(&self) -> bool {
-        self.reading.partial_head().is_some_and(|id| id > self.last_id)
+        self.reading.partial_head(self.last_id).is_some()
     }
 
     /// The rest of a head has not come in time: its stream is cancelled. What still comes of it is read and forgotten.
     pub fn abandon_head(&mut self) {
-        if let Some(id) = self.reading.partial_head().filter(|id| *id > self.last_id) {
+        if let Some(id) = self.reading.partial_head(self.last_id) {
+            self.reading.abandon_block();
             self.last_id = id;
             self.streams.note_closed(id);
             frame::push_reset(id, Code::PROTOCOL_ERROR, &mut self.out.bytes);

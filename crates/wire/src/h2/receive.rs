@@ -2,6 +2,7 @@
 
 use super::flood::Nuisance;
 use super::frame::{self, HEAD_BYTES, Head as FrameHead};
+use super::hpack::{HpackError, has_bad_number};
 use super::mux::{Event, Mux};
 use super::trailers::Trailers;
 use super::{Code, FRAME_BYTES, Fault, PREFACE, WINDOW_MAX};
@@ -14,6 +15,8 @@ const SETTINGS_BYTES_MAX: usize = 6 * 64;
 const SMALL_BYTES_MAX: usize = 1024;
 /// Frames that a header block may come in (CVE-2024-27316 and its kin, "CONTINUATION flood").
 const BLOCK_FRAMES_MAX: u32 = 64;
+/// Of a head that comes in pieces, only so much is looked at before it is whole.
+const CHECKED_BYTES_MAX: usize = 64;
 /// A block may be so much larger than what its fields may have: padding, sizes of tables, codes that are long.
 const BLOCK_BYTES_BESIDE: usize = FRAME_BYTES;
 
@@ -44,6 +47,8 @@ struct DataFrame {
 
 struct Block {
     stream: u32,
+    /// It opens the stream.
+    is_new: bool,
     bytes: Vec<u8>,
     n_frames: u32,
     ends: bool,
@@ -60,12 +65,20 @@ impl Reading {
         self.partial.is_empty() && self.skip == 0 && self.data.is_none() && self.block.is_none()
     }
 
-    /// The stream of a head of which only a part has come.
-    pub(super) fn partial_head(&self) -> Option<u32> {
+    /// The stream that a head would open of which only a part has come.
+    pub(super) fn partial_head(&self, last_id: u32) -> Option<u32> {
         if let Some(block) = &self.block {
-            return Some(block.stream);
+            return block.is_new.then_some(block.stream);
         }
-        FrameHead::read(&self.partial).filter(|it| it.kind == frame::HEADERS).map(|it| it.stream)
+        let head = FrameHead::read(&self.partial).filter(|it| it.kind == frame::HEADERS)?;
+        Some(head.stream).filter(|id| *id > last_id)
+    }
+
+    /// The stream that a block is for will not be opened by it.
+    pub(super) fn abandon_block(&mut self) {
+        if let Some(block) = &mut self.block {
+            block.is_new = false;
+        }
     }
 
     pub(super) fn shrink(&mut self) {
@@ -142,6 +155,22 @@ impl Mux {
             }
             partial.extend_from_slice(&bytes[..n]);
             bytes.advance(n);
+            if n < missing {
+                self.check_partial()?;
+            }
+        }
+    }
+
+    /// A head that is wrong as far as it has come is refused at once.
+    #[cold]
+    fn check_partial(&self) -> Result<(), Fault> {
+        let partial = &self.reading.partial;
+        let Some(head) = FrameHead::read(partial) else { return Ok(()) };
+        let is_plain =
+            head.kind == frame::HEADERS && head.flags & (frame::PADDED | frame::WITH_PRIORITY) == 0;
+        match is_plain && partial.len() <= CHECKED_BYTES_MAX && has_bad_number(&partial[HEAD_BYTES..]) {
+            true => Err(HpackError::Number.into()),
+            false => Ok(()),
         }
     }
 
@@ -345,24 +374,25 @@ impl Mux {
             }
         }
         let ends = head.has(frame::END_STREAM);
-        self.check_new(head.stream, ends)?;
+        let is_new = self.is_new(head.stream, ends)?;
+        self.last_id = self.last_id.max(head.stream);
         let block = &payload[start..end];
         if head.has(frame::END_HEADERS) {
-            return self.block(head.stream, ends, block);
+            return self.block(head.stream, is_new, ends, block);
         }
         let bytes = block.to_vec();
-        self.reading.block = Some(Block { stream: head.stream, bytes, n_frames: 1, ends });
+        self.reading.block = Some(Block { stream: head.stream, is_new, bytes, n_frames: 1, ends });
         Ok(None)
     }
 
     /// A header block opens a stream or ends one; there are no others.
-    fn check_new(&mut self, id: u32, ends: bool) -> Result<(), Fault> {
+    fn is_new(&mut self, id: u32, ends: bool) -> Result<bool, Fault> {
         if !id.is_multiple_of(2) && id > self.last_id {
-            return Ok(());
+            return Ok(true);
         }
         let is_open = self.streams.find(id).is_some();
         if id != 0 && (is_open && ends || self.streams.was_closed_by_us(id)) {
-            return Ok(());
+            return Ok(false);
         }
         let last = self.last_id;
         let text = format!("client sent HEADERS frame with incorrect identifier {id}, the last was {last}");
@@ -379,25 +409,27 @@ impl Mux {
         }
         block.bytes.extend_from_slice(payload);
         if head.has(frame::END_HEADERS) {
-            return self.block(block.stream, block.ends, &block.bytes);
+            return self.block(block.stream, block.is_new, block.ends, &block.bytes);
         }
         self.reading.block = Some(block);
         Ok(None)
     }
 
     /// A whole header block.
-    fn block(&mut self, id: u32, ends: bool, block: &[u8]) -> Result<Option<Event>, Fault> {
-        if id <= self.last_id {
+    fn block(&mut self, id: u32, is_new: bool, ends: bool, block: &[u8]) -> Result<Option<Event>, Fault> {
+        if !is_new {
             return self.trailers(id, block);
         }
-        let refused = self.goaway.is_some() || self.streams.len() >= self.limits.streams_max as usize;
+        // A client that does not know its window yet may send more of a body than we want.
+        let is_early = !ends && !self.was_acknowledged && self.limits.window < super::WINDOW_FIRST;
+        let is_full = self.streams.len() >= self.limits.streams_max as usize;
+        let refused = self.goaway.is_some() || is_full || is_early;
         self.head.begin(self.limits.rules, self.limits.head_bytes_max);
         let request = &mut self.head;
         self.decoder.decode(block, |field| request.take(field))?;
         if request.is_too_large {
             return Err(Fault::new(Code::ENHANCE_YOUR_CALM, "client sent too large header"));
         }
-        self.last_id = id;
         if refused {
             return self.refuse(id);
         }

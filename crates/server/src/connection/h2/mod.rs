@@ -48,6 +48,8 @@ const GOAWAY_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Client {
     link: Rc<Link>,
     listener: Rc<Addr>,
+    /// The cycle under which it began: its limits and its certificate are from there.
+    n_cycle: u64,
     /// Read and not yet used.
     rest: Buf,
     phase: Phase,
@@ -103,10 +105,12 @@ impl Client {
         let local = counted.thread.local();
         let address = address(&local.cycle, &listener, &facts.local)?;
         let mux = Mux::new(limits(&local, address));
+        let n_cycle = counted.thread.n_cycles.get();
         let link = Link::new(counted, conn, facts, mux);
         Some(Client {
             link,
             listener,
+            n_cycle,
             rest,
             phase: Phase::Open,
             deadline: Deadline::new(),
@@ -322,6 +326,11 @@ impl Client {
                 let place = self.link.counted.place;
                 if self.link.thread().poll_unwanted(place, first, cx).is_ready() {
                     self.retire();
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                if self.n_cycle != self.link.thread().n_cycles.get() {
+                    self.leave();
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }

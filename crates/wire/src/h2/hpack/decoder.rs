@@ -246,7 +246,7 @@ mod tests {
             ("be", HpackError::Index),
             ("ff ff ff ff ff ff ff", HpackError::Number),
             ("40 01 61 05 62", HpackError::Truncated),
-            ("40 81 ff 01 62", HpackError::Huffman),
+            ("40 82 ff ff 01 62", HpackError::Huffman),
             ("3f e2 1f", HpackError::Size),
             ("82 20", HpackError::Size),
             ("20 20 20", HpackError::Size),

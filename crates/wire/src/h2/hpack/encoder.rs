@@ -8,9 +8,10 @@ use crate::name::{NAMES, Name, NameSet};
 const SLOTS: usize = 64;
 /// Longer fields are not remembered: few would fit.
 const REMEMBERED_BYTES_MAX: usize = 512;
-/// Shorter strings are not coded, unless they are to be remembered: that saves a few bytes for more work than it is
-/// worth.
-const CODED_BYTES_MIN: usize = 24;
+/// Shorter strings are not coded: there is nothing to be gained.
+const CODED_BYTES_MIN: usize = 5;
+/// Of values that are new each time, only those above this are: a few bytes are not worth the work.
+const FLEETING_BYTES_MIN: usize = 32;
 
 /// Values that are secret, or new each time: never remembered, so that they push nothing out.
 const FLEETING: NameSet = NameSet::of(&[
@@ -112,7 +113,10 @@ impl Encoder {
             Name::Other => other_index(name),
             known => STATIC_INDEX[known as usize],
         };
-        if FLEETING.has(known) || name.len() + value.len() > REMEMBERED_BYTES_MAX {
+        if FLEETING.has(known) {
+            return fleeting(index, value, out);
+        }
+        if name.len() + value.len() > REMEMBERED_BYTES_MAX {
             return literal(index, name, value, false, out);
         }
         let hash = hash(known, name, value);
@@ -163,12 +167,19 @@ fn literal(index: u8, name: &[u8], value: &[u8], remembered: bool, out: &mut Vec
         out.extend_from_slice(name);
         out[at..].make_ascii_lowercase();
     }
-    string(value, remembered, out);
+    string(value, CODED_BYTES_MIN, out);
 }
 
+/// As `literal`, for a name that stands in the static table.
+fn fleeting(index: u8, value: &[u8], out: &mut Vec<u8>) {
+    push_number(0, 4, index.into(), out);
+    string(value, FLEETING_BYTES_MIN, out);
+}
+
+/// Coded if it has `coded_min` bytes or more and becomes shorter.
 #[inline]
-fn string(text: &[u8], remembered: bool, out: &mut Vec<u8>) {
-    if remembered || text.len() >= CODED_BYTES_MIN {
+fn string(text: &[u8], coded_min: usize, out: &mut Vec<u8>) {
+    if text.len() >= coded_min {
         let len = huffman::coded_len(text);
         if len < text.len() {
             push_number(0x80, 7, len, out);

@@ -29,8 +29,8 @@ pub enum HpackError {
     TooLarge,
 }
 
-/// Bytes by which a number may continue: enough for 28 bits and more.
-const NUMBER_BYTES_MAX: usize = 5;
+/// Bytes by which a number may continue, as in nginx: no index and no length needs more.
+const NUMBER_BYTES_MAX: usize = 3;
 
 /// Takes a number whose first bits stand in the lowest `bits` of the first byte (section 5.1).
 #[inline]
@@ -47,15 +47,34 @@ fn number(bytes: &mut &[u8], bits: u32) -> Result<usize, HpackError> {
         let (&byte, rest) = bytes.split_first().ok_or(HpackError::Truncated)?;
         *bytes = rest;
         value += usize::from(byte & 0x7f) << shift;
-        if value > u32::MAX as usize {
-            return Err(HpackError::Number);
-        }
         if byte & 0x80 == 0 {
             return Ok(value);
         }
         shift += 7;
     }
     Err(HpackError::Number)
+}
+
+/// Whether a block of which only the beginning has come has a number in it already that nobody takes: then its rest need
+/// not be waited for.
+pub(super) fn has_bad_number(mut block: &[u8]) -> bool {
+    let mut read = || -> Result<(), HpackError> {
+        while let Some(&first) = block.first() {
+            let (bits, strings) = match first {
+                0x80.. => (7, 0),
+                0x40.. => (6, 1),
+                0x20.. => (5, 0),
+                _ => (4, 1),
+            };
+            let index = number(&mut block, bits)?;
+            for _ in 0..strings + usize::from(strings == 1 && index == 0) {
+                let len = number(&mut block, 7)?;
+                block = block.get(len..).ok_or(HpackError::Truncated)?;
+            }
+        }
+        Ok(())
+    };
+    read() == Err(HpackError::Number)
 }
 
 /// Appends a number behind the marks in the upper bits of its first byte.
@@ -94,8 +113,8 @@ mod tests {
             (&b""[..], HpackError::Truncated),
             (b"\x1f", HpackError::Truncated),
             (b"\x1f\x80", HpackError::Truncated),
-            (b"\x1f\xff\xff\xff\xff\xff\x01", HpackError::Number),
-            (b"\x1f\xff\xff\xff\xff\x7f", HpackError::Number),
+            (b"\x1f\xff\xff\xff", HpackError::Number),
+            (b"\x1f\xff\xff\xff\x01", HpackError::Number),
         ] {
             let mut bytes = coded;
             assert_eq!(number(&mut bytes, 5), Err(error), "{}", coded.escape_ascii());
