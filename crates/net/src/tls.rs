@@ -17,6 +17,7 @@ pub mod certs;
 pub mod ciphers;
 mod handshake;
 pub mod hello;
+mod ja4;
 mod outgoing;
 mod pbes2;
 mod record;
@@ -28,6 +29,7 @@ pub mod verify;
 pub mod x509;
 
 pub use hello::ClientHello;
+pub use ja4::Ja4;
 pub use stream::TlsStream;
 
 /// The alert for a host name that is not served (RFC 6066 section 3; nginx: ssl_reject_handshake).
@@ -113,6 +115,8 @@ pub struct Facts {
     pub offered_ciphers: Box<[u16]>,
     pub offered_curves: Box<[u16]>,
     pub offered_schemes: Box<[u16]>,
+    /// What the client is likely to be (server side only).
+    pub ja4: Ja4,
 }
 
 /// Why there is no encrypted stream.
@@ -220,6 +224,7 @@ pub async fn accept_with(
     let mut side = UnbufferedServerConnection::new(server.config).map_err(HandshakeError::Tls)?;
     exchange.run(&mut side).await?;
     let facts = Facts {
+        ja4: Ja4::of(&hello),
         server_name: hello.server_name,
         offered_ciphers: hello.ciphers.into(),
         offered_curves: hello.curves.into(),

@@ -1,6 +1,6 @@
 //! `listen ... ssl`: certificates by name, plain requests to a TLS port, variables.
 
-use foregate_testkit::{Certificate, Client, Setup, both, get};
+use foregate_testkit::{Certificate, Client, Setup, both, foregate_only, get};
 
 #[test]
 fn the_certificate_is_the_named_server_s() {
@@ -63,5 +63,32 @@ fn plain_http_on_a_tls_port_is_400() {
         let seen = get(server.port(0), "/");
         assert_eq!(seen.status, 400);
         assert!(seen.text().contains("The plain HTTP request was sent to HTTPS port"), "{}", seen.text());
+    });
+}
+
+#[test]
+fn a_client_is_known_by_how_it_says_hello() {
+    foregate_only(|subject| {
+        let certificate = Certificate::self_signed(&["a.example"]);
+        let server = Setup::http(
+            "server {
+                listen 127.0.0.1:{port:0} ssl;
+                ssl_certificate {dir}/c;
+                ssl_certificate_key {dir}/k;
+                return 200 $http_ssl_ja4;
+            }",
+        )
+        .file("c", &certificate.cert_pem)
+        .file("k", &certificate.key_pem)
+        .start(subject);
+        let say = |alpn: &[&str]| {
+            let mut seen =
+                Client::connect_tls(server.address(0), "a.example", alpn).expect("because it is served");
+            seen.client.get("/").text()
+        };
+        let [plain, http] = [say(&[]), say(&["http/1.1"])];
+        assert!(plain.starts_with("t13d") && plain.len() == 36 && plain[8..].starts_with("00_"), "{plain}");
+        assert!(http[8..].starts_with("h1_"), "{http}");
+        assert_eq!(plain[10..], http[10..], "the hashes leave ALPN out");
     });
 }

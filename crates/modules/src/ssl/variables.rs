@@ -25,6 +25,8 @@ pub(super) const ALL: &[Variable] = &[
     }),
     Variable::new("ssl_ech_status", |_, _| false),
     Variable::new("ssl_ech_outer_server_name", |_, _| false),
+    // As FoxIO's module for nginx names it.
+    Variable::new("http_ssl_ja4", |ex, out| text(ex, out, |it| it.ja4.as_str())),
     Variable::new("ssl_client_verify", peer::verify),
     Variable::new("ssl_client_raw_cert", peer::raw_cert),
     Variable::new("ssl_client_cert", peer::cert),

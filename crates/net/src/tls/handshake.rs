@@ -287,5 +287,6 @@ pub(super) fn facts(common: &CommonState) -> Facts {
         offered_curves: Box::default(),
         offered_schemes: Box::default(),
         session_id: Box::default(),
+        ja4: super::Ja4::default(),
     }
 }

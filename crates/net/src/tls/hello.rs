@@ -18,6 +18,8 @@ pub struct ClientHello {
     pub ciphers: Vec<u16>,
     pub curves: Vec<u16>,
     pub signature_schemes: Vec<u16>,
+    /// The numbers of all extensions, in the order in which they came.
+    pub extensions: Vec<u16>,
 }
 
 /// What the first bytes of a connection turn out to be.
@@ -107,6 +109,7 @@ fn parse(message: &[u8]) -> Option<ClientHello> {
     while !extensions.is_empty() {
         let kind = u16_from(&mut extensions)?;
         let body = vector16(&mut extensions)?;
+        hello.extensions.push(kind);
         hello.read_extension(kind, body)?;
     }
     Some(hello)

@@ -169,6 +169,7 @@ fn exchange_before(local: &Rc<Local>, server: u32, hello: &tls::ClientHello, fac
         offered_ciphers: hello.ciphers.as_slice().into(),
         offered_curves: hello.curves.as_slice().into(),
         offered_schemes: hello.signature_schemes.as_slice().into(),
+        ja4: tls::Ja4::of(hello),
         ..tls::Facts::default()
     };
     ex.conn = Rc::new(Connection {
