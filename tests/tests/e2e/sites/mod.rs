@@ -1,8 +1,10 @@
 //! Sites as their projects publish them: the directives and the order of each, with stand-ins for the applications.
 
+mod discourse;
 mod gitlab;
 mod grafana;
 mod h5bp;
+mod mastodon;
 mod nextcloud;
 mod single_page;
 mod wordpress;

@@ -145,13 +145,7 @@ fn facts(host: &str) -> Facts {
         cipher: "TLS_AES_256_GCM_SHA384",
         curve: "X25519",
         server_name: is_name.then(|| host.to_ascii_lowercase().into()),
-        alpn: Box::default(),
-        resumed: false,
-        session_id: Box::default(),
-        peer_certs: Vec::new(),
-        offered_ciphers: Box::default(),
-        offered_curves: Box::default(),
-        offered_schemes: Box::default(),
+        ..Facts::default()
     }
 }
 
