@@ -315,6 +315,11 @@ pub trait Duplex {
 
     /// Takes some of `bytes`, at least one; tells how many.
     fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
+
+    /// Ready once what was taken is on its way.
+    fn poll_flush(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
 }
 
 impl Duplex for Conn {
@@ -324,6 +329,10 @@ impl Duplex for Conn {
 
     fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Conn::poll_send(self, cx, bytes)
+    }
+
+    fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Conn::poll_flush(self, cx)
     }
 }
 

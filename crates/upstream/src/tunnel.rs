@@ -1,10 +1,9 @@
 //! An upgraded connection: bytes both ways until one side ends.
 
 use std::future::{Future, poll_fn};
-use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use foregate_core::{Carried, Duplex, Level, Reporter, Tunnel};
@@ -37,21 +36,17 @@ impl Tunnel for UpstreamTunnel {
             let this = *self;
             let mut down = Lane { rest: this.rest, carried: 0, ended: false };
             let mut up = Lane { rest: early, carried: 0, ended: false };
-            let quiet = clock::Deadline::new();
+            let mut quiet = Quiet::new();
             let done = poll_fn(|cx| {
-                let before = (down.carried, up.carried);
-                let mut poll = |lane: &mut Lane, from: &dyn Duplex, to: &dyn Duplex| lane.poll(from, to, cx);
-                let ended = poll(&mut down, &this.link.conn, &*client).is_ready()
-                    | poll(&mut up, &*client, &this.link.conn).is_ready();
-                if ended {
+                let before = down.carried + up.carried;
+                if down.poll(&this.link.conn, &*client, cx).is_ready()
+                    | up.poll(&*client, &this.link.conn, cx).is_ready()
+                {
                     return Poll::Ready(true);
                 }
                 // The peer's silence counts, as does a peer or a client that takes nothing.
                 let limit = if up.rest.is_empty() { this.read_timeout } else { this.send_timeout };
-                if before != (down.carried, up.carried) || !quiet.is_armed() {
-                    quiet.arm(limit);
-                }
-                quiet.poll_expired(cx).map(|()| false)
+                quiet.poll(cx, before != down.carried + up.carried, limit).map(|()| false)
             });
             if !done.await {
                 let text =
@@ -80,33 +75,72 @@ impl Lane {
     /// nobody takes it.
     fn poll(&mut self, from: &dyn Duplex, to: &dyn Duplex, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..BLOCKS_PER_TURN_MAX {
-            while !self.rest.is_empty() {
-                match to.poll_send(cx, &self.rest) {
-                    Poll::Ready(Ok(n)) => {
-                        self.carried += n as u64;
-                        self.rest.advance(n);
-                    }
-                    Poll::Ready(Err(_)) => return Poll::Ready(()),
-                    Poll::Pending => return Poll::Pending,
-                }
+            if !self.rest.is_empty() {
+                let mut rest = std::mem::take(&mut self.rest);
+                ready!(self.pass(&mut rest, to, cx));
             }
-            self.rest = Buf::default();
-            if self.ended {
+            // What TLS has taken may not have left yet.
+            if ready!(to.poll_flush(cx)).is_err() || self.ended {
                 return Poll::Ready(());
             }
-            match from.poll_recv(cx) {
-                Poll::Ready(received) => self.take(received),
-                Poll::Pending => return Poll::Pending,
+            match ready!(from.poll_recv(cx)) {
+                Ok(mut bytes) if !bytes.is_empty() => ready!(self.pass(&mut bytes, to, cx)),
+                _ => self.ended = true,
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
-    fn take(&mut self, received: io::Result<Buf>) {
-        match received {
-            Ok(bytes) if !bytes.is_empty() => self.rest = bytes,
-            _ => self.ended = true,
+    /// Sends `bytes` on and keeps what is not taken. Ready when all is, and, with `ended` set, when nobody takes it.
+    fn pass(&mut self, bytes: &mut Buf, to: &dyn Duplex, cx: &mut Context<'_>) -> Poll<()> {
+        while !bytes.is_empty() {
+            match to.poll_send(cx, bytes) {
+                Poll::Ready(Ok(n)) => {
+                    self.carried += n as u64;
+                    bytes.advance(n);
+                }
+                Poll::Ready(Err(_)) => {
+                    self.ended = true;
+                    return Poll::Ready(());
+                }
+                Poll::Pending => {
+                    self.rest = std::mem::take(bytes);
+                    return Poll::Pending;
+                }
+            }
         }
+        Poll::Ready(())
+    }
+}
+
+/// How long nothing has been carried. What is carried is noted only: the timer is moved when it expires.
+struct Quiet {
+    deadline: clock::Deadline,
+    limit: Duration,
+    /// By `clock::ms`.
+    since_ms: u64,
+}
+
+impl Quiet {
+    fn new() -> Self {
+        Self { deadline: clock::Deadline::new(), limit: Duration::ZERO, since_ms: clock::ms() }
+    }
+
+    /// Ready when nothing has moved for `limit`. The same task must poll it each time.
+    fn poll(&mut self, cx: &mut Context<'_>, moved: bool, limit: Duration) -> Poll<()> {
+        if moved {
+            self.since_ms = clock::ms();
+        }
+        if limit == self.limit && self.deadline.is_armed() && !self.deadline.has_expired() {
+            return Poll::Pending;
+        }
+        self.limit = limit;
+        let quiet_for = Duration::from_millis(clock::ms().saturating_sub(self.since_ms));
+        if self.deadline.has_expired() && quiet_for >= limit {
+            return Poll::Ready(());
+        }
+        self.deadline.arm(limit.saturating_sub(quiet_for));
+        self.deadline.poll_expired(cx)
     }
 }
