@@ -32,6 +32,18 @@ impl Notes {
 
     /// The note of this type, a copy of its own where others share it.
     pub fn get_or_default<T: Any + Clone + Default>(&mut self) -> &mut T {
+        let note = Rc::get_mut(self.own::<T>()).and_then(|it| it.downcast_mut());
+        note.expect("because nobody shares it, and it was found by its type")
+    }
+
+    /// As `get_or_default`, for one who comes back to it often and keeps hold of it meanwhile.
+    pub fn hold<T: Any + Clone + Default>(&mut self) -> Rc<T> {
+        let note = self.own::<T>().clone().downcast();
+        note.unwrap_or_else(|_| unreachable!("it was found by its type"))
+    }
+
+    /// The note of this type, shared with nobody.
+    fn own<T: Any + Clone + Default>(&mut self) -> &mut Rc<dyn Any> {
         let at = self.0.iter().position(|(id, _)| *id == TypeId::of::<T>());
         let at = at.unwrap_or_else(|| {
             self.0.push((TypeId::of::<T>(), Rc::new(T::default())));
@@ -42,8 +54,7 @@ impl Notes {
             let copy = note.downcast_ref::<T>().cloned().unwrap_or_default();
             *note = Rc::new(copy);
         }
-        let note = Rc::get_mut(note).and_then(|it| it.downcast_mut());
-        note.expect("because nobody shares it, and it was found by its type")
+        note
     }
 
     /// Takes a note that is not shared.

@@ -43,19 +43,19 @@ enum Turn {
 }
 
 /// Takes a request through the phases and its answer through the header filters. `false`: close without an answer.
-pub(crate) async fn serve(local: &Local, ex: &mut Exchange, reply: &mut Reply) -> bool {
-    serve_watched(Unwatched, local, ex, reply).await
+pub(crate) fn serve(local: &Local, ex: &mut Exchange, reply: &mut Reply) -> impl Future<Output = bool> {
+    serve_watched(Unwatched, local, ex, reply)
 }
 
 /// As [`serve`], with somebody who hears of everything.
-pub(crate) async fn serve_watched<W: Witness>(
+pub(crate) fn serve_watched<W: Witness>(
     witness: W,
     local: &Local,
     ex: &mut Exchange,
     reply: &mut Reply,
-) -> bool {
+) -> impl Future<Output = bool> {
     ex.redirects_left = REDIRECTS_MAX;
-    rounds(witness, local, ex, reply, Turn::Again(Begin::PostRead)).await
+    rounds(witness, local, ex, reply, Turn::Again(Begin::PostRead))
 }
 
 /// As [`serve`], for a request that another one makes.

@@ -56,7 +56,10 @@ pub struct Attempt {
     pub response_bytes: u64,
 }
 
-/// All tries of an exchange; a note of it.
+/// The note of an exchange: who asks the peers holds it as well, meanwhile.
+pub type AttemptsNote = RefCell<Attempts>;
+
+/// All tries of an exchange.
 #[derive(Clone, Default)]
 pub struct Attempts {
     /// The first is kept apart, for there is hardly ever a second.

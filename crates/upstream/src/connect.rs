@@ -152,9 +152,8 @@ impl<P: Protocol> Run<'_, P> {
     }
 
     fn note_connected(&mut self) {
-        let now = clock::ms();
-        let attempts = self.attempts();
-        let age = attempts.age_ms(now);
+        let mut attempts = self.attempts();
+        let age = attempts.age_ms(clock::ms());
         attempts.last().connect_ms = Some(age);
     }
 

@@ -32,7 +32,7 @@ mod tunnel;
 mod views;
 
 pub use address::Address;
-pub use attempts::{Asked, Attempt, Attempts};
+pub use attempts::{Asked, Attempt, AttemptsNote};
 pub use caching::{By, Caching};
 pub use connect::{Bind, Lane, Link, Secure, TlsError};
 pub use fields::{Hidden, Ignored};

@@ -212,11 +212,10 @@ fn rate<P: Protocol>(run: &mut Run<'_, P>) -> Option<u64> {
 
 /// The whole answer is here.
 fn end<P: Protocol>(run: &mut Run<'_, P>, bytes: &Buf, head_len: usize, rest_len: usize) {
-    let now = clock::ms();
-    let attempts = run.attempts();
+    let mut attempts = run.attempts();
     attempts.head = bytes.slice(0..head_len);
     attempts.last().response_bytes = rest_len as u64;
-    attempts.end(now);
+    attempts.end(clock::ms());
 }
 
 fn surplus<P: Protocol>(run: &mut Run<'_, P>, framing: Framing) {
@@ -237,13 +236,14 @@ fn park<P: Protocol>(run: &Run<'_, P>, link: Box<Link>, lane: Lane) {
 fn tunnel<P: Protocol>(run: &mut Run<'_, P>, link: Box<Link>, head: &[u8], rest: Buf) -> Body {
     let progress = progress(run, head, &rest);
     run.tell_upstream();
+    let begun = run.attempts().begun().unwrap_or_else(clock::ms);
     Body::Tunnel(Box::new(UpstreamTunnel {
         link,
         rest,
         read_timeout: run.rules.read_timeout,
         send_timeout: run.rules.send_timeout,
         progress,
-        begun: run.attempts().begun().unwrap_or_else(clock::ms),
+        begun,
         hold: run.pick.hold(),
         reporter: run.ex.reporter(),
     }))
@@ -252,10 +252,11 @@ fn tunnel<P: Protocol>(run: &mut Run<'_, P>, link: Box<Link>, head: &[u8], rest:
 /// Later facts of this try reach its note through here.
 fn progress<P: Protocol>(run: &mut Run<'_, P>, head: &[u8], rest: &Buf) -> Rc<Progress> {
     let progress = Rc::new(Progress::default());
-    let attempts = run.attempts();
+    let mut attempts = run.attempts();
     attempts.head = Buf::copy_from(head);
     attempts.last().response_bytes = rest.len() as u64;
     attempts.live = Some(progress.clone());
+    drop(attempts);
     progress
 }
 

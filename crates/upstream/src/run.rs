@@ -1,5 +1,6 @@
 //! One exchange with an upstream: peers are asked in turn until one answers, and its answer becomes ours.
 
+use std::cell::RefMut;
 use std::rc::Rc;
 
 use foregate_core::{BodyError, Exchange, Flow, Level, Reply, Stop, UpstreamFact, Version, log};
@@ -7,7 +8,7 @@ use foregate_net::{clock, sys};
 use foregate_wire::h1::{ResponseError, ResponseHead};
 use foregate_wire::{Buf, Fields};
 
-use crate::attempts::{Asked, Attempts};
+use crate::attempts::{Asked, Attempts, AttemptsNote};
 use crate::connect::{Lane, Link, Secure};
 use crate::fields::{Sieve, Sifted};
 use crate::guard::{Cut, guarded};
@@ -111,7 +112,8 @@ pub async fn run<'a, P: Protocol>(
         return Flow::Break(stop);
     }
     let pick = Pick::new(route.view.clone(), ex, rules.next_tries);
-    ex.notes.get_or_default::<Attempts>().separate();
+    let attempts = ex.notes.hold::<AttemptsNote>();
+    attempts.borrow_mut().separate();
     let head = scratch::head();
     let mut run = Run {
         rules,
@@ -121,6 +123,7 @@ pub async fn run<'a, P: Protocol>(
         out,
         pick,
         head,
+        attempts,
         request_sent: false,
         reused: false,
         started: clock::ms(),
@@ -156,6 +159,7 @@ pub(crate) struct Run<'a, P> {
     pub(crate) out: Vec<u8>,
     pub(crate) pick: Pick,
     pub(crate) head: Box<ResponseHead>,
+    attempts: Rc<AttemptsNote>,
     /// `clock::ms` of the first try's start.
     started: u64,
     /// Some of the request went out in this try.
@@ -200,10 +204,10 @@ impl<P: Protocol> Run<'_, P> {
             self.pick.try_once_more();
         }
         let status = condition.status();
-        let now = clock::ms();
-        let attempts = self.attempts();
+        let mut attempts = self.attempts();
         attempts.last().status = status;
-        attempts.end(now);
+        attempts.end(clock::ms());
+        drop(attempts);
         if self.request_sent && !self.ex.method.is_retried() {
             condition = condition.and(Conditions::NON_IDEMPOTENT);
         }
@@ -235,7 +239,8 @@ impl<P: Protocol> Run<'_, P> {
         (self.request_sent, self.reused) = (false, false);
         self.choose().await?;
         let (link, lane) = self.connect().await?;
-        let sent_all = self.send(&link).await?;
+        self.request_sent = true;
+        let sent_all = send::send(self, &link).await?;
         let (bytes, head_len) = self.read_head(&link).await?;
         self.judge()?;
         self.answer(link, lane, sent_all, bytes, head_len)
@@ -252,9 +257,10 @@ impl<P: Protocol> Run<'_, P> {
         }
         let found = self.pick.next(clock::unix_ms() / 1000);
         let asked = if found { self.pick.asked() } else { Some(Asked::Group(self.route.view.clone())) };
-        let attempts = self.attempts();
+        let mut attempts = self.attempts();
         attempts.begin(clock::ms());
         attempts.last().peer = asked;
+        drop(attempts);
         if found {
             return Ok(());
         }
@@ -267,12 +273,6 @@ impl<P: Protocol> Run<'_, P> {
             }
         }
         Err(Fault::Next(Conditions::NO_LIVE))
-    }
-
-    /// Sends the request; false where the peer answered before all of it was out.
-    async fn send(&mut self, link: &Link) -> Result<bool, Fault> {
-        self.request_sent = true;
-        send::send(self, link).await
     }
 
     /// Time ran out, or the client went away.
@@ -369,12 +369,12 @@ impl<P: Protocol> Run<'_, P> {
 
     /// Notes the answer's status; an error may be a reason to ask another peer.
     fn judge(&mut self) -> Result<(), Fault> {
-        let now = clock::ms();
         let status = self.head.status;
-        let attempts = self.attempts();
-        let age = attempts.age_ms(now);
-        attempts.last().status = status;
-        attempts.last().header_ms = Some(age);
+        let mut attempts = self.attempts();
+        let age = attempts.age_ms(clock::ms());
+        let last = attempts.last();
+        (last.status, last.header_ms) = (status, Some(age));
+        drop(attempts);
         self.pick.head_came();
         let Some(condition) = Conditions::of_status(status) else { return Ok(()) };
         let mut needed = condition;
@@ -436,8 +436,8 @@ impl<P: Protocol> Run<'_, P> {
         }
     }
 
-    pub(crate) fn attempts(&mut self) -> &mut Attempts {
-        self.ex.notes.get_or_default()
+    pub(crate) fn attempts(&self) -> RefMut<'_, Attempts> {
+        self.attempts.borrow_mut()
     }
 
     /// Writes to the error log, with the upstream's URL among the facts.

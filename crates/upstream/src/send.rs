@@ -55,18 +55,18 @@ async fn head<P: Protocol>(run: &mut Run<'_, P>, link: &Link) -> Result<bool, Fa
 }
 
 async fn bytes<P: Protocol>(run: &mut Run<'_, P>, link: &Link, bytes: &[u8]) -> Result<bool, Fault> {
-    let mut n = 0;
+    let conn = &link.conn;
     // As a rule all of it goes at once, and nothing need be prepared for waiting.
-    if let Conn::Plain(stream) = &link.conn
-        && !bytes.is_empty()
-    {
-        match poll_fn(|cx| Poll::Ready(stream.poll_send(cx, bytes))).await {
-            Poll::Ready(Ok(sent)) => n = sent,
-            Poll::Ready(Err(error)) => return Err(run.failed("writev()", &error, STEP)),
-            Poll::Pending => (),
-        }
-    }
-    let done = n == bytes.len() || part(run, link, link.conn.send_all(&bytes[n..])).await?;
+    let at_once = poll_fn(|cx| {
+        let sent = if bytes.is_empty() { Poll::Ready(Ok(0)) } else { conn.poll_send(cx, bytes) };
+        Poll::Ready((sent, conn.poll_flush(cx).is_ready()))
+    });
+    let (n, flushed) = match at_once.await {
+        (Poll::Ready(Ok(sent)), flushed) => (sent, flushed),
+        (Poll::Ready(Err(error)), _) => return Err(run.failed("writev()", &error, STEP)),
+        (Poll::Pending, _) => (0, false),
+    };
+    let done = n == bytes.len() && flushed || Box::pin(part(run, link, conn.send_all(&bytes[n..]))).await?;
     if done {
         run.attempts().last().bytes_sent += bytes.len() as u64;
     }

@@ -6,7 +6,7 @@ use foregate_net::{clock, sys::errno_text};
 use foregate_wire::h1::{ResponseHead, ResponseRules, parse_response};
 use foregate_wire::{Name, date};
 
-use crate::attempts::Attempts;
+use crate::attempts::AttemptsNote;
 use crate::caching::{any, heeds};
 use crate::fields::Sieve;
 use crate::look::Fetch;
@@ -32,7 +32,7 @@ pub(crate) fn serve<P: Protocol>(
         return None;
     }
     ex.notes.put(Told { dated_s: Some(object.life().dated_s), ..told });
-    ex.notes.get_or_default::<Attempts>().head = bytes.clone();
+    ex.notes.get_or_default::<AttemptsNote>().get_mut().head = bytes.clone();
     let sieve = Sieve {
         hidden: &rules.hidden,
         ignored: rules.ignored,

@@ -27,8 +27,8 @@ pub struct Module;
 pub use request::{Preview, preview};
 
 /// Passes the request on and brings the answer.
-pub async fn run(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
-    request::run(on, ex).await
+pub fn run(on: &Settings, ex: &mut Exchange) -> impl Future<Output = Flow<Reply>> {
+    request::run(on, ex)
 }
 
 /// As [`run`], where answers are kept and may be there already (`proxy_cache`).

@@ -1,7 +1,9 @@
 //! `$upstream_…`: every try of an exchange, with `, ` between the peers of a group and ` : ` between groups.
 
+use std::cell::RefCell;
+
 use foregate_core::{Exchange, Prefix, Variable, push_number, push_seconds};
-use foregate_upstream::{Asked, Attempt, Attempts};
+use foregate_upstream::{Asked, Attempt, AttemptsNote};
 
 pub(super) const VARIABLES: &[Variable] = &[
     Variable::new("upstream_addr", |ex, out| {
@@ -32,7 +34,7 @@ pub(super) const PREFIXES: &[Prefix] = &[
 ];
 
 fn join(ex: &mut Exchange, out: &mut Vec<u8>, value: impl Fn(&Attempt, &mut Vec<u8>)) -> bool {
-    let list = ex.notes.get::<Attempts>().map(Attempts::list).unwrap_or_default();
+    let list = ex.notes.get::<AttemptsNote>().map(|it| it.borrow().list()).unwrap_or_default();
     let mut tries = list.iter().enumerate();
     while let Some((at, attempt)) = tries.next() {
         value(attempt, out);
@@ -56,7 +58,7 @@ fn time(ms: Option<u64>, out: &mut Vec<u8>) {
 
 /// Names match with `-` for `_`; values of repeated fields are joined.
 fn http(ex: &mut Exchange, name: &str, out: &mut Vec<u8>) -> bool {
-    let Some(attempts) = ex.notes.get::<Attempts>() else { return false };
+    let Some(attempts) = ex.notes.get::<AttemptsNote>().map(RefCell::borrow) else { return false };
     let mut found = false;
     for (field, value) in attempts.fields() {
         if is_named(field, name) {
@@ -71,7 +73,7 @@ fn http(ex: &mut Exchange, name: &str, out: &mut Vec<u8>) -> bool {
 
 fn trailer(ex: &mut Exchange, name: &str, out: &mut Vec<u8>) -> bool {
     let name = name.replace('_', "-");
-    let value = ex.notes.get::<Attempts>().and_then(|it| it.trailer(name.as_bytes()));
+    let value = ex.notes.get::<AttemptsNote>().and_then(|it| it.borrow().trailer(name.as_bytes()));
     value.is_some_and(|value| {
         out.extend_from_slice(&value);
         true
@@ -80,7 +82,7 @@ fn trailer(ex: &mut Exchange, name: &str, out: &mut Vec<u8>) -> bool {
 
 /// The value of the cookie that the last answer sets under this name.
 fn cookie(ex: &mut Exchange, name: &str, out: &mut Vec<u8>) -> bool {
-    let Some(attempts) = ex.notes.get::<Attempts>() else { return false };
+    let Some(attempts) = ex.notes.get::<AttemptsNote>().map(RefCell::borrow) else { return false };
     let cookies = attempts.fields().filter(|(field, _)| field.eq_ignore_ascii_case(b"set-cookie"));
     for (_, value) in cookies {
         let Some(rest) = value.get(name.len()..) else { continue };

@@ -235,7 +235,7 @@ impl Client {
             None => phases::serve(local, &mut ex, &mut reply).await,
         };
         let next = match answered {
-            true => self.answer(local, &mut ex, reply, body).await,
+            true => self.answer(local, &mut ex, &mut reply, body).await,
             false => {
                 conduct::log(local, &mut ex);
                 Next::Close
@@ -433,7 +433,7 @@ impl Client {
     ) -> Next {
         ex.keepalive = false;
         match phases::answer(local, ex, &mut reply, status).await {
-            true => self.answer(local, ex, reply, None).await,
+            true => self.answer(local, ex, &mut reply, None).await,
             false => Next::Close,
         }
     }
@@ -460,7 +460,7 @@ impl Client {
         &mut self,
         local: &Rc<Local>,
         ex: &mut Exchange,
-        mut reply: Reply,
+        reply: &mut Reply,
         body: Option<Rc<RefCell<BodyState>>>,
     ) -> Next {
         let on = local.cycle.settings(ex.location);
@@ -476,7 +476,7 @@ impl Client {
             && body.borrow_mut().is_broken_already()
         {
             log!(ex, Level::Info, "client sent invalid chunked body");
-            return Box::pin(self.answer_bad(local, ex, reply, 400)).await;
+            return Box::pin(self.answer_bad(local, ex, std::mem::take(reply), 400)).await;
         }
         if matches!(reply.body, Body::Tunnel(_))
             && let Body::Tunnel(tunnel) = std::mem::take(&mut reply.body)
@@ -506,7 +506,7 @@ impl Client {
         }
     }
 
-    async fn send(&self, on: &Settings, ex: &mut Exchange, reply: Reply) -> Result<(), SendError> {
+    async fn send(&self, on: &Settings, ex: &mut Exchange, reply: &mut Reply) -> Result<(), SendError> {
         let mut out = self.counted.thread.take_out();
         let done = response::send(&self.conn, &self.deadline, on, ex, reply, &mut out).await;
         self.counted.thread.give_out(out);
@@ -588,7 +588,7 @@ impl Client {
         &mut self,
         local: &Rc<Local>,
         ex: &mut Exchange,
-        reply: Reply,
+        reply: &mut Reply,
         tunnel: Box<dyn foregate_core::Tunnel>,
         body: Option<Rc<RefCell<BodyState>>>,
     ) -> Next {

@@ -46,13 +46,13 @@ pub(super) async fn send(
     deadline: &Deadline,
     on: &Settings,
     ex: &mut Exchange,
-    mut reply: Reply,
+    reply: &mut Reply,
     out: &mut Vec<u8>,
 ) -> Result<(), SendError> {
     let client = on.client.as_ref().expect("because the client module always resolves");
-    let framing = framing(ex, &reply, client);
+    let framing = framing(ex, reply, client);
     if ex.version != Version::H09 {
-        head(on, ex, &reply, framing, out);
+        head(on, ex, reply, framing, out);
     }
     ex.sent.head_bytes = out.len() as u64;
     ex.sent.status = reply.status;
@@ -61,9 +61,10 @@ pub(super) async fn send(
     let limit = Rate::of(client, ex);
     let mut sender = Sender { conn, deadline, timeout: client.send_timeout, limit, bytes: 0 };
     ex.sent.fields = std::mem::take(&mut reply.fields);
-    let done = match append_short(ex, &mut reply.body, framing, out) {
+    let mut body = std::mem::take(&mut reply.body);
+    let done = match append_short(ex, &mut body, framing, out) {
         Ok(true) => sender.all(out).await,
-        Ok(false) => Box::pin(send_body(&mut sender, ex, out, reply.body, framing)).await,
+        Ok(false) => Box::pin(send_body(&mut sender, ex, out, body, framing)).await,
         Err(error) => Err(error),
     };
     ex.sent.bytes = sender.bytes;
