@@ -18,7 +18,7 @@ use crate::{Result, bodies, client, machine, tree, workloads, wrk};
 /// How long a proxy may come to rest before it is looked at.
 const SETTLE: Duration = Duration::from_millis(50);
 /// Idle connections are looked at after so long.
-const IDLE: Duration = Duration::from_secs(1);
+const IDLE: Duration = Duration::from_secs(3);
 /// Log lines may lack what was under way at the end, and hold what was asked beside the load.
 const LOG_LINES_OFF_MAX: u64 = 300;
 

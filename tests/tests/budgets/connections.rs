@@ -12,7 +12,7 @@ use crate::table::{Counted, judge, not_counted};
 const FIRST: usize = 500;
 const IDLE: usize = 2_000;
 /// Longer than it takes until an idle connection is parked and its task's memory given back.
-const REST: Duration = Duration::from_millis(900);
+const REST: Duration = Duration::from_millis(2500);
 
 #[test]
 fn memory_of_an_idle_connection() {

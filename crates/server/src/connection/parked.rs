@@ -19,7 +19,7 @@ use super::places::Places;
 use super::{Counted, Doing, Thread, live};
 
 /// A connection that has waited so long for its next request is parked. Those of a busy client never are.
-pub(super) const PARK_AFTER: Duration = Duration::from_millis(100);
+pub(super) const PARK_AFTER: Duration = Duration::from_secs(1);
 
 /// So long after some were parked, the memory of their tasks goes back to the system.
 const GIVE_BACK_AFTER_MS: u64 = 500;
