@@ -26,6 +26,9 @@ impl fmt::Display for Told<'_> {
     }
 }
 
+/// Stands before what has lost.
+const NOT: &str = "  not";
+
 /// One line: what it is, what it says, where it is written.
 fn row(out: &mut fmt::Formatter<'_>, title: &str, what: &str, at: &str) -> fmt::Result {
     match at {
@@ -47,14 +50,16 @@ impl Told<'_> {
 
     fn show_locations(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let reasons = self.locations();
-        if reasons.is_empty() {
-            return row(out, "location", "none: the server itself", "");
+        let mut title = "location";
+        if self.location().is_none() {
+            row(out, title, "none: the server itself", "")?;
+            title = NOT;
         }
         let show = |it: &Reason| {
             let node = self.atlas.node(it.number);
             (format!("{}: {}", super::atlas::title(node), it.why), self.at(node.span))
         };
-        self.show_reasons(out, "location", &reasons, show)
+        self.show_reasons(out, title, &reasons, show)
     }
 
     fn show_reasons(
@@ -66,11 +71,11 @@ impl Told<'_> {
     ) -> fmt::Result {
         for (at, reason) in reasons.iter().take(OTHERS_SHOWN + 1).enumerate() {
             let (what, place) = show(reason);
-            row(out, if at == 0 { title } else { "  not" }, &what, &place)?;
+            row(out, if at == 0 { title } else { NOT }, &what, &place)?;
         }
         match reasons.len().saturating_sub(OTHERS_SHOWN + 1) {
             0 => Ok(()),
-            more => row(out, "  not", &format!("... and {more} more (--json shows all)"), ""),
+            more => row(out, NOT, &format!("... and {more} more (--json shows all)"), ""),
         }
     }
 
