@@ -18,6 +18,7 @@
 mod backend;
 mod certificate;
 mod client;
+pub mod http2;
 mod load;
 mod message;
 pub mod mmdb;

@@ -28,7 +28,8 @@ pub struct Limits {
     pub streams_max: u32,
     /// Each stream's window at first, bytes (`http2_body_preread_size`).
     pub window: u32,
-    /// The longest name or value of a field, bytes; all fields of a head together have `head_bytes_max`.
+    /// The longest name or value of a field as it comes, bytes; all fields of a head together, decoded, may have
+    /// `head_bytes_max`.
     pub string_bytes_max: usize,
     pub head_bytes_max: usize,
     pub rules: RequestRules,

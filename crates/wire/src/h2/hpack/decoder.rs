@@ -25,7 +25,7 @@ pub struct Decoder {
     size_allowed: usize,
     /// Strings that stand coded in the block.
     scratch: Vec<u8>,
-    /// Longest name or value, bytes.
+    /// Longest name or value as it stands in the block, bytes.
     string_max: usize,
 }
 
@@ -50,7 +50,7 @@ impl<'a> Text<'a> {
 }
 
 impl Decoder {
-    /// `string_max`: no name and no value may be longer, bytes.
+    /// `string_max`: no name and no value may be longer as it stands in the block, bytes.
     pub fn new(string_max: usize) -> Decoder {
         Decoder { table: Table::new(TABLE_BYTES), size_allowed: TABLE_BYTES, scratch: Vec::new(), string_max }
     }
@@ -142,6 +142,9 @@ impl Decoder {
     fn string<'a>(&mut self, rest: &mut &'a [u8]) -> Result<Text<'a>, HpackError> {
         let coded = rest.first().is_some_and(|first| first & 0x80 != 0);
         let len = number(rest, 7)?;
+        if len > self.string_max {
+            return Err(HpackError::TooLarge);
+        }
         let (bytes, behind) = rest.split_at_checked(len).ok_or(HpackError::Truncated)?;
         *rest = behind;
         let start = self.scratch.len();
@@ -149,9 +152,6 @@ impl Decoder {
             huffman::decode(bytes, &mut self.scratch)?;
         }
         let end = self.scratch.len();
-        if bytes.len().max(end - start) > self.string_max {
-            return Err(HpackError::TooLarge);
-        }
         Ok(if coded { Text::Coded { start, end } } else { Text::Plain(bytes) })
     }
 }

@@ -131,7 +131,9 @@ impl Encoder {
         if slot.number > 0
             && let Some(row) = self.table.row(back)
         {
-            if row.value == value && row.name.eq_ignore_ascii_case(name) {
+            let is_name =
+                row.facts.known == known && (known != Name::Other || row.name.eq_ignore_ascii_case(name));
+            if is_name && row.value == value {
                 return push_number(0x80, 7, STATIC + 1 + back, out);
             }
             return literal(index, name, value, false, out);
