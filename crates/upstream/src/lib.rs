@@ -1,7 +1,7 @@
 //! Groups of peers: which one is asked next, over which connection, and what becomes of its answer.
 //!
-//! This crate knows no directive. `proxy` and its kin describe a request and how an answer is read (see
-//! [`Protocol`]); everything that is the same for all of them lives here.
+//! `proxy` and its kin describe a request and how an answer is read (see [`Protocol`]); everything that is the same for
+//! all of them lives here: of directives, those that each of them has under a name of its own (see [`draft`]).
 
 mod address;
 mod attempts;
@@ -9,6 +9,7 @@ mod balance;
 mod body;
 mod caching;
 mod connect;
+pub mod draft;
 mod fields;
 mod group;
 mod guard;

@@ -51,7 +51,7 @@ impl foregate_core::Module for Module {
     type Options = Options;
     type Settings = Settings;
 
-    const DIRECTIVES: &'static [Directive<Options>] = &[
+    const DIRECTIVES: &'static [Directive<Options>] = foregate_upstream::directives!["proxy", upstream;
         Directive::own("proxy_pass", PASS, ONE, read::pass, read::own_block_only),
         Directive::own("proxy_redirect", ANY, ONE_OR_TWO, read::redirect, |o, from| {
             read::whole(&mut o.redirects, &from.redirects)
@@ -65,24 +65,6 @@ impl foregate_core::Module for Module {
         Directive::own("proxy_cookie_flags", ANY, Args::Between(1, 4), read::cookie_flags, |o, from| {
             read::whole(&mut o.cookie_flags, &from.cookie_flags)
         }),
-        Directive::own("proxy_store", ANY, ONE, read::store, |o, from| read::whole(&mut o.store, &from.store)),
-        Directive::own("proxy_store_access", ANY, Args::Between(1, 3), read::store_access, |o, from| {
-            read::whole(&mut o.store_access, &from.store_access)
-        }),
-        Directive::flag("proxy_buffering", ANY, |o| &mut o.buffering),
-        Directive::flag("proxy_request_buffering", ANY, |o| &mut o.request_buffering),
-        Directive::flag("proxy_ignore_client_abort", ANY, |o| &mut o.ignore_client_abort),
-        Directive::own("proxy_bind", ANY, ONE_OR_TWO, read::bind, |o, from| {
-            read::whole(&mut o.bind, &from.bind)
-        }),
-        Directive::flag("proxy_socket_keepalive", ANY, |o| &mut o.socket_keepalive),
-        Directive::size("proxy_socket_rcvbuf", ANY, |o| &mut o.recv_buffer),
-        Directive::size("proxy_socket_sndbuf", ANY, |o| &mut o.send_buffer),
-        Directive::time("proxy_connect_timeout", ANY, |o| &mut o.connect_timeout),
-        Directive::time("proxy_send_timeout", ANY, |o| &mut o.send_timeout),
-        Directive::time("proxy_read_timeout", ANY, |o| &mut o.read_timeout),
-        Directive::size("proxy_send_lowat", ANY, |o| &mut o.send_lowat),
-        Directive::flag("proxy_intercept_errors", ANY, |o| &mut o.intercept_errors),
         Directive::own("proxy_set_header", ANY, Args::Exactly(2), read::set_header, |o, from| {
             read::whole(&mut o.headers, &from.headers)
         }),
@@ -90,35 +72,7 @@ impl foregate_core::Module for Module {
         Directive::number("proxy_headers_hash_bucket_size", ANY, |o| &mut o.hash_bucket),
         Directive::text("proxy_set_body", ANY, |o| &mut o.body),
         Directive::text("proxy_method", ANY, |o| &mut o.method),
-        Directive::flag("proxy_pass_request_headers", ANY, |o| &mut o.pass_request_headers),
-        Directive::flag("proxy_pass_request_body", ANY, |o| &mut o.pass_request_body),
         Directive::flag("proxy_pass_trailers", ANY, |o| &mut o.pass_trailers),
-        Directive::size("proxy_buffer_size", ANY, |o| &mut o.buffer_size),
-        Directive::own("proxy_buffers", ANY, Args::Exactly(2), read::buffers, |o, from| {
-            read::whole(&mut o.buffers, &from.buffers)
-        }),
-        Directive::size("proxy_busy_buffers_size", ANY, |o| &mut o.busy_buffers_size),
-        Directive::flag("proxy_force_ranges", ANY, |o| &mut o.force_ranges),
-        Directive::text("proxy_limit_rate", ANY, |o| &mut o.limit_rate),
-        Directive::own("proxy_temp_path", ANY, Args::Between(1, 4), read::temp_path, |o, from| {
-            read::whole(&mut o.temp_path, &from.temp_path)
-        }),
-        Directive::size("proxy_max_temp_file_size", ANY, |o| &mut o.max_temp_file_size),
-        Directive::size("proxy_temp_file_write_size", ANY, |o| &mut o.temp_file_write_size),
-        Directive::own("proxy_next_upstream", ANY, SOME, read::next_upstream, |o, from| {
-            read::whole(&mut o.next, &from.next)
-        }),
-        Directive::number("proxy_next_upstream_tries", ANY, |o| &mut o.next_tries),
-        Directive::time("proxy_next_upstream_timeout", ANY, |o| &mut o.next_timeout),
-        Directive::own("proxy_pass_header", ANY, ONE, read::pass_header, |o, from| {
-            read::whole(&mut o.pass_header, &from.pass_header)
-        }),
-        Directive::own("proxy_hide_header", ANY, ONE, read::hide_header, |o, from| {
-            read::whole(&mut o.hide_header, &from.hide_header)
-        }),
-        Directive::own("proxy_ignore_headers", ANY, SOME, read::ignore_headers, |o, from| {
-            read::whole(&mut o.ignored, &from.ignored)
-        }),
         Directive::choice("proxy_http_version", ANY, VERSIONS, |o| &mut o.http_version),
         Directive::words("early_hints", ANY, |o| &mut o.early_hints),
         Directive::flag("proxy_ssl_session_reuse", ANY, |o| &mut o.ssl.session_reuse),
