@@ -132,7 +132,13 @@ impl Source for Fill {
         }
         match self.poll_inner(cx) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Some((piece, _))) => Poll::Ready(Ok(Some(piece))),
+            Poll::Ready(Some((piece, _))) => {
+                // Where this was the last one, the object is kept before the client has it whole and may ask again.
+                if let Poll::Ready(Some((piece, place))) = self.poll_inner(cx) {
+                    self.put_aside(piece, place);
+                }
+                Poll::Ready(Ok(Some(piece)))
+            }
             Poll::Ready(None) => Poll::Ready(self.failed.map_or(Ok(None), Err)),
         }
     }

@@ -53,7 +53,7 @@ pub struct Life {
 /// What a header is made of.
 pub(crate) struct Parts<'a> {
     pub(crate) life: Life,
-    pub(crate) created_ms: u64,
+    pub(crate) created_us: u64,
     pub(crate) modified_s: Option<i64>,
     pub(crate) main: Key,
     pub(crate) key: Key,
@@ -73,7 +73,7 @@ pub(crate) struct Header {
     turn: u64,
     pub(crate) body_start: u64,
     pub(crate) body_bytes: u64,
-    pub(crate) created_ms: u64,
+    pub(crate) created_us: u64,
     pub(crate) modified_s: Option<i64>,
     pub(crate) main: Key,
     pub(crate) key: Key,
@@ -107,7 +107,7 @@ impl Parts<'_> {
         out[..8].copy_from_slice(&MAGIC);
         put(&mut out, BODY_START, length as u64);
         slot(&mut out[SLOTS..], 1, &self.life);
-        put(&mut out, CREATED, self.created_ms);
+        put(&mut out, CREATED, self.created_us);
         put(&mut out, MODIFIED, self.modified_s.unwrap_or(NEVER).cast_unsigned());
         for (at, key) in [(MAIN, self.main), (KEY, self.key), (VARIANT, self.variant)] {
             out[at..at + 16].copy_from_slice(&key.0);
@@ -170,7 +170,7 @@ impl Header {
             turn,
             body_start,
             body_bytes: get(whole, BODY_BYTES),
-            created_ms: get(whole, CREATED),
+            created_us: get(whole, CREATED),
             modified_s: Some(get(whole, MODIFIED).cast_signed()).filter(|it| *it != NEVER),
             main: key(MAIN),
             key: key(KEY),
@@ -232,7 +232,7 @@ mod tests {
         let key = Key::of(b"text");
         let parts = Parts {
             life: LIFE,
-            created_ms: 7,
+            created_us: 7,
             modified_s: None,
             main: key,
             key,
@@ -253,7 +253,7 @@ mod tests {
         let mut bytes = sealed();
         bytes.extend_from_slice(b"the body");
         let header = Header::decode(&bytes).unwrap();
-        assert_eq!((header.status, header.body_bytes, header.created_ms), (200, 1234, 7));
+        assert_eq!((header.status, header.body_bytes, header.created_us), (200, 1234, 7));
         assert_eq!((header.life, header.modified_s), (LIFE, None));
         assert_eq!(&bytes[header.text.clone()], b"text");
         assert_eq!(&bytes[header.etag.clone()], b"\"e\"");

@@ -83,7 +83,8 @@ fn keep(state: &Weak<State>, bell: &Bell, log: &ErrorLog) {
         let spec = state.spec.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if Instant::now() >= due {
             due = Instant::now() + tidy(&state, &spec);
-            state.purged.forget_old(clock::unix_ms(), clock::as_ms(spec.inactive));
+            let inactive_us = u64::try_from(spec.inactive.as_micros()).unwrap_or(u64::MAX);
+            state.purged.forget_old(clock::unix_ms() * 1000, inactive_us);
         }
         if walk.as_mut().is_some_and(|walk| walk.step(&state, &spec)) {
             let ended = walk.take().map(|it| it.purpose);
@@ -228,7 +229,7 @@ impl Walk {
             }
             Purpose::Sweep => {
                 if peek(path)
-                    .is_some_and(|(main, text, created_ms)| state.purged.has(main, &text, created_ms))
+                    .is_some_and(|(main, text, created_us)| state.purged.has(main, &text, created_us))
                 {
                     _ = fs::remove_file(path);
                     state.index.forget(key);

@@ -115,8 +115,8 @@ impl Object {
         self.header.variant
     }
 
-    pub(crate) fn created_ms(&self) -> u64 {
-        self.header.created_ms
+    pub(crate) fn created_us(&self) -> u64 {
+        self.header.created_us
     }
 
     pub(crate) fn file_bytes(&self) -> u64 {
@@ -158,5 +158,5 @@ fn read(path: &Path) -> Result<(File, Buf, Header), Miss> {
 /// The key's text and the time of creation of whatever lies in a file; `None`: it is no object.
 pub(crate) fn peek(path: &Path) -> Option<(Key, Vec<u8>, u64)> {
     let (_, bytes, header) = read(path).ok()?;
-    Some((header.main, bytes[header.text.clone()].to_vec(), header.created_ms))
+    Some((header.main, bytes[header.text.clone()].to_vec(), header.created_us))
 }

@@ -15,7 +15,7 @@ const EXACT_MAX: usize = 100_000;
 const PREFIXES_MAX: usize = 256;
 
 /// How much longer than `inactive` a rule stays: for what was being fetched when it was made.
-const LONGEST_FETCH_MS: u64 = 3_600_000;
+const LONGEST_FETCH_US: u64 = 3_600_000_000;
 
 #[derive(Default)]
 pub(crate) struct Purged {
@@ -28,30 +28,30 @@ pub(crate) struct Purged {
 
 #[derive(Default)]
 struct Rules {
-    /// By main key, milliseconds since the epoch.
+    /// By main key, microseconds since the epoch.
     exact: HashMap<Key, u64, AsItIs>,
     prefixes: Vec<(Box<[u8]>, u64)>,
 }
 
 impl Purged {
     /// `false`: there are too many rules already.
-    pub(crate) fn add(&self, main: Key, at_ms: u64) -> bool {
+    pub(crate) fn add(&self, main: Key, at_us: u64) -> bool {
         let mut rules = self.lock();
         let fits = rules.exact.len() < EXACT_MAX || rules.exact.contains_key(&main);
         if fits {
-            rules.exact.insert(main, at_ms);
+            rules.exact.insert(main, at_us);
         }
         self.count(&rules);
         fits
     }
 
     /// As `add`, for all keys that begin like this.
-    pub(crate) fn add_prefix(&self, prefix: &[u8], at_ms: u64) -> bool {
+    pub(crate) fn add_prefix(&self, prefix: &[u8], at_us: u64) -> bool {
         let mut rules = self.lock();
         rules.prefixes.retain(|(it, _)| !it.starts_with(prefix));
         let fits = rules.prefixes.len() < PREFIXES_MAX;
         if fits {
-            rules.prefixes.push((prefix.into(), at_ms));
+            rules.prefixes.push((prefix.into(), at_us));
             self.to_sweep.store(true, Ordering::Relaxed);
         }
         self.count(&rules);
@@ -59,20 +59,20 @@ impl Purged {
     }
 
     /// Whether an object is older than a purge that means it.
-    pub(crate) fn has(&self, main: Key, text: &[u8], created_ms: u64) -> bool {
+    pub(crate) fn has(&self, main: Key, text: &[u8], created_us: u64) -> bool {
         if self.n.load(Ordering::Acquire) == 0 {
             return false;
         }
         let rules = self.lock();
-        rules.exact.get(&main).is_some_and(|at| created_ms <= *at)
-            || rules.prefixes.iter().any(|(prefix, at)| created_ms <= *at && text.starts_with(prefix))
+        rules.exact.get(&main).is_some_and(|at| created_us <= *at)
+            || rules.prefixes.iter().any(|(prefix, at)| created_us <= *at && text.starts_with(prefix))
     }
 
-    pub(crate) fn forget_old(&self, now_ms: u64, inactive_ms: u64) {
+    pub(crate) fn forget_old(&self, now_us: u64, inactive_us: u64) {
         if self.n.load(Ordering::Relaxed) == 0 {
             return;
         }
-        let since = now_ms.saturating_sub(inactive_ms.saturating_add(LONGEST_FETCH_MS));
+        let since = now_us.saturating_sub(inactive_us.saturating_add(LONGEST_FETCH_US));
         let mut rules = self.lock();
         rules.exact.retain(|_, at| *at >= since);
         rules.prefixes.retain(|(_, at)| *at >= since);
@@ -106,7 +106,7 @@ mod tests {
         assert_eq!([has("/a", 10), has("/a", 11), has("/ab", 1)], [true, false, false]);
         assert_eq!([has("/b/c", 20), has("/b/", 21), has("/b", 1)], [true, false, false]);
         assert!(purged.take_sweep() && !purged.take_sweep());
-        purged.forget_old(LONGEST_FETCH_MS + 120, 105);
+        purged.forget_old(LONGEST_FETCH_US + 120, 105);
         assert_eq!([has("/a", 10), has("/b/c", 20)], [false, true]);
     }
 

@@ -29,8 +29,8 @@ pub struct Draft<'a> {
     pub fields: &'a Fields,
     pub status: u16,
     pub life: Life,
-    /// When the upstream was asked, milliseconds since the epoch.
-    pub asked_ms: u64,
+    /// When the upstream was asked, by [`Zone::stamp`].
+    pub asked_us: u64,
     pub modified_s: Option<i64>,
     pub etag: &'a [u8],
     /// The answer's head as received.
@@ -66,7 +66,7 @@ impl Writer {
         let hold = if key == hold.key { hold } else { hold.moved(key, now_s(), zone.inactive_s()) };
         let parts = Parts {
             life: draft.life,
-            created_ms: draft.asked_ms,
+            created_us: draft.asked_us,
             modified_s: draft.modified_s,
             main: draft.main,
             key,

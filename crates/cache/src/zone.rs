@@ -71,6 +71,8 @@ pub(crate) struct State {
     pub(crate) bell: Arc<Bell>,
     /// Somebody keeps it already.
     pub(crate) kept: AtomicBool,
+    /// The last that was given out.
+    stamp: AtomicU64,
     /// When a failing disk was last complained about, seconds since the epoch.
     complained_s: AtomicU64,
 }
@@ -150,11 +152,19 @@ impl Zone {
         .await
     }
 
+    /// Microseconds since the epoch, later than every stamp before: tells what was purged from what was fetched after it.
+    pub fn stamp(&self) -> u64 {
+        let now_us = clock::unix_ms() * 1000;
+        let later = |last: u64| Some(now_us.max(last + 1));
+        let before = self.state.stamp.fetch_update(Ordering::AcqRel, Ordering::Acquire, later);
+        now_us.max(before.map_or(0, |last| last + 1))
+    }
+
     /// Removes an object and what else its key stands for (`Vary`). `None`: too much has been purged lately; else
     /// whether there was something.
     pub fn purge(&self, text: &[u8]) -> Option<bool> {
         let main = Key::of(text);
-        let fits = self.state.purged.add(main, clock::unix_ms());
+        let fits = self.state.purged.add(main, self.stamp());
         let known = self.state.index.forget(main);
         let removed = self.state.unlink(main);
         fits.then_some(known || removed)
@@ -162,7 +172,7 @@ impl Zone {
 
     /// Removes all whose keys begin like this. `false`: too much has been purged lately.
     pub fn purge_prefix(&self, prefix: &[u8]) -> bool {
-        let fits = self.state.purged.add_prefix(prefix, clock::unix_ms());
+        let fits = self.state.purged.add_prefix(prefix, self.stamp());
         self.state.bell.ring();
         fits
     }
@@ -237,7 +247,7 @@ impl Zone {
     fn read(&self, ask: &Ask<'_>, key: Key, ex: &Exchange) -> Option<Object> {
         let path = self.path(key);
         match Object::open(path.clone(), key, ask.text) {
-            Ok(object) if self.state.purged.has(ask.main, ask.text, object.created_ms()) => {
+            Ok(object) if self.state.purged.has(ask.main, ask.text, object.created_us()) => {
                 self.state.unlink(key);
                 None
             }
@@ -293,6 +303,7 @@ impl State {
             max_bytes: AtomicU64::new(spec.max_bytes),
             bell: Arc::default(),
             kept: AtomicBool::new(false),
+            stamp: AtomicU64::new(0),
             complained_s: AtomicU64::new(0),
         }
     }

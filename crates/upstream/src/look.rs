@@ -28,14 +28,15 @@ pub enum Looked<'a> {
 pub struct Fetch<'a> {
     pub(crate) on: &'a Caching,
     pub(crate) grip: Grip,
+    pub(crate) asked: AskedFor,
     /// What comes may be kept.
     pub(crate) keeps: bool,
     /// There is an object, which is out of date.
     pub(crate) expired: bool,
     /// Nobody waits for the answer.
     pub(crate) apart: bool,
-    /// When this began, milliseconds since the epoch.
-    pub(crate) asked_ms: u64,
+    /// When this began, by the zone's stamps.
+    pub(crate) asked_us: u64,
     /// What the upstream says of its answer.
     pub(crate) freshness: Freshness,
     /// What the next request may compare with.
@@ -108,10 +109,10 @@ pub async fn look<'a, P: Protocol>(
     let grip = Grip { zone, text, main, hold: None, object: None };
     let handed = ex.notes.get::<Handed>().and_then(|it| it.0.take());
     if let Some(handed) = handed {
-        return fetch(on, handed, Status::Expired, true, protocol, ex);
+        return fetch(on, handed, Status::Expired, true, ex);
     }
     if any(&on.bypass, ex) {
-        return fetch(on, grip, Status::Bypass, true, protocol, ex);
+        return fetch(on, grip, Status::Bypass, true, ex);
     }
     let apart = ex.notes.get::<Handed>().is_some();
     match open(on, &grip, ex).await {
@@ -120,16 +121,14 @@ pub async fn look<'a, P: Protocol>(
             Some(reply) => Looked::Answer(Flow::Continue(reply)),
             None => {
                 let hold = Some(grip.zone.hold(main));
-                fetch(on, Grip { hold, ..grip }, Status::Miss, true, protocol, ex)
+                fetch(on, Grip { hold, ..grip }, Status::Miss, true, ex)
             }
         },
         Ok(Found::Stale(object, hold)) => {
             stale(on, Grip { hold: Some(hold), object: Some(object), ..grip }, apart, rules, protocol, ex)
         }
-        Ok(Found::Missing(hold)) => {
-            fetch(on, Grip { hold: Some(hold), ..grip }, Status::Miss, true, protocol, ex)
-        }
-        Ok(Found::Locked(_) | Found::Scarce) => fetch(on, grip, Status::Miss, false, protocol, ex),
+        Ok(Found::Missing(hold)) => fetch(on, Grip { hold: Some(hold), ..grip }, Status::Miss, true, ex),
+        Ok(Found::Locked(_) | Found::Scarce) => fetch(on, grip, Status::Miss, false, ex),
         Ok(Found::Failed(status)) => {
             ex.notes.put(told(&grip, Status::Hit));
             Looked::Answer(Flow::Break(Stop::status(status)))
@@ -216,11 +215,11 @@ fn stale<'a, P: Protocol>(
     let may = on.use_stale_updating || life.valid_s.saturating_add(life.updating_s) >= now_s;
     let ours = grip.hold.as_ref().is_some_and(Hold::is_right);
     if apart || !may || (ours && !on.background_update) {
-        return fetch(on, grip, Status::Expired, true, protocol, ex);
+        return fetch(on, grip, Status::Expired, true, ex);
     }
     let status = if ours { Status::Stale } else { Status::Updating };
     let served = grip.object.as_ref().and_then(|it| serve(rules, protocol, ex, it, told(&grip, status)));
-    let Some(reply) = served else { return fetch(on, grip, Status::Expired, true, protocol, ex) };
+    let Some(reply) = served else { return fetch(on, grip, Status::Expired, true, ex) };
     if ours {
         let mut child = ex.again();
         child.header_only = true;
@@ -237,21 +236,16 @@ fn told(grip: &Grip, status: Status) -> Told {
 }
 
 /// The upstream is to be asked.
-fn fetch<'a, P: Protocol>(
-    on: &'a Caching,
-    grip: Grip,
-    status: Status,
-    keeps: bool,
-    protocol: &mut P,
-    ex: &mut Exchange,
-) -> Looked<'a> {
+fn fetch<'a>(on: &'a Caching, grip: Grip, status: Status, keeps: bool, ex: &mut Exchange) -> Looked<'a> {
+    let asked_us = grip.zone.stamp();
     let mut fetch = Fetch {
         on,
         grip,
+        asked: AskedFor::default(),
         keeps: keeps && !on.is_far(ex),
         expired: status == Status::Expired,
         apart: ex.notes.get::<Handed>().is_some(),
-        asked_ms: clock::unix_ms(),
+        asked_us,
         freshness: Freshness::default(),
         modified_s: None,
         etag: Vec::new(),
@@ -265,12 +259,12 @@ fn fetch<'a, P: Protocol>(
         told.modified_s = object.modified_s();
         told.etag = Some(object.etag().to_vec()).filter(|it| !it.is_empty());
     }
-    protocol.for_cache(AskedFor {
+    fetch.asked = AskedFor {
         as_get: on.convert_head && ex.method == Method::Head,
         whole: fetch.keeps,
         modified: told.modified_s.map(|it| foregate_wire::date::format(it).to_vec()),
         etag: told.etag.clone(),
-    });
+    };
     ex.notes.put(told);
     Looked::Fetch(Some(Box::new(fetch)))
 }

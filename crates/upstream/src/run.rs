@@ -23,11 +23,12 @@ use crate::{names, send};
 
 /// What differs between `proxy`, `fastcgi` and their kin.
 pub trait Protocol {
-    /// Appends what goes out ahead of the request's body. Called once, whatever the number of tries.
+    /// Appends what goes out ahead of the request's body. Called once, whatever the number of tries. `asked`: the request
+    /// is made for a cache, which wants this.
     ///
     /// # Errors
     /// The answer, where no request can be made; it has been logged.
-    fn begin(&mut self, ex: &mut Exchange, out: &mut Vec<u8>) -> Result<(), Stop>;
+    fn begin(&mut self, ex: &mut Exchange, asked: Option<&AskedFor>, out: &mut Vec<u8>) -> Result<(), Stop>;
 
     /// How the body's pieces are framed, where it is passed on as it comes.
     fn frames(&self, ex: &Exchange) -> Frames;
@@ -52,9 +53,6 @@ pub trait Protocol {
 
     /// Appends what objects are found by in a cache, where the configuration does not say it.
     fn cache_key(&self, _: &Exchange, _: &mut Vec<u8>) {}
-
-    /// The request is made for a cache. Called before `begin`.
-    fn for_cache(&mut self, _: AskedFor) {}
 }
 
 /// How a request's body goes out.
@@ -108,7 +106,7 @@ pub async fn run<'a, P: Protocol>(
         }
     }
     let mut out = scratch::bytes();
-    if let Err(stop) = protocol.begin(ex, &mut out) {
+    if let Err(stop) = protocol.begin(ex, cache.as_ref().map(|it| &it.asked), &mut out) {
         return Flow::Break(stop);
     }
     let pick = Pick::new(route.view.clone(), ex, rules.next_tries);
@@ -126,7 +124,7 @@ pub async fn run<'a, P: Protocol>(
         attempts,
         request_sent: false,
         reused: false,
-        started: clock::ms(),
+        started: clock::ms() as u32,
         cache,
     };
     let flow = run.tries().await;
@@ -160,8 +158,8 @@ pub(crate) struct Run<'a, P> {
     pub(crate) pick: Pick,
     pub(crate) head: Box<ResponseHead>,
     attempts: Rc<AttemptsNote>,
-    /// `clock::ms` of the first try's start.
-    started: u64,
+    /// `clock::ms` of the first try's start; it begins anew every 49 days, longer than any exchange may take.
+    started: u32,
     /// Some of the request went out in this try.
     pub(crate) request_sent: bool,
     /// This try's connection had served before.
@@ -227,7 +225,7 @@ impl<P: Protocol> Run<'_, P> {
 
     fn is_late(&self) -> bool {
         let limit = self.rules.next_timeout;
-        !limit.is_zero() && clock::ms() - self.started >= limit.as_millis() as u64
+        !limit.is_zero() && u128::from((clock::ms() as u32).wrapping_sub(self.started)) >= limit.as_millis()
     }
 
     /// The request's body goes out as it comes, so that it cannot be sent twice.

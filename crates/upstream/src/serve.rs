@@ -184,7 +184,7 @@ impl<P: Protocol> Run<'_, P> {
     /// What keeps this answer, if it is kept after all.
     pub(crate) fn writer(&mut self, answer: &Answer, buffering: bool) -> Option<Writer> {
         let fetch = *self.cache.take()?;
-        let Fetch { on, grip, keeps, freshness, asked_ms, modified_s, etag, .. } = fetch;
+        let Fetch { on, grip, keeps, freshness, asked_us, modified_s, etag, .. } = fetch;
         if !keeps
             || !buffering
             || answer.head_len == 0
@@ -212,7 +212,7 @@ impl<P: Protocol> Run<'_, P> {
                 error_s: freshness.error_s,
                 dated_s: now_s,
             },
-            asked_ms,
+            asked_us,
             modified_s,
             etag: &etag,
             head: &answer.bytes[..answer.head_len],

@@ -22,6 +22,7 @@ mod map;
 mod open_file_cache;
 mod proxy;
 mod proxy_body;
+mod proxy_cache;
 mod proxy_response;
 mod ranges;
 mod realip;

@@ -117,7 +117,7 @@ pub fn preview(on: &Settings, ex: &mut Exchange) -> Result<Preview, Stop> {
     };
     let mut http = Http::new(on, url);
     let mut head = Vec::new();
-    http.begin(ex, &mut head)?;
+    http.begin(ex, None, &mut head)?;
     let (scheme, host) = (url.scheme.to_string(), url.host_header.to_string());
     Ok(Preview { scheme, host, uri: http.uri(ex), head, group })
 }
@@ -129,13 +129,11 @@ struct Http<'a> {
     by_variables: bool,
     /// Its response has no body.
     head: bool,
-    /// What a cache wants to know.
-    cached: Option<Box<AskedFor>>,
 }
 
 impl<'a> Http<'a> {
     fn new(on: &'a Settings, url: &'a Url) -> Self {
-        Self { on, url, by_variables: matches!(on.pass, Pass::By(_)), head: false, cached: None }
+        Self { on, url, by_variables: matches!(on.pass, Pass::By(_)), head: false }
     }
 
     /// The target: the request's own, or with the location's prefix replaced by the URI of `proxy_pass`.
@@ -167,9 +165,9 @@ impl<'a> Http<'a> {
         }
     }
 
-    fn method(&mut self, ex: &mut Exchange, out: &mut Vec<u8>) {
+    fn method(&mut self, ex: &mut Exchange, asked: Option<&AskedFor>, out: &mut Vec<u8>) {
         let start = out.len();
-        if self.cached.as_ref().is_some_and(|it| it.as_get) {
+        if asked.is_some_and(|it| it.as_get) {
             out.extend_from_slice(b"GET");
             return;
         }
@@ -200,8 +198,8 @@ fn is_quoted(target: &[u8]) -> bool {
 }
 
 impl Protocol for Http<'_> {
-    fn begin(&mut self, ex: &mut Exchange, out: &mut Vec<u8>) -> Result<(), Stop> {
-        self.method(ex, out);
+    fn begin(&mut self, ex: &mut Exchange, asked: Option<&AskedFor>, out: &mut Vec<u8>) -> Result<(), Stop> {
+        self.method(ex, asked, out);
         out.push(b' ');
         let start = out.len();
         self.target(ex, out);
@@ -212,7 +210,7 @@ impl Protocol for Http<'_> {
         out.extend_from_slice(if self.on.is_http_10 { b" HTTP/1.0\r\n" } else { b" HTTP/1.1\r\n" });
         let body = self.on.body.as_ref().map(|it| it.fill_new(ex));
         let length = body.as_ref().map_or_else(|| self.length(ex), |it| Length::Bytes(it.len() as u64));
-        let to = To { host: &self.url.host_header, is_http_10: self.on.is_http_10, length, cached: self.cached.as_deref() };
+        let to = To { host: &self.url.host_header, is_http_10: self.on.is_http_10, length, cached: asked };
         self.on.headers.write(ex, &to, out);
         out.extend_from_slice(&body.unwrap_or_default());
         Ok(())
@@ -251,10 +249,6 @@ impl Protocol for Http<'_> {
         out.extend_from_slice(self.url.scheme.as_bytes());
         out.extend_from_slice(self.url.host_header.as_bytes());
         self.target(ex, out);
-    }
-
-    fn for_cache(&mut self, asked: AskedFor) {
-        self.cached = Some(Box::new(asked));
     }
 
     fn may_upgrade(&self, ex: &Exchange) -> bool {
