@@ -36,6 +36,8 @@ const NEEDS: &[Need] = &[
     tests("nginx", &["/usr/sbin/nginx", "-v"]),
     tests("openssl", &["openssl", "version"]),
     tests("curl", &["curl", "--version"]),
+    // Its tests say that they are skipped without it.
+    tests("pebble", &["pebble", "-h"]),
     budgets("valgrind", &["valgrind", "--version"]),
     budgets("strace", &["strace", "-V"]),
     suite("perl", &["prove", "--version"]),

@@ -58,6 +58,8 @@ impl Args {
 pub enum Block {
     No,
     Yes,
+    /// As its author likes.
+    Maybe,
 }
 
 impl<O> Directive<O> {
@@ -131,6 +133,17 @@ impl<O> Directive<O> {
         inherit: fn(&mut O, &O),
     ) -> Self {
         Self { name, scope, set: Set::Own { args, block: Block::Yes, read, inherit } }
+    }
+
+    /// As [`Directive::block`], where `;` may stand in the place of the block.
+    pub const fn with_or_without_block(
+        name: &'static str,
+        scope: Scope,
+        args: Args,
+        read: Read<O>,
+        inherit: fn(&mut O, &O),
+    ) -> Self {
+        Self { name, scope, set: Set::Own { args, block: Block::Maybe, read, inherit } }
     }
 
     /// Checks the place, the block and the number of arguments, then reads them.

@@ -13,6 +13,7 @@ mod testing;
 
 registry::modules! {
     access,
+    acme,
     addition,
     auth_basic,
     auth_request,
@@ -36,6 +37,8 @@ registry::modules! {
     gzip_static,
     headers,
     http2,
+    hsts,
+    https_redirect,
     internal,
     limit_conn,
     limit_req,

@@ -67,8 +67,13 @@ impl Server {
 
     /// The same with other certificates.
     pub fn showing(&self, certificates: certs::Certificates) -> Server {
+        self.resolving(Arc::new(certificates))
+    }
+
+    /// The same with certificates that somebody else finds for each handshake.
+    pub fn resolving(&self, certificates: Arc<dyn rustls::server::ResolvesServerCert>) -> Server {
         let mut config = (*self.config).clone();
-        config.cert_resolver = Arc::new(certificates);
+        config.cert_resolver = certificates;
         Server { config: Arc::new(config) }
     }
 }

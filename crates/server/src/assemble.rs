@@ -2,16 +2,17 @@
 
 use std::collections::HashMap;
 
+use foregate_acme::Wish;
 use foregate_conf::{Error, Files, Modifier, Node, Word};
 use foregate_core::{Compile, ErrorLog, Level, LogFile, Regex, Shared, Variables};
 use foregate_modules::{Inherited, Resolved, Settings, family, ssl, variable, variable_names};
 
-use crate::address;
 use crate::cycle::{Cycle, Main, Place, Server, Setup, folder};
 use crate::listen::Listen;
 use crate::locations::Locations;
 use crate::names::Name;
 use crate::read::{Draft, Kind, PlaceDraft, ServerDraft};
+use crate::{address, certificates};
 
 /// Compiles the nodes of a configuration.
 pub(crate) fn compile(
@@ -42,7 +43,7 @@ pub(crate) fn compile(
     let compiled = resolve(setup, draft, &mut cx);
     warnings.append(&mut cx.warnings);
     let (log_files, temp_dirs) = (cx.log_files, cx.temp_dirs);
-    let Compiled { main, servers, places, endpoints } = compiled?;
+    let Compiled { main, servers, places, endpoints, wishes } = compiled?;
     Ok(Cycle {
         main,
         servers,
@@ -52,6 +53,7 @@ pub(crate) fn compile(
         shared,
         log_files: distinct(log_files),
         temp_dirs: distinct(temp_dirs),
+        wishes,
     })
 }
 
@@ -60,6 +62,7 @@ struct Compiled {
     servers: Vec<Server>,
     places: Vec<Place>,
     endpoints: Vec<address::Endpoint>,
+    wishes: Vec<Wish>,
 }
 
 fn resolve(setup: &Setup, mut draft: Draft, cx: &mut Compile<'_>) -> Result<Compiled, Error> {
@@ -68,6 +71,7 @@ fn resolve(setup: &Setup, mut draft: Draft, cx: &mut Compile<'_>) -> Result<Comp
     if draft.has_http {
         draft.http.prepare(cx)?;
     }
+    certificates::imply(&mut draft, cx);
     inherit(&mut draft, known);
     let names = all_names(&draft.servers, cx)?;
     let listens = draft.servers.iter().map(|it| listens(it, setup));
@@ -76,7 +80,10 @@ fn resolve(setup: &Setup, mut draft: Draft, cx: &mut Compile<'_>) -> Result<Comp
     let (places, tables) = places(setup, draft.places, &draft.servers, cx)?;
     warn_of_protocols(&servers, cx);
     check_certificates(&endpoints, &servers, &draft.servers, &places)?;
-    let servers = draft.servers.iter().zip(tables).map(|(server, locations)| Server {
+    let automatic = certificates::find(&draft.servers, &places, &endpoints, cx)?;
+    let tables = draft.servers.iter().zip(tables).zip(automatic.answers);
+    let servers = tables.map(|((server, locations), automatic)| Server {
+        automatic,
         name: server.names.first().map_or_else(String::new, first_name),
         place: server.place,
         locations,
@@ -85,7 +92,7 @@ fn resolve(setup: &Setup, mut draft: Draft, cx: &mut Compile<'_>) -> Result<Comp
     let settings = draft.main.resolve(cx, &mut Resolved::default())?;
     let keeps_stderr = cx.log_files.iter().any(|it| it.as_os_str() == "stderr");
     let main = main(setup, settings, keeps_stderr);
-    Ok(Compiled { main, servers, places, endpoints })
+    Ok(Compiled { main, servers, places, endpoints, wishes: automatic.wishes })
 }
 
 fn main(setup: &Setup, settings: Settings, keeps_stderr: bool) -> Main {
@@ -147,8 +154,7 @@ fn check_certificates(
     let rejects = |server: usize| ssl(server).is_some_and(|it| it.reject);
     let missing = |server: usize| {
         let what = "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive";
-        Err(Error::at(servers[server].span, what)
-            .advise("add ssl_certificate and ssl_certificate_key to this server"))
+        Err(Error::at(servers[server].span, what).advise(certificates::ADVICE))
     };
     for endpoint in endpoints {
         let specific = endpoint.specific.iter().map(|(addr, address)| (addr, address));

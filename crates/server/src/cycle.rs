@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use foregate_acme::Wish;
 use foregate_conf::{Error, Files, Source};
 use foregate_core::error_log::Target;
 use foregate_core::variable::Found;
@@ -14,6 +15,7 @@ use foregate_core::{
     Watched,
 };
 use foregate_modules::{Settings, log, process};
+use foregate_net::tls;
 
 use crate::address::Endpoint;
 use crate::assemble;
@@ -60,6 +62,8 @@ pub struct Cycle {
     pub(crate) shared: Shared,
     pub(crate) log_files: Vec<PathBuf>,
     pub(crate) temp_dirs: Vec<PathBuf>,
+    /// Certificates that come by themselves.
+    pub(crate) wishes: Vec<Wish>,
 }
 
 /// What the processes read.
@@ -84,6 +88,8 @@ impl Main {
 
 pub(crate) struct Server {
     pub(crate) name: String,
+    /// How its connections are answered, without and with HTTP/2, where its certificate comes by itself.
+    pub(crate) automatic: Option<[tls::Server; 2]>,
     /// The place of what stands in the server and in no location.
     pub(crate) place: u32,
     pub(crate) locations: Locations,

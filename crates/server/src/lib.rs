@@ -3,6 +3,7 @@
 mod address;
 mod assemble;
 pub mod bundle;
+mod certificates;
 mod connection;
 mod cycle;
 pub mod diagnose;

@@ -7,10 +7,10 @@ use std::ops::ControlFlow::{Break, Continue};
 
 use foregate_core::{Entry, Exchange, Flow, Level, REDIRECTS_MAX, Reply, Stop, Unadorned, log};
 use foregate_modules::{
-    Settings, access, auth_basic, auth_request, brotli_static, dav, empty_gif, encoding,
+    Settings, access, acme, auth_basic, auth_request, brotli_static, dav, empty_gif, encoding,
     encoding::{Coding, Offers},
-    errors, files, flv, gzip_static, limit_conn, limit_req, mirror, post_action, proxy, realip, rewrite,
-    satisfy, ssl, stub_status, zstd_static,
+    errors, files, flv, gzip_static, https_redirect, limit_conn, limit_req, mirror, post_action, proxy,
+    realip, rewrite, satisfy, ssl, stub_status, zstd_static,
 };
 
 use crate::cycle::Local;
@@ -222,7 +222,7 @@ fn find_place<W: Witness>(witness: W, local: &Local, ex: &mut Exchange, begin: B
         return Continue(());
     }
     if begin == Begin::PostRead {
-        post_read_phase(on(local, ex), ex)?;
+        post_read_phase(local, ex)?;
     }
     if begin != Begin::LocationRewrite {
         server_rewrite_phase(witness, local, ex)?;
@@ -264,7 +264,15 @@ fn on<'a>(local: &'a Local, ex: &Exchange) -> &'a Settings {
     local.cycle.settings(ex.location)
 }
 
-fn post_read_phase(on: &Settings, ex: &mut Exchange) -> Flow {
+fn post_read_phase(local: &Local, ex: &mut Exchange) -> Flow {
+    if let Some(reply) = acme::challenge(ex) {
+        return Break(reply.into());
+    }
+    let on = on(local, ex);
+    if on.https_redirect.is_some() {
+        let is_named = route::is_named(local, ex);
+        https_redirect::check(ex, is_named, &local.cycle.server(ex.server).name)?;
+    }
     if let Some(on) = &on.ssl {
         ssl::check(on, ex)?;
     }

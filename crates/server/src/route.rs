@@ -34,6 +34,14 @@ pub(crate) fn find_server(local: &Local, address: &Address, ex: &mut Exchange) -
     verdict
 }
 
+/// Whether the host that the client asked for is one of its server's names.
+pub(crate) fn is_named(local: &Local, ex: &mut Exchange) -> bool {
+    let conn = ex.conn.clone();
+    let port = |addr: &foregate_net::Addr| addr.ip().map(|it| it.port());
+    let mut here = local.cycle.endpoints.iter().filter(|it| port(&it.addr) == port(&conn.local));
+    here.any(|it| it.address(&conn.local).names.find_for(ex) == Some(ex.server))
+}
+
 /// The location for the URI, and the checks that come with it.
 pub(crate) fn find_location(local: &Local, ex: &mut Exchange) -> Flow {
     ex.uri_changed = false;

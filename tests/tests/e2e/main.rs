@@ -2,6 +2,7 @@
 
 mod access;
 mod access_log;
+mod acme;
 mod add_header;
 mod config;
 mod dav;
@@ -15,6 +16,7 @@ mod guides;
 mod http2;
 mod http2_floods;
 mod http2_websocket;
+mod https_redirect;
 mod if_;
 mod keepalive;
 mod location;

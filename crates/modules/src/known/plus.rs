@@ -9,9 +9,6 @@ use super::{Known, known as of};
 /// Sorted by name.
 #[rustfmt::skip]
 pub(super) static NAMES: &[Known] = &[
-    of("acme_certificate", "server", "any", "", NOT_YET),
-    of("acme_issuer", "http", "any", "", NOT_YET),
-    of("acme_shared_zone", "http", "any", "", NOT_YET),
     of("api", "location", "1", "", NOT_YET),
     of("auth_jwt", "http, server, location, limit_except", "any", "off", NOT_YET),
     of("auth_jwt_claim_set", "http", "any", "", NOT_YET),

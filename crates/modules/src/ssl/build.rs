@@ -15,7 +15,7 @@ use rustls::{
 
 use super::commands::Changes;
 use super::varying::Varying;
-use super::{Options, Tls, Verify, certificates, names as known, sessions, warnings};
+use super::{AUTO, Options, Tls, Verify, certificates, names as known, sessions, warnings};
 
 /// nginx's default.
 const CIPHERS: &str = "HIGH:!aNULL:!MD5";
@@ -46,6 +46,7 @@ fn build(o: &Options, cx: &mut Compile<'_>) -> Result<Tls, Error> {
     let varying = Varying::compile(&names, o, cx)?;
     let own = match varying {
         Some(_) => Vec::new(),
+        None if o.is_automatic() => Vec::new(),
         None => certificates::own(&names, o, cx)?,
     };
     let depth_max = o.verify_depth.unwrap_or(1) as usize;
@@ -56,7 +57,7 @@ fn build(o: &Options, cx: &mut Compile<'_>) -> Result<Tls, Error> {
     };
     let chain = ClientChain::new(&[&wanted[..], &trusted].concat(), revoked, depth_max);
     if !has_certificate {
-        return Ok(Tls { server: None, server_h2: None, varying, reject, verify, chain });
+        return Ok(Tls { server: None, server_h2: None, varying, automatic: false, reject, verify, chain });
     }
     warnings::about_settings(o, cx);
     watch(&names, o, cx);
@@ -66,7 +67,8 @@ fn build(o: &Options, cx: &mut Compile<'_>) -> Result<Tls, Error> {
         Verify::Off => builder.with_no_client_auth(),
         _ => builder.with_client_cert_verifier(Arc::new(AnyClient::new(&wanted))),
     };
-    let context = sessions::context(&own, varying.as_ref().map_or(&[], |_| &names), &wanted);
+    let by_name = varying.is_some() || o.is_automatic();
+    let context = sessions::context(&own, if by_name { &names } else { &[] }, &wanted);
     let mut config = builder.with_cert_resolver(Arc::new(Certificates::new(own)));
     config.alpn_protocols = PROTOCOLS[1..].iter().map(|it| it.to_vec()).collect();
     config.ignore_client_order = changes.prefer_server.or(o.prefer_server).unwrap_or(false);
@@ -74,7 +76,7 @@ fn build(o: &Options, cx: &mut Compile<'_>) -> Result<Tls, Error> {
     let mut with_h2 = config.clone();
     with_h2.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
     let (server, server_h2) = (Some(tls::Server::new(config)), Some(tls::Server::new(with_h2)));
-    Ok(Tls { server, server_h2, varying, reject, verify, chain })
+    Ok(Tls { server, server_h2, varying, automatic: o.is_automatic(), reject, verify, chain })
 }
 
 /// Certificates are renewed while we serve.
@@ -82,7 +84,7 @@ fn watch(names: &[(Word, Word)], o: &Options, cx: &mut Compile<'_>) {
     let own = names.iter().flat_map(|(certificate, key)| [certificate, key]);
     let others = [&o.client_certificate, &o.trusted_certificate, &o.crl, &o.stapling_file];
     for word in own.chain(others.into_iter().flatten()) {
-        if !word.is_empty() && !word.contains([':', '$']) {
+        if !word.is_empty() && !word.contains([':', '$']) && word.text != AUTO {
             cx.watch(word);
         }
     }

@@ -23,6 +23,12 @@ type Authorities = Vec<CertificateDer<'static>>;
 pub(super) fn names(o: &Options, changes: &Changes) -> Result<Vec<(Word, Word)>, Error> {
     let mut certificates = o.certificates.clone().unwrap_or_default();
     let mut keys = o.keys.clone().unwrap_or_default();
+    if o.is_automatic() {
+        return match &certificates[..] {
+            [only] if keys.is_empty() => Ok(vec![(only.clone(), Word::new(Vec::new(), only.span, false))]),
+            _ => Err(Error::at(certificates[0].span, "\"ssl_certificate auto\" is for a server without other certificates and keys")),
+        };
+    }
     if let (Some(last), true) = (certificates.last(), certificates.len() > keys.len()) {
         let what = format!("no \"ssl_certificate_key\" is defined for certificate \"{last}\"");
         return Err(Error::at(last.span, what));

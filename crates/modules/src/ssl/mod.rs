@@ -17,12 +17,14 @@ use std::ops::ControlFlow::{Break, Continue};
 use std::sync::Arc;
 use std::time::Duration;
 
-use foregate_conf::{Error, Word};
+use foregate_conf::{Error, Span, Word};
 use foregate_core::{Args, Compile, Directive, Exchange, Flow, Level, Scope, Stop, Variable, log};
 use foregate_net::tls::store::Limits;
 use foregate_net::tls::verify::ClientChain;
 use foregate_net::tls::x509::Failure;
 use foregate_net::tls::{self, Facts};
+
+use rustls::server::ResolvesServerCert;
 
 use varying::Varying;
 pub use warnings::http3_is_missing;
@@ -65,6 +67,26 @@ pub struct Options {
     quic_host_key: Option<Word>,
 }
 
+/// The word for a certificate that comes by itself.
+const AUTO: &str = "auto";
+
+impl Options {
+    fn is_automatic(&self) -> bool {
+        self.certificates.iter().flatten().any(|it| it.text == AUTO)
+    }
+
+    /// Whether the block itself says anything of certificates.
+    pub fn names_certificates(&self) -> bool {
+        self.certificates.is_some() || self.reject == Some(true)
+    }
+
+    /// As `ssl_certificate auto;` does.
+    pub fn become_automatic(&mut self, span: Span) {
+        self.certificates = Some(vec![Word::new(AUTO.into(), span, false)]);
+        self.keys = None;
+    }
+}
+
 /// What connections of a server are to have; shared by all its locations.
 pub struct Settings(Arc<Tls>);
 
@@ -76,6 +98,8 @@ pub struct Tls {
     server_h2: Option<tls::Server>,
     /// Certificates that are named anew for every connection.
     varying: Option<Varying>,
+    /// `ssl_certificate auto`: the certificate is found by the server, see [`Tls::resolving`].
+    pub automatic: bool,
     /// `ssl_reject_handshake`.
     pub reject: bool,
     verify: Verify,
@@ -184,6 +208,12 @@ impl Tls {
     /// spoken on it.
     pub fn fixed(&self, h2: bool) -> Option<&tls::Server> {
         if h2 { self.server_h2.as_ref() } else { self.server.as_ref() }
+    }
+
+    /// As [`Tls::fixed`] without and with HTTP/2, with certificates that somebody else finds for each handshake.
+    pub fn resolving(&self, certificates: Arc<dyn ResolvesServerCert>) -> Option<[tls::Server; 2]> {
+        let (plain, h2) = (self.server.as_ref()?, self.server_h2.as_ref()?);
+        Some([plain.resolving(certificates.clone()), h2.resolving(certificates)])
     }
 
     /// Whether the certificate depends on the connection: [`Tls::answer`] is to be asked.

@@ -11,6 +11,7 @@ use foregate_wire::proxy_protocol::{self, V2_BYTES_MAX};
 
 use super::client_settings;
 use crate::address::Address;
+use crate::certificates;
 use crate::cycle::Local;
 
 /// A connection on which requests may come.
@@ -140,6 +141,9 @@ fn certificate_for(
     hello: &tls::ClientHello,
     facts: &Before<'_>,
 ) -> Result<tls::Server, Option<String>> {
+    if hello.alpn.iter().any(|it| **it == *foregate_acme::ALPN) {
+        return certificates::challenge(hello.server_name.as_deref().unwrap_or_default()).ok_or(None);
+    }
     let settings = |server: u32| local.cycle.settings(local.cycle.server(server).place).ssl.as_ref();
     let name = hello.server_name.as_deref().unwrap_or_default();
     let named = Some(name).filter(|it| !it.is_empty()).and_then(|it| address.names.find(it.as_bytes()));
@@ -149,6 +153,9 @@ fn certificate_for(
     }
     let h2 = speaks_h2(local, address, wanted);
     for server in [wanted, address.default_server] {
+        if let Some(automatic) = &local.cycle.server(server).automatic {
+            return Ok(automatic[usize::from(h2)].clone());
+        }
         if let Some(on) = settings(server).filter(|it| it.has_certificate()) {
             let answer = match on.varies() {
                 true => on.answer(&mut exchange_before(local, server, hello, facts), h2),

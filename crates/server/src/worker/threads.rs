@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use foregate_acme::{Keeper, Plan};
 use foregate_core::Level;
 use foregate_modules::log as access_log;
 use foregate_net::process::redirect_stderr;
@@ -35,6 +36,8 @@ pub struct Worker {
     done: PipeReader,
     done_writer: Arc<PipeWriter>,
     going: Going,
+    /// Looks after the certificates that come by themselves.
+    keeper: Option<Keeper>,
     /// Whether the process is a worker's alone, and its stderr with it.
     alone: bool,
 }
@@ -63,9 +66,11 @@ impl Worker {
             done: pipe.0,
             done_writer: Arc::new(pipe.1),
             going: Going::No,
+            keeper: None,
             alone,
         };
         worker.follow_stderr();
+        worker.keep_certificates()?;
         // Once and for all: threads live on when the configuration changes.
         let events = events::choose(worker.cycle.main.process.events);
         worker.log(Level::Notice, &format_args!("using the \"{}\" event method", events.name()));
@@ -79,6 +84,7 @@ impl Worker {
         let (cycle, sockets) = prepare(bundle, Some(&self.cycle))?;
         give_back_memory();
         self.cycle = Arc::new(cycle);
+        self.keep_certificates()?;
         for thread in &self.threads {
             let cycle = self.cycle.clone();
             thread.on_it(move |thread| thread.adopt(cycle));
@@ -86,6 +92,21 @@ impl Worker {
         self.set_threads(&sockets)?;
         self.listen(&sockets)?;
         self.follow_stderr();
+        Ok(())
+    }
+
+    /// Before anybody shakes hands: the certificates that come by themselves, as far as they are there.
+    fn keep_certificates(&mut self) -> Result<(), String> {
+        let plan = Plan { wishes: self.cycle.wishes.clone(), log: self.cycle.main.error_log.clone() };
+        match &self.keeper {
+            Some(keeper) => keeper.adopt(plan),
+            None if plan.wishes.is_empty() => (),
+            None => {
+                let keeper =
+                    Keeper::start(plan).map_err(|error| format!("a thread cannot be started: {error}"))?;
+                self.keeper = Some(keeper);
+            }
+        }
         Ok(())
     }
 
@@ -103,6 +124,8 @@ impl Worker {
             return;
         }
         self.log(Level::Notice, &"gracefully shutting down");
+        // Who comes after orders what is missing.
+        self.keeper = None;
         let patience = self.cycle.main.process.shutdown_timeout.filter(|time| !time.is_zero());
         self.going = Going::Gracefully(patience.map(|time| Instant::now() + time));
         self.threads.iter().for_each(Served::leave);

@@ -133,8 +133,14 @@ impl<'a> Certificate<'a> {
         bytes.iter().fold(sign.to_string(), |text, byte| text + &format!("{byte:02X}"))
     }
 
-    pub(super) fn serial_bytes(&self) -> &'a [u8] {
+    /// As it stands in the certificate: big-endian, with the zero that keeps it positive.
+    pub fn serial_bytes(&self) -> &'a [u8] {
         self.serial
+    }
+
+    /// keyIdentifier of AuthorityKeyIdentifier.
+    pub fn authority_key_id(&self) -> Option<&'a [u8]> {
+        self.extensions.authority_key_id
     }
 
     /// SHA-1 of all of it, which is what OpenSSL calls the fingerprint.

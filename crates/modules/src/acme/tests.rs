@@ -1,0 +1,1 @@
+//! Configurations of issuers: what is read, and what is refused.
