@@ -183,7 +183,7 @@ mod tests {
         assert!(idle.make_room());
         assert_eq!(waiting(&idle)[..2], [3, 4]);
         assert!(!idle.wait(1, waker) && idle.wait(7, waker));
-        assert_eq!(idle.take_unwanted(), []);
+        assert!(idle.take_unwanted().is_empty());
         idle.park(3, waker);
         assert!(idle.make_room());
         assert_eq!(idle.take_unwanted(), [3]);
