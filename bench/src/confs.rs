@@ -46,7 +46,7 @@ http {{
 
     upstream app {{
         server 127.0.0.1:{backend};
-        keepalive 256;
+        keepalive {keepalive};
         keepalive_requests 1000000000;
     }}
     proxy_http_version 1.1;
@@ -58,6 +58,8 @@ http {{
 {servers}}}
 ",
         backend = at.backend,
+        // Room for every stream of the load: what reconnecting costs is not the question.
+        keepalive = if door == Door::Http2 { 1024 } else { 256 },
         servers = nginx_servers(door, at)
     )
 }
@@ -69,15 +71,17 @@ fn nginx_servers(door: Door, at: &Place<'_>) -> String {
     let many = |line: &dyn Fn(usize) -> String| (0..SPREAD).map(line).collect::<String>();
     match door {
         Door::Plain | Door::Logged => server(pass),
-        Door::Tls => format!(
+        Door::Tls | Door::Http2 => format!(
             "    server {{
-        listen 127.0.0.1:{port} ssl;
+        listen 127.0.0.1:{port} ssl{http2};
         ssl_certificate {dir}/cert.pem;
         ssl_certificate_key {dir}/key.pem;
         ssl_protocols TLSv1.2 TLSv1.3;
         ssl_session_cache shared:tls:10m;
 {pass}    }}
-"
+",
+            // As Debian's nginx, which is older than `http2 on`, has it.
+            http2 = if door == Door::Http2 { " http2" } else { "" }
         ),
         Door::Files => server(&format!("        root {dir}/root;\n")),
         Door::Gzip => server(&format!(
@@ -128,6 +132,7 @@ pub(crate) fn haproxy(door: Door, at: &Place<'_>) -> (String, Vec<(&'static str,
             defaults = "    log global\n    option httplog\n";
         }
         Door::Tls => bind = format!(" ssl crt {dir}/both.pem alpn http/1.1"),
+        Door::Http2 => bind = format!(" ssl crt {dir}/both.pem alpn h2,http/1.1"),
         Door::Names => {
             rules = format!("    use_backend %[req.hdr(host),lower,map({dir}/names.map)]\n");
             maps.push(("names.map", many(&|n| format!("n{n}.example.com app\n"))));

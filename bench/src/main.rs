@@ -6,6 +6,7 @@ mod backend;
 mod bodies;
 mod client;
 mod confs;
+mod h2load;
 mod link;
 mod load;
 mod machine;

@@ -13,7 +13,7 @@ use crate::options::{Options, workspace};
 use crate::proxy::{self, Kind, Proxy, Subject};
 use crate::verify::{self, Facts};
 use crate::workloads::{Door, Load, Workload};
-use crate::{Result, bodies, client, machine, tree, workloads, wrk};
+use crate::{Result, bodies, client, h2load, machine, tree, workloads, wrk};
 
 /// How long a proxy may come to rest before it is looked at.
 const SETTLE: Duration = Duration::from_millis(50);
@@ -212,7 +212,7 @@ impl Bench<'_> {
 
     /// Puts the load on; connections that must stay open come back.
     fn load(&self, workload: &Workload, port: u16, facts: &Facts) -> Result<(Outcome, Vec<Link>)> {
-        let tls = workload.door == Door::Tls;
+        let tls = workload.door.is_tls();
         let mut plan = load::Plan {
             port,
             conns: 0,
@@ -230,6 +230,12 @@ impl Bench<'_> {
                 let folder = &self.folder;
                 let plan = wrk::Plan { folder, port, tls, conns, path, extra, seconds, body_bytes };
                 return Ok((wrk::run(&plan)?, Vec::new()));
+            }
+            Load::H2 { conns, streams, path } => {
+                let (seconds, body_bytes) = (self.options.seconds, facts.body_bytes);
+                let folder = &self.folder;
+                let plan = h2load::Plan { folder, port, conns, streams, path, seconds, body_bytes };
+                return Ok((h2load::run(&plan)?, Vec::new()));
             }
             Load::Idle => return self.idle(port, tls),
             Load::Handshakes { conns, resume } => {

@@ -8,7 +8,7 @@ use rustls::ClientConfig;
 
 use crate::client::{self, Answer};
 use crate::link::{Certificate, Link};
-use crate::workloads::{BROWSER, Door, Extra, Load, SPREAD, Workload};
+use crate::workloads::{BROWSER, Extra, Load, SPREAD, Workload};
 use crate::{Result, bodies};
 
 /// Requests on one connection; the last of them find everything warm.
@@ -25,9 +25,11 @@ pub(crate) struct Facts {
 
 /// Asks as the workload will, and compares.
 pub(crate) fn check(workload: &Workload, port: u16, certificate: &Certificate) -> Result<Facts> {
-    let tls = (workload.door == Door::Tls).then(|| certificate.visitor(true));
+    let tls = workload.door.is_tls().then(|| certificate.visitor(true));
     match workload.load {
         Load::Wrk { path, extra, .. } => http(port, tls.as_ref(), path, extra),
+        // By HTTP/1.1: how much comes by HTTP/2 is counted under load.
+        Load::H2 { path, .. } => http(port, tls.as_ref(), path, Extra::None),
         Load::Rate { path, .. } => http(port, tls.as_ref(), path, Extra::None),
         Load::Idle => http(port, tls.as_ref(), "/1k", Extra::None),
         Load::Handshakes { resume, .. } => {

@@ -7,6 +7,8 @@ use crate::Result;
 pub(crate) enum Door {
     Plain,
     Tls,
+    /// TLS with HTTP/2.
+    Http2,
     /// With an access log.
     Logged,
     Files,
@@ -51,6 +53,12 @@ pub(crate) enum Load {
         conns: usize,
         path: &'static str,
         extra: Extra,
+    },
+    /// h2load asks for this path, on so many streams of each connection at once.
+    H2 {
+        conns: usize,
+        streams: usize,
+        path: &'static str,
     },
     Handshakes {
         conns: usize,
@@ -181,6 +189,10 @@ pub(crate) const ALL: &[Workload] = &[
     wrk("post", "POST of 1 MiB", Door::Upload, (16, "/upload", Extra::Post(1 << 20)), 0.60),
     wrk("tls", "TLS 1.3, 1 KiB, keep-alive", Door::Tls, (64, "/1k", Extra::None), 0.85),
     wrk("tls-100k", "TLS 1.3, 100 KiB, keep-alive", Door::Tls, (64, "/100k", Extra::None), 0.65),
+    own("h2", "HTTP/2 over TLS, 1 KiB, 16 connections of 32 streams", Door::Http2,
+        Load::H2 { conns: 16, streams: 32, path: "/1k" }, Figure::Cpu, 1.0),
+    own("h2-100k", "HTTP/2 over TLS, 100 KiB, 16 connections of 4 streams", Door::Http2,
+        Load::H2 { conns: 16, streams: 4, path: "/100k" }, Figure::Cpu, 1.0),
     own("handshake", "TLS 1.3, full handshake per request, P-256", Door::Tls,
         Load::Handshakes { conns: 16, resume: false }, Figure::Cpu, 0.65),
     own("resumed", "TLS 1.3, resumed handshake per request", Door::Tls,
@@ -237,6 +249,12 @@ pub(crate) fn groups(workloads: &[&Workload]) -> Vec<std::ops::Range<usize>> {
 
 fn is_name(text: &str) -> bool {
     ALL.iter().any(|w| w.name == text)
+}
+
+impl Door {
+    pub(crate) fn is_tls(self) -> bool {
+        matches!(self, Door::Tls | Door::Http2)
+    }
 }
 
 impl Spread {

@@ -43,7 +43,7 @@ pub(crate) fn run(plan: &Plan<'_>) -> Result<Outcome> {
     command.args(["-t1", "--timeout", "5s", "-c", &plan.conns.to_string()]);
     command.arg("-d").arg(format!("{}s", plan.seconds)).arg("-s").arg(script);
     command.arg(format!("{scheme}://127.0.0.1:{}{}", plan.port, plan.path));
-    let text = finish(command, Duration::from_secs(plan.seconds) + GRACE)?;
+    let text = finish("wrk", "wrk", command, plan.seconds)?;
     let line = text.lines().find_map(|l| l.strip_prefix("bench "));
     let figures: Vec<f64> =
         line.into_iter().flat_map(str::split_whitespace).filter_map(|f| f.parse().ok()).collect();
@@ -100,10 +100,11 @@ request = function() return list[math.random(0, {last})] end
     own + DONE
 }
 
-/// What a command prints, if it ends in time and well.
-fn finish(mut command: Command, limit: Duration) -> Result<String> {
+/// What a load generator of this name, in this Debian package, prints if it ends in time and well.
+pub(crate) fn finish(name: &str, package: &str, mut command: Command, seconds: u64) -> Result<String> {
+    let limit = Duration::from_secs(seconds) + GRACE;
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut child: Child = child.map_err(|e| format!("wrk: {e} (a Debian package of that name)"))?;
+    let mut child: Child = child.map_err(|e| format!("{name}: {e} (Debian's package {package} has it)"))?;
     let start = Instant::now();
     loop {
         match child.try_wait() {
@@ -112,12 +113,12 @@ fn finish(mut command: Command, limit: Duration) -> Result<String> {
                 // Killing what has just ended is no mistake.
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err("wrk: did not end in time".to_owned());
+                return Err(format!("{name}: did not end in time"));
             }
             _ => std::thread::sleep(Duration::from_millis(5)),
         }
     }
-    let output = child.wait_with_output().map_err(|e| format!("wrk: {e}"))?;
+    let output = child.wait_with_output().map_err(|e| format!("{name}: {e}"))?;
     let text = [output.stdout, output.stderr].concat();
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
