@@ -1,6 +1,7 @@
 //! HTTP messages and the protocols that carry them: bytes in, facts out; knows no socket and no clock.
 
 pub mod date;
+pub mod fastcgi;
 pub mod h1;
 pub mod h2;
 pub mod host;

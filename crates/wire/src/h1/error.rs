@@ -106,6 +106,10 @@ pub enum ResponseError {
         value: Span,
     },
     LengthAndChunked,
+    /// A CGI answer's `Status` that begins with no number.
+    InvalidStatus {
+        value: Span,
+    },
     /// 103 in an HTTP/1.0 response.
     EarlyHintsInHttp10,
 }
@@ -127,6 +131,12 @@ impl ResponseError {
             }
             ResponseError::UnknownTransferEncoding { value } => {
                 return unknown_encoding("upstream", head, value);
+            }
+            ResponseError::InvalidStatus { value } => {
+                let mut text = b"upstream sent invalid status \"".to_vec();
+                text.extend_from_slice(value.of(head));
+                text.push(b'"');
+                return text;
             }
             ResponseError::NoStatusLine => "upstream sent no valid HTTP/1.0 header",
             ResponseError::TooManyFields => "upstream sent too many header lines",

@@ -19,7 +19,7 @@ pub use chunked::{
 pub use error::{RequestError, ResponseError};
 pub(crate) use request::ONCE;
 pub use request::{HostSpan, RequestHead, RequestRules, parse_request};
-pub use response::{Framing, ResponseHead, ResponseRules, parse_response};
+pub use response::{Framing, ResponseHead, ResponseRules, parse_fields, parse_response};
 
 /// Most fields a request may have when nothing else is configured (nginx `max_headers`).
 pub const REQUEST_FIELDS_MAX: usize = 1000;

@@ -92,6 +92,20 @@ pub fn parse_response(
         out.parsed = next;
         out.past_line = true;
     }
+    let length = parse_fields(bytes, rules, out)?;
+    if length.is_some() {
+        out.framing = out.framing_of(rules.head);
+    }
+    Ok(length)
+}
+
+/// Reads fields up to the empty line that ends a head, and its length with it; says nothing of where a body ends.
+#[inline]
+pub fn parse_fields(
+    bytes: &[u8],
+    rules: &ResponseRules,
+    out: &mut ResponseHead,
+) -> Result<Option<usize>, ResponseError> {
     loop {
         while let Some(field) = field::parse_tidy(bytes, out.parsed) {
             out.take(bytes, rules, field)?;
@@ -109,10 +123,7 @@ pub fn parse_response(
                 out.take(bytes, rules, field)?;
                 out.parsed = next;
             }
-            Line::End { next } => {
-                out.framing = out.framing_of(rules.head);
-                return Ok(Some(next));
-            }
+            Line::End { next } => return Ok(Some(next)),
             Line::Partial => return Ok(None),
             Line::Invalid { at } => {
                 return Err(ResponseError::InvalidField { line: Span::new(out.parsed, at) });
