@@ -216,7 +216,8 @@ fn places(
         match (draft.kind, draft.parent) {
             (Kind::Location { modifier, path }, Some(parent)) => {
                 name = path.text.clone();
-                let redirects = settings.proxy.as_ref().is_some_and(|it| it.passes());
+                let redirects = settings.proxy.is_some()
+                    || settings.fastcgi.as_ref().is_some_and(|it| it.passing.is_some());
                 entries.entry(parent).or_default().push(Entry { place: at, modifier, path, redirects });
             }
             (Kind::LimitExcept(methods), Some(parent)) => {

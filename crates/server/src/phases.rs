@@ -9,8 +9,8 @@ use foregate_core::{Entry, Exchange, Flow, Level, REDIRECTS_MAX, Reply, Stop, Un
 use foregate_modules::{
     Settings, access, acme, auth_basic, auth_request, brotli_static, dav, empty_gif, encoding,
     encoding::{Coding, Offers},
-    errors, files, flv, gzip_static, https_redirect, limit_conn, limit_req, mirror, post_action, proxy,
-    realip, rewrite, satisfy, ssl, stub_status, zstd_static,
+    errors, fastcgi, files, flv, gzip_static, https_redirect, limit_conn, limit_req, mirror, post_action,
+    proxy, realip, rewrite, satisfy, ssl, stub_status, zstd_static,
 };
 
 use crate::cycle::Local;
@@ -150,11 +150,15 @@ async fn rounds<W: Witness>(
         }
         let content = match (flow, &here.proxy) {
             (Break(stop), _) => Break(stop),
+            (Continue(()), None) if let Some(on) = here.fastcgi.as_ref().and_then(|it| it.passing.as_ref()) => match W::SENDS {
+                true => Box::pin(fastcgi::run(on, ex)).await,
+                false => witness.pass(fastcgi::preview(on, ex), ex),
+            },
             (Continue(()), Some(on)) if W::SENDS => match &here.proxy_cache {
                 Some(cache) => Box::pin(proxy::run_cached(on, cache, ex)).await,
                 None => proxy::run(on, ex).await,
             },
-            (Continue(()), Some(on)) => witness.pass(on, ex),
+            (Continue(()), Some(on)) => witness.pass(proxy::preview(on, ex), ex),
             (Continue(()), None) => match here.dav.as_ref().filter(|it| it.takes(ex.method)) {
                 Some(_) if !is_handled(here) && !W::SENDS => witness.change(ex),
                 Some(on) if !is_handled(here) => Box::pin(dav::serve(on, ex)).await,

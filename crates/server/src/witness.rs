@@ -1,7 +1,8 @@
 //! Who hears what happens to a request on its way through the phases: nobody, or [`crate::diagnose`].
 
 use foregate_core::{Exchange, Flow, Reply, Stop};
-use foregate_modules::{proxy, rewrite};
+use foregate_modules::rewrite;
+use foregate_upstream::Preview;
 
 use crate::phases::Begin;
 
@@ -33,7 +34,7 @@ pub(crate) trait Witness: Copy {
     }
 
     /// What an upstream answers, where nobody is asked.
-    fn pass(self, _: &proxy::Settings, _: &mut Exchange) -> Flow<Reply> {
+    fn pass(self, _: Result<Preview, Stop>, _: &Exchange) -> Flow<Reply> {
         Flow::Continue(Reply::default())
     }
 }

@@ -14,6 +14,7 @@ use crate::attempts::Progress;
 use crate::connect::{Lane, Link};
 use crate::fields::Hidden;
 use crate::pick::Hold;
+use crate::records::{News, said};
 use crate::views::View;
 
 /// Pieces shorter than this are copied before they wait, so that they do not hold a whole block each.
@@ -24,6 +25,8 @@ pub(crate) enum Decoder {
     Length(u64),
     Chunked(Box<ChunkedDecoder>),
     UntilClose,
+    /// With the request: records say so. This much is still to come, where that was announced.
+    Records(Option<u64>),
 }
 
 pub(crate) struct UpstreamBody {
@@ -164,7 +167,17 @@ impl UpstreamBody {
             return Ok(None);
         }
         match &mut self.decoder {
-            Decoder::UntilClose => Ok(Some(std::mem::take(&mut self.rest))),
+            Decoder::UntilClose | Decoder::Records(None) => Ok(Some(std::mem::take(&mut self.rest))),
+            Decoder::Records(Some(0)) => {
+                self.finish(false);
+                Ok(None)
+            }
+            Decoder::Records(Some(left)) => {
+                // What is more is told of next.
+                let n = self.rest.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= n as u64;
+                Ok(Some(self.rest.split_to(n)))
+            }
             Decoder::Length(left) => {
                 let n = self.rest.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
                 *left -= n as u64;
@@ -196,12 +209,15 @@ impl UpstreamBody {
     }
 
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(link) = &self.link else { return Poll::Ready(()) };
-        match link.conn.poll_recv(cx) {
+        let Some(link) = &mut self.link else { return Poll::Ready(()) };
+        match link.poll_recv(cx) {
             Poll::Ready(Ok(bytes)) => {
                 link.deadline.disarm();
                 match bytes.is_empty() {
-                    true => self.closed(),
+                    true => match link.news() {
+                        Some(news) => self.hear(news),
+                        None => self.closed(),
+                    },
                     false => self.received(bytes),
                 }
                 Poll::Ready(())
@@ -232,7 +248,30 @@ impl UpstreamBody {
     fn closed(&mut self) {
         match self.decoder {
             Decoder::UntilClose => self.finish(false),
+            // Some applications end what they say by closing.
+            Decoder::Records(None | Some(0)) if !self.keeps() => self.finish(false),
             _ => self.fail("upstream prematurely closed connection"),
+        }
+    }
+
+    /// The peer leaves the connection open behind its records.
+    fn keeps(&self) -> bool {
+        self.link.as_ref().and_then(|it| it.records.as_ref()).is_some_and(|it| it.keeps)
+    }
+
+    /// A peer says something beside its answer.
+    fn hear(&mut self, news: News) {
+        let is_short = matches!(self.decoder, Decoder::Records(Some(1..)));
+        match news {
+            News::Stderr(bytes) => {
+                self.reporter.log(Level::Error, format_args!("{} while reading upstream", said(&bytes)));
+            }
+            News::StdoutOver if is_short => self.fail("upstream prematurely closed FastCGI stdout"),
+            News::StdoutOver if self.keeps() => (),
+            News::StdoutOver => self.finish(false),
+            News::End { .. } if is_short => self.fail("upstream prematurely closed FastCGI request"),
+            News::End { clean } => self.finish(clean),
+            News::Wrong(error) => self.fail(&error.text()),
         }
     }
 
@@ -324,7 +363,7 @@ impl Source for UpstreamBody {
     }
 
     fn len(&self) -> Option<u64> {
-        let Decoder::Length(left) = self.decoder else { return None };
+        let (Decoder::Length(left) | Decoder::Records(Some(left))) = self.decoder else { return None };
         let waiting = self.rate.as_ref().map_or(0, |it| it.waiting.len());
         Some(left + waiting as u64 + self.ahead.as_ref().map_or(0, Ahead::bytes))
     }

@@ -4,11 +4,14 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use foregate_core::{Exchange, Level, Template};
 use foregate_net::{Addr, Conn, ConnectOptions, Stream, clock, sys};
+use foregate_wire::Buf;
 
 use crate::guard::guarded;
+use crate::records::{News, Records};
 use crate::rules::{Conditions, Rules, bind_address};
 use crate::run::{Fault, Protocol, Run};
 
@@ -21,11 +24,33 @@ pub struct Link {
     pub requests: u64,
     /// `clock::ms` of its start.
     pub since: u64,
+    /// What takes the current answer out of records, where the protocol has them.
+    pub(crate) records: Option<Box<Records>>,
 }
 
 impl Link {
     pub(crate) fn new(conn: Conn) -> Box<Self> {
-        Box::new(Self { conn, deadline: clock::Deadline::new(), requests: 0, since: clock::ms() })
+        Box::new(Self {
+            conn,
+            deadline: clock::Deadline::new(),
+            requests: 0,
+            since: clock::ms(),
+            records: None,
+        })
+    }
+
+    /// More of the answer, empty at its end; of one that comes in records, see [`Records::poll_recv`].
+    #[inline]
+    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Buf>> {
+        match &mut self.records {
+            None => self.conn.poll_recv(cx),
+            Some(records) => records.poll_recv(&self.conn, cx),
+        }
+    }
+
+    /// What was said beside the answer.
+    pub(crate) fn news(&mut self) -> Option<News> {
+        self.records.as_mut()?.news()
     }
 }
 
@@ -37,6 +62,8 @@ pub struct Lane {
     /// Identity of the TLS configuration and of the name asked for; 0 is plain.
     pub secure: u64,
     pub bind: Option<SocketAddr>,
+    /// Answers come in records.
+    pub records: bool,
 }
 
 /// `proxy_bind`: the local address of new connections.
@@ -106,6 +133,7 @@ impl<P: Protocol> Run<'_, P> {
             owner: if local { self.rules.id } else { 0 },
             secure: self.route.secure.map_or(0, |it| it.identity()),
             bind: bind.map(|it| it.0),
+            records: P::RECORDS,
         };
         let Some(peer) = self.pick.peer() else { return Err(Fault::Next(Conditions::NO_LIVE)) };
         if let Some(idle) = &view.idle
@@ -114,9 +142,18 @@ impl<P: Protocol> Run<'_, P> {
             link.requests += 1;
             self.reused = true;
             self.note_connected();
+            self.expect_records(&mut link);
             return Ok((link, lane));
         }
-        Ok((Box::pin(self.connect_new(bind)).await?, lane))
+        let mut link = Box::pin(self.connect_new(bind)).await?;
+        self.expect_records(&mut link);
+        Ok((link, lane))
+    }
+
+    fn expect_records(&self, link: &mut Link) {
+        if P::RECORDS {
+            link.records = Some(Records::new(self.protocol.keeps_connection()));
+        }
     }
 
     async fn connect_new(&mut self, bind: Option<(SocketAddr, bool)>) -> Result<Box<Link>, Fault> {

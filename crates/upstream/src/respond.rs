@@ -154,6 +154,9 @@ pub(crate) fn redirect<P: Protocol>(run: &mut Run<'_, P>, answer: Answer) -> Sto
 /// The reason phrase, where it is not the usual one.
 fn reason(bytes: &Buf, code: u16, line: std::ops::Range<usize>) -> Option<Buf> {
     const CODE_AND_BLANK: usize = 4;
+    if line.is_empty() {
+        return None;
+    }
     let start = (line.start + CODE_AND_BLANK).min(line.end);
     let said = &bytes[start..line.end];
     let usual = status::reason(code).is_some_and(|it| it.as_bytes() == said);
@@ -167,13 +170,14 @@ fn body<P: Protocol>(run: &mut Run<'_, P>, answer: Answer, ahead: bool) -> Body 
     if run.head.status == 101 && run.protocol.may_upgrade(run.ex) {
         return tunnel(run, link, &bytes[..head_len], rest);
     }
-    let keep = sent_all && run.head.keeps_alive();
     let framing = run.head.framing;
+    let keep = sent_all && (run.head.keeps_alive() || link.records.as_ref().is_some_and(|it| it.keeps));
     let buffering = sifted.buffering.unwrap_or(run.rules.buffering);
     let rate = if buffering { rate(run) } else { None };
     let whole = match framing {
         _ if rate.is_some() && framing != Framing::Empty => None,
         Framing::Empty => Some((Body::Empty, 0)),
+        _ if P::RECORDS => None,
         Framing::Length(length) if rest.len() as u64 >= length => {
             Some((Body::Bytes(rest.slice(0..length as usize)), length as usize))
         }
@@ -184,7 +188,10 @@ fn body<P: Protocol>(run: &mut Run<'_, P>, answer: Answer, ahead: bool) -> Body 
     };
     if let Some((body, used)) = whole {
         end(run, &bytes, head_len, rest.len());
-        if used < rest.len() {
+        if P::RECORDS {
+            // The request goes on at the peer, and nobody waits for its end.
+            drop(link);
+        } else if used < rest.len() {
             surplus(run, framing);
         } else if keep {
             park(run, link, lane);
@@ -269,6 +276,8 @@ fn stream<P: Protocol>(
     framing: Framing,
 ) -> UpstreamBody {
     let decoder = match framing {
+        Framing::Length(length) if P::RECORDS => Decoder::Records(Some(length)),
+        _ if P::RECORDS => Decoder::Records(None),
         Framing::Length(length) => Decoder::Length(length),
         Framing::Chunked if run.rules.pass_trailers => {
             Decoder::Chunked(ChunkedDecoder::with_trailers().into())

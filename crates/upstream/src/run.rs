@@ -1,6 +1,7 @@
 //! One exchange with an upstream: peers are asked in turn until one answers, and its answer becomes ours.
 
 use std::cell::RefMut;
+use std::future::poll_fn;
 use std::rc::Rc;
 
 use foregate_core::{BodyError, Exchange, Flow, Level, Reply, Stop, UpstreamFact, Version, log};
@@ -14,15 +15,29 @@ use crate::fields::{Sieve, Sifted};
 use crate::guard::{Cut, guarded};
 use crate::look::{AskedFor, Fetch};
 use crate::pick::{Outcome, Pick};
+use crate::records::News;
 use crate::respond::{self, Answer};
 use crate::rules::{Conditions, Rules};
 use crate::scratch;
 use crate::serve::Met;
 use crate::views::View;
-use crate::{names, send};
+use crate::{names, records, send};
 
 /// What differs between `proxy`, `fastcgi` and their kin.
 pub trait Protocol {
+    /// Answers come in records, and errors are told beside them (FastCGI).
+    const RECORDS: bool = false;
+
+    /// Where answers come in records: the peer leaves the connection open behind them.
+    fn keeps_connection(&self) -> bool {
+        false
+    }
+
+    /// Where answers come in records: such words among the errors make an answer invalid.
+    fn is_caught(&self, _stderr: &[u8]) -> bool {
+        false
+    }
+
     /// Appends what goes out ahead of the request's body. Called once, whatever the number of tries. `asked`: the request
     /// is made for a cache, which wants this.
     ///
@@ -62,6 +77,8 @@ pub enum Frames {
     Raw,
     /// In chunks.
     Chunked,
+    /// In records, of which an empty one comes last, whether or not there is a body.
+    Records,
     /// Not at all.
     None,
 }
@@ -236,10 +253,10 @@ impl<P: Protocol> Run<'_, P> {
     async fn try_one(&mut self) -> Result<Reply, Fault> {
         (self.request_sent, self.reused) = (false, false);
         self.choose().await?;
-        let (link, lane) = self.connect().await?;
+        let (mut link, lane) = self.connect().await?;
         self.request_sent = true;
         let sent_all = send::send(self, &link).await?;
-        let (bytes, head_len) = self.read_head(&link).await?;
+        let (bytes, head_len) = self.read_head(&mut link).await?;
         self.judge()?;
         self.answer(link, lane, sent_all, bytes, head_len)
     }
@@ -297,17 +314,25 @@ impl<P: Protocol> Run<'_, P> {
     }
 
     /// Reads until a final response's head is complete: its bytes with whatever follows, and its length.
-    async fn read_head(&mut self, link: &Link) -> Result<(Buf, usize), Fault> {
+    async fn read_head(&mut self, link: &mut Link) -> Result<(Buf, usize), Fault> {
         const STEP: &str = "reading response header from upstream";
         let client = (self.watches_client() && !self.streams()).then(|| self.ex.client.clone());
         self.head.clear();
         let mut bytes = Buf::default();
         let mut hints = 0;
         loop {
-            let work = link.conn.recv();
-            let more = guarded(&link.deadline, self.rules.read_timeout, client.as_deref(), work).await;
+            let Link { conn, deadline, records, .. } = &mut *link;
+            let work = poll_fn(|cx| match records {
+                None => conn.poll_recv(cx),
+                Some(records) => records.poll_recv(conn, cx),
+            });
+            let more = guarded(deadline, self.rules.read_timeout, client.as_deref(), work).await;
             let more = match more {
                 Ok(Ok(more)) if more.is_empty() => {
+                    if let Some(news) = link.news() {
+                        self.hear(&news)?;
+                        continue;
+                    }
                     self.report(
                         Level::Error,
                         format_args!("upstream prematurely closed connection while {STEP}"),
@@ -338,6 +363,25 @@ impl<P: Protocol> Run<'_, P> {
                 self.head.clear();
             }
         }
+    }
+
+    /// Something else came while the head was waited for.
+    fn hear(&mut self, news: &News) -> Result<(), Fault> {
+        const STEP: &str = "reading response header from upstream";
+        let text = match news {
+            News::Stderr(bytes) => {
+                self.report(Level::Error, format_args!("{} while {STEP}", records::said(bytes)));
+                return match self.protocol.is_caught(bytes) {
+                    true => Err(Fault::Next(Conditions::INVALID_HEADER)),
+                    false => Ok(()),
+                };
+            }
+            News::StdoutOver => "upstream prematurely closed FastCGI stdout".to_owned(),
+            News::End { .. } => "upstream sent unexpected FastCGI record: 3".to_owned(),
+            News::Wrong(error) => error.text(),
+        };
+        self.report(Level::Error, format_args!("{text} while {STEP}"));
+        Err(Fault::Next(Conditions::INVALID_HEADER))
     }
 
     fn invalid_head(&mut self, bytes: &[u8], error: &ResponseError) -> Fault {

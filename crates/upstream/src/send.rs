@@ -8,10 +8,12 @@ use std::task::{Context, Poll};
 use foregate_core::{BodyError, FileSlice};
 use foregate_net::Conn;
 use foregate_wire::Buf;
+use foregate_wire::fastcgi::{END_OF_STDIN, stdin};
 use foregate_wire::h1::{LAST_CHUNK, chunk_header};
 
 use crate::connect::Link;
 use crate::guard::guarded;
+use crate::records;
 use crate::run::{Fault, Frames, Protocol, Run, body_failed};
 
 /// Bodies up to this size are sent in one piece with the head.
@@ -27,6 +29,9 @@ pub(crate) async fn send<P: Protocol>(run: &mut Run<'_, P>, link: &Link) -> Resu
     }
     if run.streams() {
         return Box::pin(stream(run, link, frames)).await;
+    }
+    if frames == Frames::Records {
+        return Box::pin(in_records(run, link)).await;
     }
     if let Some(file) = run.ex.body.file.clone() {
         return Ok(head(run, link).await? && Box::pin(from_file(run, link, file)).await?);
@@ -122,6 +127,34 @@ async fn from_file<P: Protocol>(
     Ok(true)
 }
 
+/// Sends the head and a body that is here already, if it is passed on, in records.
+async fn in_records<P: Protocol>(run: &mut Run<'_, P>, link: &Link) -> Result<bool, Fault> {
+    let passes = run.rules.pass_request_body;
+    if let Some(mut slice) = run.ex.body.file.clone().filter(|_| passes) {
+        if !head(run, link).await? {
+            return Ok(false);
+        }
+        while !slice.is_empty() {
+            let more = slice.read().unwrap_or_default();
+            if more.is_empty() {
+                return Err(Fault::End(body_failed(BodyError::File)));
+            }
+            if !framed(run, link, b"", &records::stdin(vec![more]), b"").await? {
+                return Ok(false);
+            }
+        }
+        return bytes(run, link, &END_OF_STDIN).await;
+    }
+    let head_len = run.out.len();
+    if let Some(body) = run.ex.body.memory.as_ref().filter(|_| passes) {
+        stdin(body, &mut run.out);
+    }
+    run.out.extend_from_slice(&END_OF_STDIN);
+    let done = head(run, link).await;
+    run.out.truncate(head_len);
+    done
+}
+
 /// Passes the body on as it comes. The head goes out with the first piece, or alone where that lets wait.
 async fn stream<P: Protocol>(run: &mut Run<'_, P>, link: &Link, frames: Frames) -> Result<bool, Fault> {
     let mut out = run.out.clone();
@@ -150,6 +183,9 @@ async fn stream<P: Protocol>(run: &mut Run<'_, P>, link: &Link, frames: Frames) 
         if over {
             // From here on the request is whole: the client may be watched again.
             run.ex.body.source = None;
+        }
+        if frames == Frames::Records {
+            pieces = records::stdin(pieces);
         }
         let length: usize = pieces.iter().map(|it| it.len()).sum();
         let tail = frame(frames, length, over, &mut out);
@@ -208,8 +244,10 @@ fn gather<P: Protocol>(run: &mut Run<'_, P>, pieces: &mut Vec<Buf>, unseen: bool
 
 /// Writes what stands before a piece of the body and returns what stands behind it.
 fn frame(frames: Frames, length: usize, over: bool, out: &mut Vec<u8>) -> &'static [u8] {
-    if frames != Frames::Chunked {
-        return b"";
+    match frames {
+        Frames::Chunked => (),
+        Frames::Records if over => return &END_OF_STDIN,
+        _ => return b"",
     }
     if length > 0 {
         chunk_header(length, out);

@@ -1,5 +1,7 @@
 //! Answers out of the cache, and what becomes of an upstream's answer that was asked for the cache.
 
+use std::borrow::Cow;
+
 use foregate_cache::{Draft, Freshness, Life, Object, Status, Told, Writer};
 use foregate_core::{Exchange, Flow, Level, Method, Reply, Stop, log};
 use foregate_net::{clock, sys::errno_text};
@@ -200,6 +202,7 @@ impl<P: Protocol> Run<'_, P> {
             (valid_s, _) => valid_s,
         };
         let hold = grip.hold.unwrap_or_else(|| grip.zone.hold(grip.main));
+        let head = self.kept_head(answer);
         let draft = Draft {
             text: &grip.text,
             main: grip.main,
@@ -215,9 +218,29 @@ impl<P: Protocol> Run<'_, P> {
             asked_us,
             modified_s,
             etag: &etag,
-            head: &answer.bytes[..answer.head_len],
+            head: &head,
         };
         Writer::begin(&grip.zone, hold, &draft, &self.rules.temp, &self.ex.reporter())
+    }
+}
+
+impl<P: Protocol> Run<'_, P> {
+    /// The head as it is kept, which begins with a status line.
+    fn kept_head<'a>(&self, answer: &'a Answer) -> Cow<'a, [u8]> {
+        let head = &answer.bytes[..answer.head_len];
+        if !P::RECORDS {
+            return Cow::Borrowed(head);
+        }
+        let status = self.head.status;
+        let mut line = format!("HTTP/1.1 {status} ").into_bytes();
+        match self.head.status_line.of(head) {
+            b"" => {
+                line.extend_from_slice(foregate_wire::status::reason(status).unwrap_or_default().as_bytes())
+            }
+            said => line.extend_from_slice(said.get(4..).unwrap_or_default()),
+        }
+        line.extend_from_slice(b"\r\n");
+        Cow::Owned([&line[..], head].concat())
     }
 }
 

@@ -1,39 +1,89 @@
-//! `fastcgi_split_path_info`, `fastcgi_index`: which script a URI names, and what follows it.
-//!
-//! Requests are not passed to FastCGI servers yet: `fastcgi_pass` is refused. What distributions put beside it
-//! loads, so that a snippet may stay where it is.
+//! `fastcgi_pass` and its kin: requests passed on to applications that speak FastCGI, such as PHP's.
+
+mod params;
+mod request;
+mod script;
+#[cfg(test)]
+mod tests;
 
 use foregate_conf::{Error, Node, Word};
-use foregate_core::{Args, Compile, Directive, Exchange, Regex, Scope, Variable, Variables};
+use foregate_core::{
+    Args, Compile, Directive, Exchange, Flow, Regex, Reply, Scope, Variable, Variables, duplicate,
+};
+use foregate_upstream::Caching;
+use foregate_upstream::draft::read::{invalid, whole};
+use foregate_upstream::draft::{Draft, Family};
+
+use params::{Line, Params};
+pub use request::{Passing, preview};
+use request::To;
 
 pub struct Module;
 
+/// Passes the request on and brings the answer.
+pub fn run(on: &Passing, ex: &mut Exchange) -> impl Future<Output = Flow<Reply>> {
+    request::run(on, ex)
+}
+
+/// As [`run`], where answers are kept and may be there already (`fastcgi_cache`).
+pub async fn run_cached(on: &Passing, cache: &Caching, ex: &mut Exchange) -> Flow<Reply> {
+    match on.rules.store {
+        Some(_) => request::run(on, ex).await,
+        None => request::run_cached(on, cache, ex).await,
+    }
+}
+
 #[derive(Clone, Default)]
 pub struct Options {
+    upstream: Draft,
+    pass: Option<Word>,
+    params: Option<Vec<Line>>,
     index: Option<Word>,
     split: Option<Word>,
+    keep_conn: Option<bool>,
+    catch_stderr: Option<Vec<Word>>,
 }
 
 pub struct Settings {
     index: Box<[u8]>,
     split: Option<Regex>,
+    /// Requests are passed on.
+    pub passing: Option<Passing>,
 }
+
+const ANY: Scope = Scope::ANY_HTTP;
+const PASS: Scope = Scope::LOCATION.or(Scope::LOCATION_IF);
+const ONE: Args = Args::Exactly(1);
+
+const FAMILY: Family = Family {
+    name: "fastcgi",
+    hidden: &[
+        "Status",
+        "X-Accel-Expires",
+        "X-Accel-Redirect",
+        "X-Accel-Limit-Rate",
+        "X-Accel-Buffering",
+        "X-Accel-Charset",
+    ],
+};
 
 impl foregate_core::Module for Module {
     type Options = Options;
     type Settings = Settings;
 
-    const DIRECTIVES: &'static [Directive<Options>] = &[
-        Directive::text("fastcgi_index", Scope::ANY_HTTP, |o| &mut o.index),
-        Directive::own("fastcgi_split_path_info", Scope::ANY_HTTP, Args::Exactly(1), split, |o, outer| {
-            o.split = o.split.take().or_else(|| outer.split.clone());
+    const DIRECTIVES: &'static [Directive<Options>] = foregate_upstream::directives!["fastcgi", upstream;
+        Directive::own("fastcgi_pass", PASS, ONE, pass, |_, _| ()),
+        Directive::own("fastcgi_param", ANY, Args::Between(2, 3), param, |o, from| {
+            whole(&mut o.params, &from.params)
+        }),
+        Directive::text("fastcgi_index", ANY, |o| &mut o.index),
+        Directive::own("fastcgi_split_path_info", ANY, ONE, split, |o, from| whole(&mut o.split, &from.split)),
+        Directive::flag("fastcgi_keep_conn", ANY, |o| &mut o.keep_conn),
+        Directive::own("fastcgi_catch_stderr", ANY, ONE, catch_stderr, |o, from| {
+            whole(&mut o.catch_stderr, &from.catch_stderr)
         }),
     ];
-
-    const VARIABLES: &'static [Variable] = &[
-        Variable::new("fastcgi_script_name", script_name),
-        Variable::new("fastcgi_path_info", path_info),
-    ];
+    const VARIABLES: &'static [Variable] = script::VARIABLES;
 
     fn declare(node: &Node, variables: &mut Variables) -> Result<(), Error> {
         match (node.name.text.as_str(), node.args.first()) {
@@ -42,77 +92,66 @@ impl foregate_core::Module for Module {
         }
     }
 
-    fn resolve(options: Options, cx: &mut Compile<'_>) -> Result<Option<Settings>, Error> {
-        if options.index.is_none() && options.split.is_none() {
+    /// `if` and `limit_except` pass on to where their location does.
+    fn inherit_handler(options: &mut Options, outer: &Options) {
+        if options.pass.is_none() {
+            options.pass.clone_from(&outer.pass);
+        }
+    }
+
+    fn resolve(o: Options, cx: &mut Compile<'_>) -> Result<Option<Settings>, Error> {
+        let passing = passing(&o, cx)?;
+        if passing.is_none() && o.index.is_none() && o.split.is_none() {
             return Ok(None);
         }
-        let split = options.split.map(|pattern| cx.regex(&pattern, false)).transpose()?;
-        Ok(Some(Settings { index: options.index.map_or_else(Box::default, |it| it.bytes().into()), split }))
+        let split = o.split.map(|pattern| cx.regex(&pattern, false)).transpose()?;
+        Ok(Some(Settings { index: o.index.map_or_else(Box::default, |it| it.bytes().into()), split, passing }))
     }
+}
+
+fn passing(o: &Options, cx: &mut Compile<'_>) -> Result<Option<Passing>, Error> {
+    let sizes = o.upstream.sizes(&FAMILY)?;
+    let Some(pass) = &o.pass else { return Ok(None) };
+    let lines = o.params.as_deref().unwrap_or_default();
+    let passes_fields = o.upstream.pass_request_headers.unwrap_or(true);
+    Ok(Some(Passing {
+        to: To::compile(pass, cx)?,
+        rules: o.upstream.compile(&FAMILY, &sizes, cx)?,
+        params: Params::compile(lines, false, passes_fields, cx)?,
+        cache_params: Params::compile(lines, true, passes_fields, cx)?,
+        keep_conn: o.keep_conn.unwrap_or(false),
+        caught: o.catch_stderr.iter().flatten().map(|it| it.bytes().into()).collect(),
+    }))
+}
+
+fn pass(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
+    if o.pass.is_some() {
+        return Err(duplicate(node));
+    }
+    o.pass = Some(node.args[0].clone());
+    Ok(())
+}
+
+fn param(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
+    let if_not_empty = match node.args.get(2) {
+        None => false,
+        Some(word) if *word == "if_not_empty" => true,
+        Some(word) => return Err(invalid(word)),
+    };
+    let line = Line { name: node.args[0].clone(), value: node.args[1].clone(), if_not_empty };
+    o.params.get_or_insert_default().push(line);
+    Ok(())
 }
 
 fn split(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
     if o.split.is_some() {
-        return Err(Error::duplicate(node));
+        return Err(duplicate(node));
     }
     o.split = Some(node.args[0].clone());
     Ok(())
 }
 
-/// The script: the first group of the split, or the whole URI with the index where it ends in a slash.
-fn script_name(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
-    let cycle = ex.cycle.clone();
-    let on = crate::settings(&*cycle, ex.location).fastcgi.as_ref();
-    if let Some((script, _)) = on.and_then(|on| parts(on, ex)) {
-        out.extend_from_slice(&script);
-        return true;
-    }
-    out.extend_from_slice(&ex.uri);
-    if let Some(on) = on.filter(|_| ex.uri.ends_with(b"/")) {
-        out.extend_from_slice(&on.index);
-    }
-    true
-}
-
-/// What follows the script: the second group of the split; empty without one.
-fn path_info(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
-    let cycle = ex.cycle.clone();
-    let on = crate::settings(&*cycle, ex.location).fastcgi.as_ref();
-    if let Some((_, info)) = on.and_then(|on| parts(on, ex)) {
-        out.extend_from_slice(&info);
-    }
-    true
-}
-
-fn parts(on: &Settings, ex: &mut Exchange) -> Option<(Vec<u8>, Vec<u8>)> {
-    let uri = ex.uri.clone();
-    // The split is no match of the request's own: what `$1` says stays.
-    let before = ex.captures.clone();
-    let found = on.split.as_ref()?.matches(ex, &uri).unwrap_or(false);
-    let group = |n| ex.captures.get(n).unwrap_or_default().to_vec();
-    let parts = found.then(|| (group(1), group(2)));
-    ex.captures = before;
-    parts
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::testing::Site;
-
-    #[test]
-    fn a_uri_is_split_into_script_and_path_info() {
-        let site = Site::new("fastcgi_split_path_info ^(.+?\\.php)(/.*)$; fastcgi_index index.php;");
-        for (uri, script, info) in
-            [("/a.php/b/c", "/a.php", "/b/c"), ("/a.php", "/a.php", ""), ("/d/", "/d/index.php", "")]
-        {
-            let mut ex = site.exchange(&format!("GET {uri}"));
-            let mut got = |name: &str| {
-                let mut out = Vec::new();
-                let get = crate::variable(name).expect("because it is declared").get;
-                get(&mut ex, &mut out);
-                String::from_utf8(out).expect("because it is ASCII")
-            };
-            assert_eq!((got("fastcgi_script_name"), got("fastcgi_path_info")), (script.into(), info.into()));
-        }
-    }
+fn catch_stderr(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
+    o.catch_stderr.get_or_insert_default().push(node.args[0].clone());
+    Ok(())
 }

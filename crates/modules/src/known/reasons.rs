@@ -38,10 +38,7 @@ pub(super) const LICENCE: Treatment = Ignored("there is no licence to report");
 // What we do not do.
 
 pub(super) const MAIL: Treatment = refused("mail is not proxied", "keep an nginx for mail beside Foregate");
-pub(super) const FASTCGI: Treatment = refused(
-    "FastCGI is not available yet in this version",
-    "let a server that speaks HTTP run the application and name it with proxy_pass",
-);
+
 pub(super) const ENGINE: Treatment = refused(
     "there is no OpenSSL to load an engine into",
     "give the key as a PEM file with ssl_certificate_key",

@@ -1,16 +1,11 @@
 //! Directives of `upstream` and of the modules that pass requests on.
 
-use super::reasons::{BUFFERS, FASTCGI, HASHES, NOT_YET, OPENSSL, SOCKETS, SPOOLING, TLS_INSIDE};
+use super::reasons::{BUFFERS, HASHES, NOT_YET, OPENSSL, SOCKETS, SPOOLING, TLS_INSIDE};
 use super::{Known, known as of};
 
 /// Sorted by name.
 #[rustfmt::skip]
 pub(super) static NAMES: &[Known] = &[
-    of("fastcgi_bind", "http, server, location", "1-2", "*", NOT_YET),
-    of("fastcgi_buffer_size", "http, server, location", "1", "*", BUFFERS),
-    of("fastcgi_buffering", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_buffers", "http, server, location", "2", "*", BUFFERS),
-    of("fastcgi_busy_buffers_size", "http, server, location", "1", "*", BUFFERS),
     of("fastcgi_cache", "http, server, location", "1", "*", NOT_YET),
     of("fastcgi_cache_background_update", "http, server, location", "1", "*", NOT_YET),
     of("fastcgi_cache_bypass", "http, server, location", "1+", "*", NOT_YET),
@@ -25,38 +20,7 @@ pub(super) static NAMES: &[Known] = &[
     of("fastcgi_cache_revalidate", "http, server, location", "1", "*", NOT_YET),
     of("fastcgi_cache_use_stale", "http, server, location", "1+", "*", NOT_YET),
     of("fastcgi_cache_valid", "http, server, location", "1+", "*", NOT_YET),
-    of("fastcgi_catch_stderr", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_connect_timeout", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_force_ranges", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_hide_header", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_ignore_client_abort", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_ignore_headers", "http, server, location", "1+", "*", NOT_YET),
-    of("fastcgi_index", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_intercept_errors", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_keep_conn", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_limit_rate", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_max_temp_file_size", "http, server, location", "1", "*", SPOOLING),
-    of("fastcgi_next_upstream", "http, server, location", "1+", "*", NOT_YET),
-    of("fastcgi_next_upstream_timeout", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_next_upstream_tries", "http, server, location", "1", "*", NOT_YET),
     of("fastcgi_no_cache", "http, server, location", "1+", "*", NOT_YET),
-    of("fastcgi_param", "http, server, location", "2-3", "*", NOT_YET),
-    of("fastcgi_pass", "location, if in location", "1", "", FASTCGI),
-    of("fastcgi_pass_header", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_pass_request_body", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_pass_request_headers", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_read_timeout", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_request_buffering", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_send_lowat", "http, server, location", "1", "*", SOCKETS),
-    of("fastcgi_send_timeout", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_socket_keepalive", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_socket_rcvbuf", "http, server, location", "1", "*", SOCKETS),
-    of("fastcgi_socket_sndbuf", "http, server, location", "1", "*", SOCKETS),
-    of("fastcgi_split_path_info", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_store", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_store_access", "http, server, location", "1-3", "*", NOT_YET),
-    of("fastcgi_temp_file_write_size", "http, server, location", "1", "*", SPOOLING),
-    of("fastcgi_temp_path", "http, server, location", "1-4", "*", SPOOLING),
     of("grpc_bind", "http, server, location", "1-2", "", NOT_YET),
     of("grpc_buffer_size", "http, server, location", "1", "", BUFFERS),
     of("grpc_connect_timeout", "http, server, location", "1", "60s", NOT_YET),

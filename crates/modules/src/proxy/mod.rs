@@ -24,7 +24,7 @@ pub use settings::Settings;
 
 pub struct Module;
 
-pub use request::{Preview, preview};
+pub use request::preview;
 
 /// Passes the request on and brings the answer.
 pub fn run(on: &Settings, ex: &mut Exchange) -> impl Future<Output = Flow<Reply>> {

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use foregate_conf::{Error, Modifier, Word};
 use foregate_core::{Compile, Exchange, Level, Stop, Template, log};
-use foregate_net::Addr;
-use foregate_upstream::{Address, Group, Groups, View};
+use foregate_upstream::{Address, Group, View, find, group_of};
 
 use super::options::PassDraft;
 
@@ -76,7 +75,7 @@ impl Pass {
         if !url.uri.is_empty() && (draft.nameless || prefix(cx.location.as_ref()).is_none()) {
             return Err(no_uri_here(word));
         }
-        let group = group(word, &address, cx)?;
+        let group = group_of(word, &address, cx)?;
         Ok(Self::To { group, url })
     }
 }
@@ -96,52 +95,15 @@ fn no_uri_here(word: &Word) -> Error {
     Error::at(word.span, what).advise(format!("leave the path out, the request's own is passed on: {bare}"))
 }
 
-/// The group that an address means; made where there is none yet.
-fn group(word: &Word, address: &Address, cx: &mut Compile<'_>) -> Result<Arc<Group>, Error> {
-    let groups = cx.shared.get_or_default::<Groups>();
-    if groups.explicit(&address.host).is_some() && !address.no_port {
-        let what = format!("upstream \"{}\" may not have port {}", address.host, address.port);
-        return Err(Error::at(word.span, what));
-    }
-    if let Some(group) = groups.find(&address.host, address.port, address.no_port) {
-        return Ok(group.clone());
-    }
-    let previous = cx.previous.and_then(|it| it.get::<Groups>());
-    let previous = previous.and_then(|it| it.find(&address.host, address.port, false)).filter(|it| !it.explicit);
-    let group = groups.add(Group::implicit(address, previous.map(|it| &**it)));
-    for name in group.unresolved() {
-        let what = format!("host not found in upstream \"{name}\"");
-        let advice = "requests get 502 until the name can be looked up";
-        cx.warnings.push(Error::at(word.span, what).advise(advice).warn());
-    }
-    Ok(group)
-}
-
 /// What a URL made of variables came to, for `$proxy_host` and the request's head; a note.
 pub(super) struct Evaluated(pub(super) Rc<Url>);
 
 /// Makes the URL of this request and finds its peers.
 pub(super) async fn evaluate(template: &Template, ex: &mut Exchange) -> Result<(Rc<Url>, Rc<View>), Stop> {
     let (url, address) = fill(template, ex)?;
-    let view = match whom(&address, ex)? {
-        Whom::Group(group) => View::of(&group),
-        Whom::At(addr) => View::once(&address, vec![addr]),
-        Whom::Named => look_up(&address, ex).await?,
-    };
-    Ok((url, view))
-}
-
-async fn look_up(address: &Address, ex: &Exchange) -> Result<Rc<View>, Stop> {
     let cycle = ex.cycle.clone();
-    let resolver = crate::settings(&*cycle, ex.location).resolver.as_ref();
-    let resolver = &resolver.expect("because without one nobody is meant").resolver;
-    match resolver.resolve(&address.host, address.port).await {
-        Ok(addrs) => Ok(View::once(address, addrs)),
-        Err(why) => {
-            log!(ex, Level::Error, "{} could not be resolved ({why})", address.host);
-            Err(Stop::status(502))
-        }
-    }
+    let resolver = crate::settings(&*cycle, ex.location).resolver.as_ref().map(|it| &it.resolver);
+    Ok((url, find(&address, resolver, ex).await?))
 }
 
 /// Makes the URL of this request.
@@ -165,30 +127,4 @@ pub(super) fn fill(template: &Template, ex: &mut Exchange) -> Result<(Rc<Url>, A
     let url = Rc::new(url);
     ex.notes.put(Evaluated(url.clone()));
     Ok((url, address))
-}
-
-/// Who is meant by an address that a request made.
-pub(super) enum Whom {
-    Group(Arc<Group>),
-    At(Addr),
-    /// A name that the location's resolver looks up.
-    Named,
-}
-
-pub(super) fn whom(address: &Address, ex: &Exchange) -> Result<Whom, Stop> {
-    let cycle = ex.cycle.clone();
-    let groups = cycle.shared().get::<Groups>();
-    if let Some(group) = groups.and_then(|it| it.find(&address.host, address.port, address.no_port)) {
-        return Ok(Whom::Group(group.clone()));
-    }
-    if let Some(addr) = &address.fixed {
-        return Ok(Whom::At(addr.clone()));
-    }
-    match &crate::settings(&*cycle, ex.location).resolver {
-        Some(_) => Ok(Whom::Named),
-        None => {
-            log!(ex, Level::Error, "no resolver defined to resolve {}", address.host);
-            Err(Stop::status(502))
-        }
-    }
 }

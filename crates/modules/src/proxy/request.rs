@@ -1,10 +1,9 @@
 //! From an exchange to the request that its upstream sees, and back.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use foregate_core::{Exchange, Flow, Level, Method, Reply, Stop, log};
-use foregate_upstream::{AskedFor, Caching, Frames, Group, Looked, Protocol, Route, Secure, View};
+use foregate_upstream::{AskedFor, Caching, Frames, Looked, Preview, Protocol, Route, Secure, View, Whom};
 use foregate_wire::h1::{ResponseError, ResponseHead, ResponseRules, parse_response};
 use foregate_wire::uri::{Escape, escape};
 use foregate_wire::Fields;
@@ -83,20 +82,6 @@ fn handshake<'a>(on: &'a Settings, url: &Url, ex: &mut Exchange) -> Result<Optio
     on.tls.as_ref().filter(|_| url.secure).map(|tls| tls.prepare(url, ex)).transpose()
 }
 
-/// What the upstream would get, and who that is.
-pub struct Preview {
-    /// With its `://`.
-    pub scheme: String,
-    /// `$proxy_host`: the host with a port that is not the scheme's own.
-    pub host: String,
-    /// The target of the request line.
-    pub uri: Vec<u8>,
-    /// The request line and all fields, as they would be sent.
-    pub head: Vec<u8>,
-    /// `None`: one address, or a name that is only looked up for this request.
-    pub group: Option<Arc<Group>>,
-}
-
 /// As [`run`], without asking anybody.
 ///
 /// # Errors
@@ -107,10 +92,8 @@ pub fn preview(on: &Settings, ex: &mut Exchange) -> Result<Preview, Stop> {
         Pass::To { group, url } => (url, Some(group.clone())),
         Pass::By(template) => {
             let (url, address) = pass::fill(template, ex)?;
-            let group = match pass::whom(&address, ex)? {
-                pass::Whom::Group(group) => Some(group),
-                pass::Whom::At(_) | pass::Whom::Named => None,
-            };
+            let resolves = crate::settings(&*ex.cycle, ex.location).resolver.is_some();
+            let group = Whom::of(&address, resolves, ex)?.group();
             evaluated = url;
             (&*evaluated, group)
         }

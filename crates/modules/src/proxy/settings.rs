@@ -42,11 +42,6 @@ const FAMILY: Family = Family {
 };
 
 impl Settings {
-    /// The location passes requests on, so that a path that lacks only its final slash is sent there.
-    pub fn passes(&self) -> bool {
-        true
-    }
-
     pub(super) fn resolve(o: Options, cx: &mut Compile<'_>) -> Result<Option<Self>, Error> {
         let sizes = o.upstream.sizes(&FAMILY)?;
         let Some(draft) = &o.pass else { return Ok(None) };

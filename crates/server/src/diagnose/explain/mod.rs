@@ -176,7 +176,7 @@ fn listener(
 
 impl Told<'_> {
     /// The group of the last upstream, with what it would get.
-    fn passed(&self) -> Option<(u32, &foregate_modules::proxy::Preview)> {
+    fn passed(&self) -> Option<(u32, &foregate_upstream::Preview)> {
         self.events.iter().rev().find_map(|it| match it {
             Event::Passed { place, preview } => Some((*place, preview)),
             _ => None,

@@ -11,7 +11,8 @@ use foregate_core::variable::Found;
 use foregate_core::{
     BodyLimits, BoxFuture, Entry, ErrorLog, Evaluator, Exchange, Flow, Household, Level, Reply, Shared, Stop,
 };
-use foregate_modules::{proxy, rewrite};
+use foregate_modules::rewrite;
+use foregate_upstream::Preview;
 
 use crate::cycle::Local;
 use crate::locations::Candidate;
@@ -43,7 +44,7 @@ pub(super) enum Event {
     /// An upstream would be asked.
     Passed {
         place: u32,
-        preview: proxy::Preview,
+        preview: Preview,
     },
     /// Files would be changed.
     Changes {
@@ -225,9 +226,9 @@ impl Witness for &Tape {
         Continue(Reply { status: 204, ..Reply::default() })
     }
 
-    fn pass(self, on: &proxy::Settings, ex: &mut Exchange) -> Flow<Reply> {
+    fn pass(self, preview: Result<Preview, Stop>, ex: &Exchange) -> Flow<Reply> {
         let place = ex.location;
-        let preview = match proxy::preview(on, ex) {
+        let preview = match preview {
             Ok(preview) => preview,
             Err(stop) => return Break(stop),
         };
