@@ -267,8 +267,8 @@ impl UpstreamBody {
                 self.reporter.log(Level::Error, format_args!("{} while reading upstream", said(&bytes)));
             }
             News::StdoutOver if is_short => self.fail("upstream prematurely closed FastCGI stdout"),
-            News::StdoutOver if self.keeps() => (),
-            News::StdoutOver => self.finish(false),
+            // The end of the request is still to come: an application that is left before it may be cut short.
+            News::StdoutOver => (),
             News::End { .. } if is_short => self.fail("upstream prematurely closed FastCGI request"),
             News::End { clean } => self.finish(clean),
             News::Wrong(error) => self.fail(&error.text()),

@@ -1,6 +1,6 @@
 //! WordPress: PHP behind permalinks, uploads that must never run, files that caches may keep for ever.
 
-use foregate_testkit::{Setup, both, check_on, foregate_only};
+use foregate_testkit::{Setup, both, check_on};
 
 use super::application;
 
@@ -79,21 +79,5 @@ fn posts_uploads_and_the_back_office() {
             ("GET /wp-content/themes/t/none.css\nHost: blog.test", "404 | !Expires"),
         ];
         check_on(&setup.start(subject), &cases);
-    });
-}
-
-#[test]
-fn php_itself_is_refused_with_a_reason() {
-    let php = "include {dir}/fastcgi_params; fastcgi_index index.php; fastcgi_intercept_errors on;
-               fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name; fastcgi_pass php;";
-    let app = application("php", &[]);
-    let setup = site(php).backend("app", &app).file(
-        "fastcgi_params",
-        "fastcgi_param QUERY_STRING $query_string;\nfastcgi_param HTTP_PROXY \"\";\n",
-    );
-    foregate_only(|subject| {
-        let (accepted, printed) = setup.test(subject);
-        assert!(!accepted, "{printed}");
-        assert!(printed.contains("\"fastcgi_pass\"") && printed.contains("FastCGI"), "{printed}");
     });
 }
