@@ -150,10 +150,14 @@ async fn rounds<W: Witness>(
         }
         let content = match (flow, &here.proxy) {
             (Break(stop), _) => Break(stop),
-            (Continue(()), None) if let Some(on) = here.fastcgi.as_ref().and_then(|it| it.passing.as_ref()) => match W::SENDS {
-                true => Box::pin(fastcgi::run(on, ex)).await,
-                false => witness.pass(fastcgi::preview(on, ex), ex),
-            },
+            (Continue(()), None)
+                if let Some(on) = here.fastcgi.as_ref().and_then(|it| it.passing.as_ref()) =>
+            {
+                match W::SENDS {
+                    true => Box::pin(fastcgi::run(on, ex)).await,
+                    false => witness.pass(fastcgi::preview(on, ex), ex),
+                }
+            }
             (Continue(()), Some(on)) if W::SENDS => match &here.proxy_cache {
                 Some(cache) => Box::pin(proxy::run_cached(on, cache, ex)).await,
                 None => proxy::run(on, ex).await,
