@@ -68,6 +68,8 @@ pub struct Attempts {
     /// `clock::ms` of the last try's start.
     begun: Option<u64>,
     n: usize,
+    /// How long the exchange has waited in a group's queue, milliseconds.
+    pub queued_ms: u64,
     /// The last try's head as received: `$upstream_http_…` looks into it.
     pub head: Buf,
     /// Of the last try, where its body goes on behind this note's back.

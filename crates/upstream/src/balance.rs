@@ -1,7 +1,7 @@
 //! Which peer is next: turns, loads, times, hashes and chance, each as nginx has it.
 
 use foregate_core::Exchange;
-use foregate_net::Addr;
+use foregate_net::{Addr, clock};
 
 use crate::group::{Balance, Tier, Weight};
 use crate::hash;
@@ -100,23 +100,25 @@ fn turn(tier: &Tier, now_s: u64, may: impl Fn(usize) -> bool) -> Option<usize> {
 pub(crate) fn take_turn(tier: &Tier, tried: &Tried, now_s: u64, own: usize) -> usize {
     let mut weights = tier.weights();
     let others = i64::from(tier.total_weight) - i64::from(tier.peers[own].weight);
-    if weights[own].current <= -others {
+    if weights[own].current <= -others * tier.unit() {
         return own;
     }
     let able = |idx: &usize| !tried.has(*idx) && tier.peers[*idx].is_available(now_s);
+    let now_ms = tier.now_ms();
     let mut total = 0;
     for idx in (0..tier.peers.len()).filter(able) {
-        total += weights[idx].grow(tier.peers[idx].weight);
+        total += weights[idx].grow(tier.peers[idx].weight, tier.share(idx, now_ms));
     }
     weights[own].current -= total;
     own
 }
 
 fn give_turn(weights: &mut [Weight], tier: &Tier, able: impl Iterator<Item = usize>) -> Option<usize> {
+    let now_ms = tier.now_ms();
     let mut total = 0;
     let mut best: Option<usize> = None;
     for idx in able {
-        total += weights[idx].grow(tier.peers[idx].weight);
+        total += weights[idx].grow(tier.peers[idx].weight, tier.share(idx, now_ms));
         if best.is_none_or(|best| weights[idx].current > weights[best].current) {
             best = Some(idx);
         }
@@ -130,7 +132,8 @@ fn give_turn(weights: &mut [Weight], tier: &Tier, able: impl Iterator<Item = usi
 fn least(tier: &Tier, tried: &Tried, now_s: u64, load: impl Fn(usize) -> u64) -> Option<usize> {
     let able = |idx: &usize| !tried.has(*idx) && tier.peers[*idx].is_available(now_s);
     let loads: Vec<(usize, u64)> = (0..tier.peers.len()).filter(able).map(|idx| (idx, load(idx))).collect();
-    let weight = |idx: usize| u64::from(tier.peers[idx].weight);
+    let now_ms = tier.now_ms();
+    let weight = |idx: usize| u64::from(tier.peers[idx].weight) * tier.share(idx, now_ms).cast_unsigned();
     let compare = |a: &(usize, u64), b: &(usize, u64)| (a.1 * weight(b.0)).cmp(&(b.1 * weight(a.0)));
     let best = *loads.iter().reduce(|best, it| if compare(it, best).is_lt() { it } else { best })?;
     let mut weights = tier.weights();
@@ -143,7 +146,7 @@ fn least(tier: &Tier, tried: &Tried, now_s: u64, load: impl Fn(usize) -> u64) ->
 
 /// The peer that is expected to be done first.
 fn least_time(tier: &Tier, tried: &Tried, now_s: u64, measure: Measure) -> Option<usize> {
-    let now_ms = foregate_net::clock::unix_ms();
+    let now_ms = clock::unix_ms();
     let idx = least(tier, tried, now_s, |idx| tier.peers[idx].eta(measure, now_s, now_ms))?;
     if measure.inflight {
         tier.peers[idx].times().begin(now_ms);
@@ -203,7 +206,7 @@ fn random(
     misses: &mut u32,
 ) -> Option<usize> {
     let load = |idx: usize| match by {
-        Some(measure) => tier.peers[idx].eta(measure, now_s, foregate_net::clock::unix_ms()),
+        Some(measure) => tier.peers[idx].eta(measure, now_s, clock::unix_ms()),
         None => u64::from(tier.peers[idx].conns()),
     };
     let mut first: Option<usize> = None;

@@ -6,11 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use foregate_core::Template;
-use foregate_net::{Addr, names};
+use foregate_net::{Addr, clock, names};
 
 use crate::address::Address;
+use crate::ejection::{Ejection, RetryBudget};
 use crate::hash;
-use crate::peer::Peer;
+use crate::members::Members;
+use crate::peer::{Peer, SHARE_FULL};
+use crate::queue::Queue;
 use crate::resolvers::Resolvers;
 use crate::sticky::Sticky;
 use crate::times::Measure;
@@ -73,6 +76,8 @@ pub struct Server {
     pub down: bool,
     /// Only clients that belong to it already.
     pub drain: bool,
+    /// How long its weight takes to come back after it was out; 0: no time.
+    pub slow_start_ms: u64,
     /// What `sticky` calls it; unset, a hash of its address.
     pub route: Option<String>,
     pub backup: bool,
@@ -136,6 +141,7 @@ impl Server {
             fail_timeout_s: 10,
             down: false,
             drain: false,
+            slow_start_ms: 0,
             route: None,
             backup: false,
             resolve: None,
@@ -154,7 +160,7 @@ impl Server {
         }
     }
 
-    fn host(&self) -> Option<&str> {
+    pub(crate) fn host(&self) -> Option<&str> {
         match &self.place {
             Where::Named { host, .. } => Some(host),
             Where::At(_) => None,
@@ -162,7 +168,7 @@ impl Server {
     }
 
     /// An address that another configuration's line of the same name had; the port is this line's own.
-    fn adopt(&self, mut found: Found) -> Found {
+    pub(crate) fn adopt(&self, mut found: Found) -> Found {
         if let (Where::Named { port, .. }, None, Addr::Ip(addr)) =
             (&self.place, &found.service, &mut found.addr)
         {
@@ -171,7 +177,7 @@ impl Server {
         found
     }
 
-    fn service(&self) -> Option<&str> {
+    pub(crate) fn service(&self) -> Option<&str> {
         self.resolve.as_ref()?.service.as_deref()
     }
 
@@ -193,11 +199,16 @@ pub struct Group {
     pub sticky: Option<Sticky>,
     /// Unset: every connection ends with its answer, as nginx does for addresses in `proxy_pass`.
     pub keepalive: Option<Keepalive>,
-    pub(crate) servers: Vec<Server>,
+    /// Requests wait for a peer.
+    pub queue: Option<Queue>,
+    pub ejection: Option<Ejection>,
+    pub retry_budget: Option<RetryBudget>,
+    /// It has a `zone`: it is counted what its peers do, and it can be seen and changed while it serves.
+    pub zone: Option<String>,
     /// Position of this group's things among a thread's own; a reload keeps it.
     pub(crate) id: usize,
-    /// What each server's last look-up found.
-    found: Mutex<Vec<Vec<Found>>>,
+    /// The servers, and what each one's last look-up found.
+    members: Mutex<Members>,
     peers: RwLock<Arc<Peers>>,
     /// Rises whenever `peers` is replaced. Unique over all groups, so that an id may be handed on.
     generation: AtomicU64,
@@ -217,12 +228,12 @@ impl Group {
         keepalive: Option<Keepalive>,
         previous: Option<&Group>,
     ) -> Self {
-        let mut found: Vec<_> = servers.iter().map(Server::look_up).collect();
+        let mut members = Members::new(servers);
         if let Some(previous) = previous {
-            previous.hand_on(&servers, &mut found);
+            members.inherit(&previous.members());
         }
         let old = previous.map(Group::peers);
-        let peers = Peers::build(&servers, &found, &balance, old.as_deref());
+        let peers = Peers::build(&mut members, &balance, false, old.as_deref());
         let id = previous.map_or_else(|| NEXT_ID.fetch_add(1, Ordering::Relaxed), |it| it.id);
         Self {
             name: name.to_owned(),
@@ -232,9 +243,12 @@ impl Group {
             balance,
             sticky: None,
             keepalive,
-            servers,
+            queue: None,
+            ejection: None,
+            retry_budget: None,
+            zone: None,
             id,
-            found: Mutex::new(found),
+            members: Mutex::new(members),
             peers: RwLock::new(Arc::new(peers)),
             generation: AtomicU64::new(NEXT_GENERATION.fetch_add(1, Ordering::Relaxed)),
             refreshed: AtomicBool::new(false),
@@ -249,51 +263,54 @@ impl Group {
         group
     }
 
+    /// Gives it a zone. To be called before it serves.
+    pub fn set_zone(&mut self, name: &str) {
+        self.zone = Some(name.to_owned());
+        self.rebuild(&mut self.members());
+    }
+
     /// The `server` lines.
-    pub fn servers(&self) -> &[Server] {
-        &self.servers
+    pub fn servers(&self) -> Vec<Server> {
+        self.members().list.iter().map(|it| it.server.clone()).collect()
     }
 
     /// Names that could not be looked up.
-    pub fn unresolved(&self) -> Vec<&str> {
-        let peers = self.peers();
-        let known = |server: &Server| peers.all().any(|peer| Arc::ptr_eq(&peer.server, &server.written));
-        let at_load = |it: &&Server| it.is_named() && it.resolve.is_none();
-        let missing = self.servers.iter().filter(at_load).filter(|it| !known(it));
-        missing.map(|it| &*it.written).collect()
+    pub fn unresolved(&self) -> Vec<String> {
+        self.members().unresolved()
     }
 
-    pub fn has_names(&self) -> bool {
-        self.servers.iter().any(Server::is_named)
+    pub(crate) fn members(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn peers(&self) -> Arc<Peers> {
         self.peers.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// All its peers as they are now, with whether they are backups.
+    pub fn list(&self) -> Vec<(Arc<Peer>, bool)> {
+        let peers = self.peers();
+        let tiers = peers.tiers.iter().enumerate();
+        tiers.flat_map(|(at, tier)| tier.peers.iter().map(move |it| (it.clone(), at > 0))).collect()
+    }
+
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// After a reload: names that are only asked for while serving keep their addresses until the next answer.
-    fn hand_on(&self, servers: &[Server], found: &mut [Vec<Found>]) {
-        let mine = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        for (server, found) in servers.iter().zip(found).filter(|(server, _)| server.resolve.is_some()) {
-            let same = |it: &Server| it.host() == server.host() && it.service() == server.service();
-            let Some(at) = self.servers.iter().position(same) else { continue };
-            found.extend(mine[at].iter().cloned().map(|old| server.adopt(old)));
+    /// Takes over what a look-up found for one member.
+    pub(crate) fn update(&self, member: u32, found: Vec<Found>) {
+        let mut members = self.members();
+        let Some(it) = members.list.iter_mut().find(|it| it.id == member) else { return };
+        if it.found != found {
+            it.found = found;
+            self.rebuild(&mut members);
         }
     }
 
-    /// Takes over what a look-up found for one server.
-    pub(crate) fn update(&self, server: usize, found: Vec<Found>) {
-        let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if all[server] == found {
-            return;
-        }
-        all[server] = found;
-        let old = self.peers();
-        let new = Peers::build(&self.servers, &all, &self.balance, Some(&old));
+    /// The members have changed: every thread's next request sees the new peers.
+    pub(crate) fn rebuild(&self, members: &mut Members) {
+        let new = Peers::build(members, &self.balance, self.zone.is_some(), Some(&self.peers()));
         *self.peers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         self.generation.store(NEXT_GENERATION.fetch_add(1, Ordering::Relaxed), Ordering::Release);
     }
@@ -334,6 +351,8 @@ pub(crate) struct Peers {
     pub(crate) tiers: Vec<Tier>,
     /// Somebody reads how many requests a peer works on.
     pub(crate) counted: bool,
+    /// Somebody reads what peers answer.
+    pub(crate) tallied: bool,
 }
 
 pub(crate) struct Tier {
@@ -345,6 +364,8 @@ pub(crate) struct Tier {
     pub(crate) tries: u32,
     /// Points of a consistent hash.
     pub(crate) ring: Vec<(u32, u32)>,
+    /// Some peer starts slowly: weights are counted in thousandths.
+    pub(crate) slow: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -354,9 +375,10 @@ pub(crate) struct Weight {
 }
 
 impl Weight {
-    /// One round: what the peer gained by it. Weight that failures took comes back bit by bit.
-    pub(crate) fn grow(&mut self, full: u32) -> i64 {
-        let gain = self.effective;
+    /// One round: what the peer gained by it. Weight that failures took comes back bit by bit. A peer that starts
+    /// slowly gains but a share.
+    pub(crate) fn grow(&mut self, full: u32, share: i64) -> i64 {
+        let gain = self.effective * share;
         self.current += gain;
         if self.effective < i64::from(full) {
             self.effective += 1;
@@ -366,36 +388,43 @@ impl Weight {
 }
 
 impl Peers {
-    fn build(servers: &[Server], found: &[Vec<Found>], balance: &Balance, old: Option<&Self>) -> Self {
+    fn build(members: &mut Members, balance: &Balance, tallied: bool, old: Option<&Self>) -> Self {
         let consistent = matches!(balance, Balance::Hash { consistent: true, .. });
-        let all =
-            || servers.iter().zip(found).flat_map(|(server, found)| found.iter().map(move |it| (server, it)));
-        let is_backup =
-            |server: &Server, it: &Found| it.service.as_ref().map_or(server.backup, |it| it.backup);
-        let tier = |backup: bool| {
-            let mine = all().filter(|(server, it)| is_backup(server, it) == backup);
-            let peers = mine.map(|(server, it)| {
-                let new = Peer::new(it, server);
-                let known = old.and_then(|old| old.all().find(|it| it.is_same(&new)).cloned());
-                known.unwrap_or_else(|| Arc::new(new))
-            });
-            Tier::new(peers.collect(), consistent)
-        };
-        let mut tiers = vec![tier(false)];
-        if all().any(|(server, it)| is_backup(server, it)) {
-            tiers.push(tier(true));
+        let mut known: Vec<Arc<Peer>> = old.map(|old| old.all().cloned().collect()).unwrap_or_default();
+        let mut tiers = [Vec::new(), Vec::new()];
+        for at in 0..members.list.len() {
+            for found in members.list[at].found.clone() {
+                let member = &members.list[at];
+                let same = |it: &Arc<Peer>| it.is(&found, &member.server);
+                // The same member's first, as several may have one address.
+                let mine = known.iter().position(|it| it.member == member.id && same(it));
+                let state = match mine.or_else(|| known.iter().position(same)) {
+                    Some(at) => known.swap_remove(at).state.clone(),
+                    None => Arc::default(),
+                };
+                let peer = Peer::new(&found, &member.server, member.id, state);
+                let is_backup = found.service.as_ref().map_or(member.server.backup, |it| it.backup);
+                members.number(at, &peer);
+                tiers[usize::from(is_backup)].push(Arc::new(peer));
+            }
+        }
+        let [first, second] = tiers;
+        let mut tiers = vec![Tier::new(first, consistent)];
+        if !second.is_empty() {
+            tiers.push(Tier::new(second, consistent));
         }
         let by_load =
             matches!(balance, Balance::LeastConn | Balance::LeastTime(_) | Balance::Random { two: true, .. });
-        let counted = by_load || servers.iter().any(|it| it.max_conns > 0);
-        Self { tiers, counted }
+        let limited = members.list.iter().any(|it| it.server.max_conns > 0);
+        Self { tiers, counted: by_load || limited || tallied, tallied }
     }
 
     /// One address, or those of a name, that a request named.
     pub(crate) fn once(address: &Address, addrs: Vec<Addr>) -> Self {
         let server = Server::new(address, &address.host);
-        let peers = addrs.into_iter().map(|addr| Arc::new(Peer::new(&addr.into(), &server))).collect();
-        Self { tiers: vec![Tier::new(peers, false)], counted: false }
+        let peer = |addr: Addr| Arc::new(Peer::new(&addr.into(), &server, 0, Arc::default()));
+        let peers = addrs.into_iter().map(peer).collect();
+        Self { tiers: vec![Tier::new(peers, false)], counted: false, tallied: false }
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Peer>> {
@@ -424,8 +453,27 @@ impl Tier {
             total_weight: peers.iter().map(|it| it.weight).sum(),
             tries: peers.iter().filter(|it| !it.down && !it.drain).count() as u32,
             ring,
+            slow: peers.len() > 1 && peers.iter().any(|it| it.slow_start_ms > 0),
             peers,
         }
+    }
+
+    /// What a round is worth to a peer, in the unit that this tier's weights are counted in.
+    pub(crate) fn share(&self, idx: usize, now_ms: u64) -> i64 {
+        match self.slow {
+            true => self.peers[idx].share(now_ms).cast_signed(),
+            false => 1,
+        }
+    }
+
+    /// The time that [`Tier::share`] wants; nobody looks at a clock where it does not matter.
+    pub(crate) fn now_ms(&self) -> u64 {
+        if self.slow { clock::unix_ms() } else { 0 }
+    }
+
+    /// What a whole round is worth.
+    pub(crate) fn unit(&self) -> i64 {
+        if self.slow { SHARE_FULL.cast_signed() } else { 1 }
     }
 
     pub(crate) fn weights(&self) -> MutexGuard<'_, Vec<Weight>> {

@@ -9,6 +9,7 @@ use foregate_net::dns::ResolveError;
 use foregate_net::{clock, runtime};
 
 use crate::group::{Found, Group, Groups, Resolve, Server, Target, Where};
+use crate::members::Member;
 
 /// The system's resolver tells no time to live: it is asked this often.
 const LOOK_UP_EVERY: Duration = Duration::from_secs(30);
@@ -28,22 +29,29 @@ pub fn keep_all_fresh(groups: &Groups, log: &ErrorLog) {
 
 /// Keeps a group's names up to date for as long as the group lives.
 pub(crate) fn keep_fresh(group: &Arc<Group>, log: &ErrorLog) {
-    if !group.has_names() || group.refreshed.swap(true, Ordering::AcqRel) {
+    if group.refreshed.load(Ordering::Relaxed) || group.refreshed.swap(true, Ordering::AcqRel) {
         return;
     }
-    for (at, server) in group.servers.iter().enumerate().filter(|(_, it)| it.is_named()) {
-        match server.resolve.clone() {
-            Some(resolve) => {
-                runtime::spawn(resolve_again(Arc::downgrade(group), at, resolve, log.clone())).detach();
-            }
-            None => drop(runtime::spawn(look_up_again(Arc::downgrade(group), at, server.clone()))),
-        }
+    let members: Vec<u32> = group.members().list.iter().map(|it| it.id).collect();
+    for member in members {
+        keep_member_fresh(group, member, log);
     }
+}
+
+/// Keeps the name of one member up to date for as long as it belongs to the group.
+pub(crate) fn keep_member_fresh(group: &Arc<Group>, member: u32, log: &ErrorLog) {
+    let Some(server) = group.members().server(member).filter(|it| it.is_named()).cloned() else { return };
+    match server.resolve {
+        Some(resolve) => runtime::spawn(resolve_again(Arc::downgrade(group), member, resolve, log.clone())),
+        None => runtime::spawn(look_up_again(Arc::downgrade(group), member, server)),
+    }
+    .detach();
 }
 
 /// Waits for the first addresses of a group without any.
 pub(crate) async fn first(group: &Arc<Group>) {
-    for (at, server) in group.servers.iter().enumerate().filter(|(_, it)| it.is_named()) {
+    let members = group.members().list.clone();
+    for Member { id, server, .. } in members.iter().filter(|it| it.server.is_named()) {
         let work = async {
             match &server.resolve {
                 Some(resolve) => resolve.ask(server).await.map(|it| it.0).unwrap_or_default(),
@@ -53,7 +61,7 @@ pub(crate) async fn first(group: &Arc<Group>) {
         if let Ok(found) = clock::timeout(FIRST_WAIT_MAX, work).await
             && !found.is_empty()
         {
-            group.update(at, found);
+            group.update(*id, found);
         }
     }
 }
@@ -63,26 +71,27 @@ async fn look_up(server: Server) -> Vec<Found> {
 }
 
 /// A name of the system's resolver. One that is not found any more keeps its last addresses.
-async fn look_up_again(group: Weak<Group>, at: usize, server: Server) {
+async fn look_up_again(group: Weak<Group>, member: u32, server: Server) {
     loop {
-        let Some(missing) = group.upgrade().map(|it| !it.unresolved().is_empty()) else { return };
+        let found = |it: Arc<Group>| it.members().find(member).map(|it| it.found.is_empty());
+        let Some(missing) = group.upgrade().and_then(found) else { return };
         clock::sleep(if missing { LOOK_UP_MISSING_EVERY } else { LOOK_UP_EVERY }).await;
         let found = look_up(server.clone()).await;
         let Some(group) = group.upgrade() else { return };
         if !found.is_empty() {
-            group.update(at, found);
+            group.update(member, found);
         }
     }
 }
 
 /// A name that is asked of name servers, as often as they say.
-async fn resolve_again(group: Weak<Group>, at: usize, resolve: Resolve, log: ErrorLog) {
+async fn resolve_again(group: Weak<Group>, member: u32, resolve: Resolve, log: ErrorLog) {
     loop {
-        let Some(server) = group.upgrade().map(|it| it.servers[at].clone()) else { return };
+        let Some(server) = group.upgrade().and_then(|it| it.members().server(member).cloned()) else { return };
         let wait = match resolve.ask(&server).await {
             Ok((found, wait)) => {
                 let Some(group) = group.upgrade() else { return };
-                group.update(at, found);
+                group.update(member, found);
                 // A second more, so that the answer has surely expired then.
                 wait + Duration::from_secs(1)
             }
@@ -90,7 +99,7 @@ async fn resolve_again(group: Weak<Group>, at: usize, resolve: Resolve, log: Err
                 resolve.complain(&server, why, &log);
                 if why == ResolveError::NotFound {
                     let Some(group) = group.upgrade() else { return };
-                    group.update(at, Vec::new());
+                    group.update(member, Vec::new());
                     RESOLVE_AGAIN_MIN
                 } else {
                     resolve.resolver.timeout.max(RESOLVE_AGAIN_MIN)

@@ -1,13 +1,13 @@
 //! One address of a group: what the configuration says about it, and how it has behaved lately.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
-use foregate_net::Addr;
+use foregate_net::{Addr, clock};
 
 use crate::group::{Found, Server};
+use crate::state::{Health, State};
 use crate::sticky::peer_id;
-use crate::times::Times;
 
 /// A peer and its health, which all threads share. Times are seconds since the epoch, as nginx counts them.
 pub struct Peer {
@@ -27,17 +27,18 @@ pub struct Peer {
     pub drain: bool,
     /// What `sticky` calls it.
     pub id: Box<str>,
-    pub(crate) times: Mutex<Times>,
-    conns: AtomicU32,
-    fails: AtomicU32,
-    /// The last failure.
-    accessed_s: AtomicU64,
-    /// The last failure, or the last time it was tried again since.
-    checked_s: AtomicU64,
+    /// How long its weight takes to come back; 0: no time.
+    pub slow_start_ms: u64,
+    /// Which of the group's members it belongs to.
+    pub(crate) member: u32,
+    pub(crate) state: Arc<State>,
 }
 
+/// A whole share of its weight.
+pub(crate) const SHARE_FULL: u64 = 1000;
+
 impl Peer {
-    pub fn new(found: &Found, server: &Server) -> Self {
+    pub(crate) fn new(found: &Found, server: &Server, member: u32, state: Arc<State>) -> Self {
         let service = found.service.as_ref();
         Self {
             addr: found.addr.clone(),
@@ -50,25 +51,16 @@ impl Peer {
             down: server.down,
             drain: server.drain,
             id: server.route.clone().unwrap_or_else(|| peer_id(&found.addr.to_string())).into(),
-            times: Mutex::default(),
-            conns: AtomicU32::new(0),
-            fails: AtomicU32::new(0),
-            accessed_s: AtomicU64::new(0),
-            checked_s: AtomicU64::new(0),
+            slow_start_ms: server.slow_start_ms,
+            member,
+            state,
         }
     }
 
-    /// Whether both come from the same line of the configuration, so that one may stand for the other.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.addr == other.addr
-            && self.server == other.server
-            && self.weight == other.weight
-            && self.max_conns == other.max_conns
-            && self.max_fails == other.max_fails
-            && self.fail_timeout_s == other.fail_timeout_s
-            && self.down == other.down
-            && self.drain == other.drain
-            && self.id == other.id
+    /// Whether what is known of this one holds for an address of a server's.
+    pub(crate) fn is(&self, found: &Found, server: &Server) -> bool {
+        let name = found.service.as_ref().map_or(&server.written, |it| &it.name);
+        self.addr == found.addr && self.server == *name
     }
 
     /// Whether it may be asked now.
@@ -78,14 +70,38 @@ impl Peer {
 
     /// The same for a client that belongs to it.
     pub(crate) fn is_available_to_its_own(&self, now_s: u64) -> bool {
-        !self.down && !self.is_out(now_s) && !self.is_full()
+        !self.down && !self.state.is_blocked(now_s) && !self.is_out(now_s) && !self.is_full()
+    }
+
+    /// The same for the only peer of a group, whose failures do not count.
+    pub(crate) fn is_free(&self, now_s: u64) -> bool {
+        !self.down && !self.drain && !self.state.is_blocked(now_s) && !self.is_full()
+    }
+
+    /// How much of its weight it has, in thousandths: less while it starts slowly.
+    pub(crate) fn share(&self, now_ms: u64) -> u64 {
+        let since = self.state.recovered_ms.load(Relaxed);
+        if since == 0 || self.slow_start_ms == 0 {
+            return SHARE_FULL;
+        }
+        let age = now_ms.saturating_sub(since);
+        if age >= self.slow_start_ms {
+            _ = self.state.recovered_ms.compare_exchange(since, 0, Relaxed, Relaxed);
+            return SHARE_FULL;
+        }
+        (age * SHARE_FULL / self.slow_start_ms).max(1)
+    }
+
+    /// What health checks say of it.
+    pub fn health(&self) -> Health {
+        self.state.health()
     }
 
     /// Taken out after `max_fails` failures, for `fail_timeout`.
     pub fn is_out(&self, now_s: u64) -> bool {
         self.max_fails > 0
-            && self.fails.load(Relaxed) >= self.max_fails
-            && now_s.saturating_sub(self.checked_s.load(Relaxed)) <= self.fail_timeout_s
+            && self.state.fails.load(Relaxed) >= self.max_fails
+            && now_s.saturating_sub(self.state.checked_s.load(Relaxed)) <= self.fail_timeout_s
     }
 
     pub fn is_full(&self) -> bool {
@@ -94,47 +110,52 @@ impl Peer {
 
     /// Requests that it is working on. Counted only where somebody reads it.
     pub fn conns(&self) -> u32 {
-        self.conns.load(Relaxed)
+        self.state.conns.load(Relaxed)
     }
 
     pub(crate) fn checked_s(&self) -> u64 {
-        self.checked_s.load(Relaxed)
+        self.state.checked_s.load(Relaxed)
     }
 
     pub(crate) fn enter(&self) {
-        self.conns.fetch_add(1, Relaxed);
+        self.state.conns.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn leave(&self) {
-        self.conns.fetch_sub(1, Relaxed);
+        self.state.conns.fetch_sub(1, Relaxed);
     }
 
     /// It is chosen: one that was out counts as tried again.
     pub(crate) fn choose(&self, now_s: u64) {
-        if now_s.saturating_sub(self.checked_s.load(Relaxed)) > self.fail_timeout_s {
-            self.checked_s.store(now_s, Relaxed);
+        if now_s.saturating_sub(self.state.checked_s.load(Relaxed)) > self.fail_timeout_s {
+            self.state.checked_s.store(now_s, Relaxed);
         }
     }
 
     /// It failed; true where that takes it out.
     pub(crate) fn fail(&self, now_s: u64) -> bool {
-        let fails = self.fails.fetch_add(1, Relaxed) + 1;
-        self.accessed_s.store(now_s, Relaxed);
-        self.checked_s.store(now_s, Relaxed);
+        let fails = self.state.fails.fetch_add(1, Relaxed) + 1;
+        self.state.accessed_s.store(now_s, Relaxed);
+        self.state.checked_s.store(now_s, Relaxed);
         self.max_fails > 0 && fails >= self.max_fails
     }
 
     /// It answered: failures from before its last trial are forgotten.
     pub(crate) fn pass(&self) {
-        if self.fails.load(Relaxed) != 0 && self.accessed_s.load(Relaxed) < self.checked_s.load(Relaxed) {
-            self.fails.store(0, Relaxed);
+        let state = &*self.state;
+        let fails = state.fails.load(Relaxed);
+        if fails != 0 && state.accessed_s.load(Relaxed) < state.checked_s.load(Relaxed) {
+            state.fails.store(0, Relaxed);
+            if self.slow_start_ms > 0 && self.max_fails > 0 && fails >= self.max_fails {
+                state.recovered_ms.store(clock::unix_ms(), Relaxed);
+            }
         }
     }
 
     /// The only peer of a group is never taken out.
     pub(crate) fn forgive(&self) {
-        if self.fails.load(Relaxed) != 0 {
-            self.fails.store(0, Relaxed);
+        if self.state.fails.load(Relaxed) != 0 {
+            self.state.fails.store(0, Relaxed);
         }
     }
 }

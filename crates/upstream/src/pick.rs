@@ -13,6 +13,9 @@ use crate::sticky::Lesson;
 use crate::times::Timing;
 use crate::views::View;
 
+/// Answers from this status on count as failures of the peer where failures are watched (`outlier_ejection`).
+const STATUS_FAILED: u16 = 500;
+
 /// The search of one request. Dropped with a peer in hand, it counts as answered.
 pub struct Pick {
     view: Rc<View>,
@@ -28,6 +31,8 @@ pub struct Pick {
     pub(crate) lesson: Option<Lesson>,
     /// How long the current peer takes, where somebody counts.
     timing: Option<Timing>,
+    /// The current peer has answered.
+    heard: bool,
 }
 
 /// What became of a peer's try.
@@ -59,7 +64,14 @@ impl Pick {
             hint,
             lesson: None,
             timing: None,
+            heard: false,
         }
+    }
+
+    /// The search begins anew in the peers that there are now; as many as before may still be tried.
+    pub(crate) fn again(&mut self, view: Rc<View>, ex: &mut Exchange) {
+        let tries = self.tries;
+        *self = Self::new(view, ex, tries);
     }
 
     /// Chooses the next peer; false when no live one is left.
@@ -72,8 +84,12 @@ impl Pick {
                 self.tried.add(idx);
                 self.current = Some(idx);
                 self.timing = view.measure().map(Timing::new);
+                self.heard = false;
                 if self.view.peers.counted {
                     tier.peers[idx].enter();
+                }
+                if self.view.peers.tallied {
+                    tier.peers[idx].state.tally.asked();
                 }
                 return true;
             }
@@ -90,8 +106,7 @@ impl Pick {
         let own = self.hint.as_ref().and_then(|id| self.own(tier, id, now_s));
         if self.view.peers.is_single() {
             let peer = &tier.peers[0];
-            let free = !peer.down && !peer.drain && !peer.is_full();
-            return own.or(free.then_some(0));
+            return own.or(peer.is_free(now_s).then_some(0));
         }
         let idx = match (own, &self.seek) {
             (Some(own), Seek::Turn) => take_turn(tier, &self.tried, now_s, own),
@@ -134,17 +149,32 @@ impl Pick {
         Some(Hold { view: self.view.clone(), tier: self.tier, idx, timing, _lesson: lesson })
     }
 
-    /// The head of the current peer's answer has come.
-    pub(crate) fn head_came(&mut self) {
+    /// The head of the current peer's answer has come; true where the peer is taken out by what it says.
+    pub(crate) fn head_came(&mut self, status: u16, now_s: u64) -> bool {
+        self.heard = true;
+        if self.view.peers.tallied
+            && let Some(peer) = self.peer()
+        {
+            peer.state.tally.answered(status);
+        }
         if let Some(timing) = &mut self.timing
             && let Some(idx) = self.current
         {
             timing.head_came(&self.view.peers.tiers[self.tier].peers[idx]);
         }
+        self.judge(status >= STATUS_FAILED, now_s)
+    }
+
+    /// Tells the group's ejection, where there is one, what has become of this try.
+    fn judge(&self, failed: bool, now_s: u64) -> bool {
+        let ejection = self.view.group.as_ref().and_then(|it| it.ejection.as_ref());
+        let (Some(ejection), Some(idx)) = (ejection, self.current) else { return false };
+        ejection.note(&self.view.peers.tiers[self.tier], idx, failed, now_s)
     }
 
     /// Tells the group how the try went; true where the peer is now taken out for a while.
     pub fn done(&mut self, outcome: Outcome, now_s: u64) -> bool {
+        let ejected = outcome == Outcome::Failed && !self.heard && self.judge(true, now_s);
         let Some(idx) = self.current.take() else { return false };
         let tier = &self.view.peers.tiers[self.tier];
         let peer = &tier.peers[idx];
@@ -156,16 +186,17 @@ impl Pick {
             drop(Hold { view: self.view.clone(), tier: self.tier, idx, timing: None, _lesson: None });
             return false;
         }
-        if self.view.peers.counted {
-            peer.leave();
-        }
+        self.view.left(peer);
         let out = peer.fail(now_s);
+        if self.view.peers.tallied {
+            peer.state.tally.failed(out);
+        }
         if let Some(less) = peer.weight.checked_div(peer.max_fails) {
             let weight = &mut tier.weights()[idx];
             weight.effective = (weight.effective - i64::from(less)).max(0);
         }
         self.tries = self.tries.saturating_sub(1);
-        out
+        out || ejected
     }
 }
 
@@ -184,9 +215,7 @@ impl Drop for Hold {
         if let Some(timing) = self.timing.take() {
             timing.end(peer, true);
         }
-        if self.view.peers.counted {
-            peer.leave();
-        }
+        self.view.left(peer);
         match self.view.peers.is_single() {
             true => peer.forgive(),
             false => peer.pass(),
@@ -289,6 +318,22 @@ mod tests {
         assert_eq!(ports, [1, 2, 3, 3]);
         drop(picks);
         assert!(group.peers().all().all(|it| it.conns() == 0));
+    }
+
+    #[test]
+    fn a_peer_that_comes_back_starts_slowly() {
+        let slow = |it: &mut Server| it.slow_start_ms = 10_000;
+        let pair = group(vec![server(1, slow), server(2, |_| ())], Balance::Turn);
+        assert_eq!(order(&pair, 4), [1, 2, 1, 2]);
+        let state = pair.list()[0].0.state.clone();
+        let now_ms = foregate_net::clock::unix_ms();
+        let share = |since_ms: u64| {
+            state.recovered_ms.store(since_ms, std::sync::atomic::Ordering::Relaxed);
+            order(&pair, 110).iter().filter(|it| **it == 1).count()
+        };
+        let (tenth, half) = (share(now_ms - 1111), share(now_ms - 5000));
+        assert!((9..=13).contains(&tenth) && (35..=38).contains(&half), "{tenth}, {half}");
+        assert_eq!(share(now_ms - 10_001), 55);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::cell::RefMut;
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
 use foregate_core::{BodyError, Exchange, Flow, Level, Reply, Stop, UpstreamFact, Version, log};
 use foregate_net::{clock, sys};
@@ -11,7 +13,9 @@ use foregate_wire::{Buf, Fields};
 
 use crate::attempts::{Asked, Attempts, AttemptsNote};
 use crate::connect::{Lane, Link, Secure};
+use crate::ejection::RetryBudget;
 use crate::fields::{Sieve, Sifted};
+use crate::group::Group;
 use crate::guard::{Cut, guarded};
 use crate::look::{AskedFor, Fetch};
 use crate::pick::{Outcome, Pick};
@@ -126,6 +130,9 @@ pub async fn run<'a, P: Protocol>(
     if let Err(stop) = protocol.begin(ex, cache.as_ref().map(|it| &it.asked), &mut out) {
         return Flow::Break(stop);
     }
+    if let Some(budget) = route.view.group.as_ref().and_then(|it| it.retry_budget.as_ref()) {
+        budget.count(clock::unix_ms() / 1000);
+    }
     let pick = Pick::new(route.view.clone(), ex, rules.next_tries);
     let attempts = ex.notes.hold::<AttemptsNote>();
     attempts.borrow_mut().separate();
@@ -230,7 +237,29 @@ impl<P: Protocol> Run<'_, P> {
             || !self.rules.next.contain(condition)
             || (self.request_sent && self.streams())
             || self.is_late();
-        over.then_some(status)
+        if over {
+            return Some(status);
+        }
+        // A kept connection that was closed meanwhile is nobody's failure.
+        if self.reused && condition.contain(Conditions::ERROR) {
+            return None;
+        }
+        if !self.may_retry() {
+            self.report(Level::Error, format_args!("the retry budget of the upstream is spent while {}", self.step()));
+            return Some(status);
+        }
+        if let Some(budget) = self.budget() {
+            budget.spend();
+        }
+        None
+    }
+
+    fn budget(&self) -> Option<&RetryBudget> {
+        self.route.view.group.as_ref()?.retry_budget.as_ref()
+    }
+
+    fn may_retry(&self) -> bool {
+        self.budget().is_none_or(RetryBudget::allows)
     }
 
     fn step(&self) -> &'static str {
@@ -270,7 +299,12 @@ impl<P: Protocol> Run<'_, P> {
             self.route.view = View::of(&group);
             self.pick = Pick::new(self.route.view.clone(), self.ex, self.rules.next_tries);
         }
-        let found = self.pick.next(clock::unix_ms() / 1000);
+        let mut found = self.pick.next(clock::unix_ms() / 1000);
+        if !found
+            && let Some(group) = self.route.view.group.clone().filter(|it| it.queue.is_some())
+        {
+            found = Box::pin(self.queue(&group)).await?;
+        }
         let asked = if found { self.pick.asked() } else { Some(Asked::Group(self.route.view.clone())) };
         let mut attempts = self.attempts();
         attempts.begin(clock::ms());
@@ -288,6 +322,33 @@ impl<P: Protocol> Run<'_, P> {
             }
         }
         Err(Fault::Next(Conditions::NO_LIVE))
+    }
+
+    /// Waits until a peer may be asked; false where none was in time, or others wait already.
+    async fn queue(&mut self, group: &Arc<Group>) -> Result<bool, Fault> {
+        let Some((queue, place)) = group.queue.as_ref().and_then(|it| Some((it, it.enter()?))) else {
+            return Ok(false);
+        };
+        let client = self.watches_client().then(|| self.ex.client.clone());
+        let (deadline, begun) = (clock::Deadline::new(), clock::ms());
+        loop {
+            let waited = Duration::from_millis(clock::ms() - begun);
+            self.attempts().queued_ms = waited.as_millis() as u64;
+            let left = queue.timeout.saturating_sub(waited);
+            if left.is_zero() {
+                return Ok(false);
+            }
+            match guarded(&deadline, left, client.as_deref(), place.called()).await {
+                Ok(()) | Err(Cut::TimedOut) => (),
+                Err(cut) => return Err(self.cut(cut, "waiting in the queue of the upstream")),
+            }
+            self.route.view = View::of(group);
+            self.pick.again(self.route.view.clone(), self.ex);
+            if self.pick.next(clock::unix_ms() / 1000) {
+                self.attempts().queued_ms = clock::ms() - begun;
+                return Ok(true);
+            }
+        }
     }
 
     /// Time ran out, or the client went away.
@@ -417,13 +478,19 @@ impl<P: Protocol> Run<'_, P> {
         let last = attempts.last();
         (last.status, last.header_ms) = (status, Some(age));
         drop(attempts);
-        self.pick.head_came();
+        if self.pick.head_came(status, clock::unix_ms() / 1000) {
+            self.report(
+                Level::Warn,
+                format_args!("upstream server ejected for its errors while reading response header from upstream"),
+            );
+        }
         let Some(condition) = Conditions::of_status(status) else { return Ok(()) };
         let mut needed = condition;
         if !self.ex.method.is_retried() {
             needed = needed.and(Conditions::NON_IDEMPOTENT);
         }
-        match self.pick.tries() > 1 && self.rules.next.contain(needed) && !self.streams() && !self.is_late() {
+        let more = self.pick.tries() > 1 && !self.streams() && !self.is_late();
+        match more && self.rules.next.contain(needed) && self.may_retry() {
             true => Err(Fault::Next(condition)),
             false => Ok(()),
         }

@@ -34,7 +34,7 @@ const STEP_MS: u64 = 20;
 
 impl Peer {
     pub(crate) fn times(&self) -> MutexGuard<'_, Times> {
-        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// When it is expected to be done with one request more, in milliseconds of nobody's clock.

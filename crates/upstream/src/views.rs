@@ -9,6 +9,7 @@ use foregate_net::Addr;
 use crate::address::Address;
 use crate::group::{Balance, Group, Keepalive, Peers};
 use crate::idle::Idle;
+use crate::peer::Peer;
 use crate::sticky::Sticky;
 use crate::times::Measure;
 
@@ -78,6 +79,17 @@ impl View {
 
     pub(crate) fn sticky(&self) -> Option<&Sticky> {
         self.group.as_ref()?.sticky.as_ref()
+    }
+
+    /// A peer is done with a request: where others wait, one of them looks again.
+    pub(crate) fn left(&self, peer: &Peer) {
+        if !self.peers.counted {
+            return;
+        }
+        peer.leave();
+        if let Some(queue) = self.group.as_ref().and_then(|it| it.queue.as_ref()) {
+            queue.call();
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -4,6 +4,7 @@ mod access;
 mod access_log;
 mod acme;
 mod add_header;
+mod balancing;
 mod config;
 mod dav;
 mod diagnostics;

@@ -101,7 +101,6 @@ pub(super) static NAMES: &[Known] = &[
     of("proxy_request_dynamic", "http, server, location", "any", "off", NOT_YET),
     of("proxy_session_drop", "stream, stream server", "any", "off", STREAM),
     of("proxy_ssl_key_log", "http, server, location, stream, stream server", "any", "", NOT_YET),
-    of("queue", "upstream", "any", "", NOT_YET),
     of("scgi_allow_upstream", "http, server, location", "any", "", NOT_YET),
     of("scgi_bind_dynamic", "http, server, location", "any", "off", NOT_YET),
     of("scgi_cache_purge", "http, server, location", "any", "", NOT_YET),

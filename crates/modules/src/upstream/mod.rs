@@ -1,5 +1,6 @@
 //! `upstream NAME { … }`: groups of servers, how they take turns, and `$upstream_…`.
 
+mod limits;
 mod server;
 mod sticky;
 #[cfg(test)]
@@ -11,7 +12,9 @@ use std::time::Duration;
 
 use foregate_conf::{Error, Node, Word, value};
 use foregate_core::{Args, Compile, Directive, Prefix, Scope, Variable, duplicate};
-use foregate_upstream::{Balance, CommonResolver, Group, Groups, Keepalive, Measure, Resolvers, Server};
+use foregate_upstream::{
+    Balance, CommonResolver, Ejection, Group, Groups, Keepalive, Measure, Queue, Resolvers, RetryBudget, Server,
+};
 
 use server::ServerDraft;
 
@@ -31,6 +34,10 @@ pub struct Options {
     keepalive_timeout: Option<Duration>,
     sticky: Option<sticky::Draft>,
     zone: Option<Word>,
+    queue: Option<(u32, Duration)>,
+    ejection: Option<Ejection>,
+    /// Percent, and the least of a window.
+    retry_budget: Option<(u32, u32)>,
     resolver: Option<Vec<Word>>,
     resolver_timeout: Option<Duration>,
     warnings: Vec<Error>,
@@ -74,6 +81,9 @@ impl foregate_core::Module for Module {
         Directive::time("keepalive_time", U, |o| &mut o.keepalive_time),
         Directive::time("keepalive_timeout", U, |o| &mut o.keepalive_timeout),
         Directive::own("sticky", U, Args::AtLeast(2), sticky::read, own_block_only),
+        Directive::own("queue", U, Args::Between(1, 2), limits::queue, own_block_only),
+        Directive::own("outlier_ejection", U, Args::AtLeast(1), limits::ejection, own_block_only),
+        Directive::own("retry_budget", U, Args::Between(1, 2), limits::retry_budget, own_block_only),
         Directive::own("zone", U, Args::Between(1, 2), zone, own_block_only),
         Directive::own("resolver", U, Args::AtLeast(1), resolver, own_block_only),
         Directive::time("resolver_timeout", U, |o| &mut o.resolver_timeout),
@@ -130,6 +140,12 @@ fn build(draft: &Draft, cx: &mut Compile<'_>) -> Result<Group, Error> {
     let previous = cx.previous.and_then(|it| it.get::<Groups>()).and_then(|it| it.explicit(name));
     let previous = previous.map(|it| &**it);
     let mut group = Group::new(name, servers, balance, keepalive, previous);
+    group.queue = inside.queue.map(|(max, timeout)| Queue::new(max, timeout));
+    group.ejection = inside.ejection;
+    group.retry_budget = inside.retry_budget.map(|(percent, min)| RetryBudget::new(percent, min));
+    if let Some(zone) = &inside.zone {
+        group.set_zone(zone);
+    }
     group.sticky = inside.sticky.as_ref().map(|it| it.compile(previous, cx)).transpose()?;
     Ok(group)
 }

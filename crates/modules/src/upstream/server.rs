@@ -92,9 +92,13 @@ fn parameter(server: &mut Server, word: &Word, forbids_backup: bool) -> Result<(
             return Err(Error::at(word.span, format!("route is longer than {ROUTE_CHARS_MAX}")));
         }
         ("route", Some(route)) => server.route = Some(route.to_owned()),
-        ("slow_start", Some(_)) => {
-            let what = format!("parameter \"{word}\" is not supported yet");
+        ("slow_start", Some(_)) if forbids_backup => {
+            let what = format!("balancing method does not support parameter \"{word}\"");
             return Err(Error::at(word.span, what));
+        }
+        ("slow_start", Some(given)) => {
+            let seconds = value::time_s(given).ok_or_else(|| invalid(word))?;
+            server.slow_start_ms = seconds.saturating_mul(1000);
         }
         _ => return Err(invalid(word)),
     }

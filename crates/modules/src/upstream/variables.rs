@@ -24,6 +24,13 @@ pub(super) const VARIABLES: &[Variable] = &[
     Variable::plain("upstream_bytes_received", |ex, out| {
         join(ex, out, |it, out| push_number(it.bytes_received, out))
     }),
+    Variable::plain("upstream_queue_time", |ex, out| match ex.notes.get::<AttemptsNote>() {
+        Some(attempts) => {
+            push_seconds(attempts.borrow().queued_ms, out);
+            true
+        }
+        None => false,
+    }),
     Variable::plain("upstream_bytes_sent", |ex, out| join(ex, out, |it, out| push_number(it.bytes_sent, out))),
 ];
 

@@ -103,7 +103,8 @@ impl Told<'_> {
         let Some(group) = group else { return Json::Null };
         let mut members = vec![("name", group.name.as_str().into()), ("balance", balance(group).into())];
         members.extend(self.placed(self.atlas.upstream(&group.name).map(|it| it.span)));
-        let peers = group.servers().iter().map(|it| {
+        let servers = group.servers();
+        let peers = servers.iter().map(|it| {
             let parameters = peer_parameters(it);
             Json::Object(vec![("address", it.written.to_string().into()), ("parameters", parameters.into())])
         });

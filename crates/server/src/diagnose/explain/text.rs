@@ -105,7 +105,7 @@ impl Told<'_> {
             return writeln!(out, "  asked: {}", preview.host);
         }
         writeln!(out, "  asked: {} by {}{at}", group.name, balance(group))?;
-        for server in group.servers() {
+        for server in &group.servers() {
             let mut line = format!("    {}", server.written);
             _ = write!(line, " {}", peer_parameters(server));
             writeln!(out, "{}", line.trim_end())?;
