@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use foregate_net::Addr;
 
 /// A parsed `host[:port][/uri]`, by the rules of nginx's `ngx_parse_url`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Address {
     /// The host as written; the path of a Unix socket.
     pub host: String,

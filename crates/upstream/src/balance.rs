@@ -228,7 +228,7 @@ fn random(
 }
 
 /// xorshift: spreads load, hides nothing.
-fn random_u32() -> u32 {
+pub(crate) fn random_u32() -> u32 {
     use std::cell::Cell;
     use std::hash::{BuildHasher, RandomState};
     thread_local!(static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(1) | 1));

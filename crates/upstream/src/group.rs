@@ -1,7 +1,7 @@
 //! Groups of peers as configurations make them, and the state that all threads share.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -205,6 +205,8 @@ pub struct Group {
     pub retry_budget: Option<RetryBudget>,
     /// It has a `zone`: it is counted what its peers do, and it can be seen and changed while it serves.
     pub zone: Option<String>,
+    /// Which health checks have to pass before a new peer is asked: a bit for each.
+    mandatory: AtomicU32,
     /// Position of this group's things among a thread's own; a reload keeps it.
     pub(crate) id: usize,
     /// The servers, and what each one's last look-up found.
@@ -247,6 +249,7 @@ impl Group {
             ejection: None,
             retry_budget: None,
             zone: None,
+            mandatory: AtomicU32::new(0),
             id,
             members: Mutex::new(members),
             peers: RwLock::new(Arc::new(peers)),
@@ -267,6 +270,21 @@ impl Group {
     pub fn set_zone(&mut self, name: &str) {
         self.zone = Some(name.to_owned());
         self.rebuild(&mut self.members());
+    }
+
+    /// This many checks are made of its peers. Those of `mandatory`, a bit for each, come before anything else.
+    pub(crate) fn set_checks(&self, n: u32, mandatory: u32) {
+        self.mandatory.store(mandatory, Ordering::Relaxed);
+        let peers = self.peers();
+        peers.all().for_each(|it| it.state.keep_checks(n));
+        self.hold_back(&peers);
+    }
+
+    fn hold_back(&self, peers: &Peers) {
+        let mandatory = self.mandatory.load(Ordering::Relaxed);
+        for check in (0..u32::BITS).filter(|it| mandatory >> it & 1 == 1) {
+            peers.all().for_each(|it| it.state.wait_for(check));
+        }
     }
 
     /// The `server` lines.
@@ -311,6 +329,7 @@ impl Group {
     /// The members have changed: every thread's next request sees the new peers.
     pub(crate) fn rebuild(&self, members: &mut Members) {
         let new = Peers::build(members, &self.balance, self.zone.is_some(), Some(&self.peers()));
+        self.hold_back(&new);
         *self.peers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         self.generation.store(NEXT_GENERATION.fetch_add(1, Ordering::Relaxed), Ordering::Release);
     }
@@ -425,6 +444,12 @@ impl Peers {
         let peer = |addr: Addr| Arc::new(Peer::new(&addr.into(), &server, 0, Arc::default()));
         let peers = addrs.into_iter().map(peer).collect();
         Self { tiers: vec![Tier::new(peers, false)], counted: false, tallied: false }
+    }
+
+    pub(crate) fn apart(name: &str, addr: Addr) -> Self {
+        let mut address = Address { host: name.to_owned(), ..Address::default() };
+        address.fixed = Some(addr.clone());
+        Self::once(&address, vec![addr])
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Peer>> {

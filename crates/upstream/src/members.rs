@@ -51,7 +51,8 @@ impl Members {
     /// After a reload: names that are only asked for while serving keep their addresses until the next answer.
     pub(crate) fn inherit(&mut self, before: &Self) {
         for Member { server, found, .. } in self.list.iter_mut().filter(|it| it.server.resolve.is_some()) {
-            let same = |it: &&Member| it.server.host() == server.host() && it.server.service() == server.service();
+            let same =
+                |it: &&Member| it.server.host() == server.host() && it.server.service() == server.service();
             let Some(old) = before.list.iter().find(same) else { continue };
             found.extend(old.found.iter().cloned().map(|old| server.adopt(old)));
         }

@@ -87,7 +87,9 @@ async fn look_up_again(group: Weak<Group>, member: u32, server: Server) {
 /// A name that is asked of name servers, as often as they say.
 async fn resolve_again(group: Weak<Group>, member: u32, resolve: Resolve, log: ErrorLog) {
     loop {
-        let Some(server) = group.upgrade().and_then(|it| it.members().server(member).cloned()) else { return };
+        let Some(server) = group.upgrade().and_then(|it| it.members().server(member).cloned()) else {
+            return;
+        };
         let wait = match resolve.ask(&server).await {
             Ok((found, wait)) => {
                 let Some(group) = group.upgrade() else { return };

@@ -245,7 +245,10 @@ impl<P: Protocol> Run<'_, P> {
             return None;
         }
         if !self.may_retry() {
-            self.report(Level::Error, format_args!("the retry budget of the upstream is spent while {}", self.step()));
+            self.report(
+                Level::Error,
+                format_args!("the retry budget of the upstream is spent while {}", self.step()),
+            );
             return Some(status);
         }
         if let Some(budget) = self.budget() {
@@ -300,9 +303,7 @@ impl<P: Protocol> Run<'_, P> {
             self.pick = Pick::new(self.route.view.clone(), self.ex, self.rules.next_tries);
         }
         let mut found = self.pick.next(clock::unix_ms() / 1000);
-        if !found
-            && let Some(group) = self.route.view.group.clone().filter(|it| it.queue.is_some())
-        {
+        if !found && let Some(group) = self.route.view.group.clone().filter(|it| it.queue.is_some()) {
             found = Box::pin(self.queue(&group)).await?;
         }
         let asked = if found { self.pick.asked() } else { Some(Asked::Group(self.route.view.clone())) };
@@ -481,7 +482,9 @@ impl<P: Protocol> Run<'_, P> {
         if self.pick.head_came(status, clock::unix_ms() / 1000) {
             self.report(
                 Level::Warn,
-                format_args!("upstream server ejected for its errors while reading response header from upstream"),
+                format_args!(
+                    "upstream server ejected for its errors while reading response header from upstream"
+                ),
             );
         }
         let Some(condition) = Conditions::of_status(status) else { return Ok(()) };

@@ -1,7 +1,7 @@
 //! How an address has behaved lately: what all threads share of it, and what outlives changes of its parameters.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use foregate_net::clock;
 
@@ -24,7 +24,10 @@ pub(crate) struct State {
     pub(crate) blocked_until_s: AtomicU64,
     /// When it came back, for `slow_start`; 0: its weight is whole again. Milliseconds since the epoch.
     pub(crate) recovered_ms: AtomicU64,
-    health: AtomicU8,
+    /// Which of the group's health checks say that it is unhealthy: a bit for each.
+    failing: AtomicU32,
+    /// Which of them have to pass once before it is asked (`mandatory`).
+    pending: AtomicU32,
     pub(crate) checks: Checks,
     pub(crate) record: Record,
     pub(crate) tally: Tally,
@@ -51,8 +54,15 @@ pub(crate) struct Checks {
     /// How often it became unhealthy.
     pub(crate) unhealthy: AtomicU64,
     pub(crate) last_passed: AtomicBool,
-    /// Checks in a row with the last one's outcome.
-    row: AtomicU32,
+}
+
+/// How a check ended, and what it takes to change a peer's health.
+pub(crate) struct Verdict {
+    /// Among the checks of its group.
+    pub(crate) number: u32,
+    pub(crate) passed: bool,
+    pub(crate) passes: u32,
+    pub(crate) fails: u32,
 }
 
 /// What the API tells of a peer. Counted only in groups that have a `zone`.
@@ -73,63 +83,67 @@ impl State {
     }
 
     pub(crate) fn health(&self) -> Health {
-        match self.health.load(Relaxed) {
-            0 => Health::Up,
-            1 => Health::Checking,
+        match (self.failing.load(Relaxed), self.pending.load(Relaxed)) {
+            (0, 0) => Health::Up,
+            (0, _) => Health::Checking,
             _ => Health::Unhealthy,
         }
     }
 
-    /// True where that changes anything.
-    pub(crate) fn set_health(&self, to: Health, now_ms: u64) -> bool {
-        let before = self.health();
-        self.health.store(to as u8, Relaxed);
-        match to {
-            Health::Up if before == Health::Up => (),
-            Health::Up => {
+    /// Not asked before this check has passed once, unless it has ended before.
+    pub(crate) fn wait_for(&self, check: u32) {
+        if self.checks.n.load(Relaxed) == 0 {
+            self.pending.fetch_or(1 << check, Relaxed);
+            self.blocked_until_s.store(FOREVER, Relaxed);
+        }
+    }
+
+    /// Only this many checks are made: what others have found does not hold any more.
+    pub(crate) fn keep_checks(&self, n: u32) {
+        let mask = 1_u32.checked_shl(n).map_or(u32::MAX, |it| it - 1);
+        self.set(self.failing.load(Relaxed) & mask, self.pending.load(Relaxed) & mask, 0);
+    }
+
+    fn set(&self, failing: u32, pending: u32, now_ms: u64) {
+        let (before, was_failing) = (self.health(), self.failing.swap(failing, Relaxed) != 0);
+        self.pending.store(pending, Relaxed);
+        match (before, failing | pending) {
+            (Health::Up, 0) => (),
+            (_, 0) => {
                 self.blocked_until_s.store(0, Relaxed);
-                if before == Health::Unhealthy {
-                    self.recovered_ms.store(now_ms, Relaxed);
-                }
                 // What failed before the check has been put right.
                 self.fails.store(0, Relaxed);
+                if was_failing && now_ms > 0 {
+                    self.recovered_ms.store(now_ms, Relaxed);
+                }
             }
             _ => self.blocked_until_s.store(FOREVER, Relaxed),
         }
-        before != to
     }
 
-    /// Nobody checks any more: what checks have found does not hold.
-    pub(crate) fn forget_health(&self) {
-        if self.health() != Health::Up {
-            self.health.store(Health::Up as u8, Relaxed);
-            self.blocked_until_s.store(0, Relaxed);
-        }
-        self.checks.row.store(0, Relaxed);
-    }
-
-    /// A health check came to its end; the new health where that changes.
-    pub(crate) fn checked(&self, passed: bool, passes: u32, fails: u32, now_ms: u64) -> Option<Health> {
-        let checks = &self.checks;
-        let same = checks.n.fetch_add(1, Relaxed) > 0 && checks.last_passed.load(Relaxed) == passed;
-        checks.last_passed.store(passed, Relaxed);
-        let row = if same { checks.row.load(Relaxed).saturating_add(1) } else { 1 };
-        checks.row.store(row, Relaxed);
-        if !passed {
-            checks.fails.fetch_add(1, Relaxed);
-        }
-        let to = match (passed, self.health()) {
-            (true, Health::Checking) => Health::Up,
-            (true, Health::Unhealthy) if row >= passes => Health::Up,
-            (false, Health::Checking) => Health::Unhealthy,
-            (false, Health::Up) if row >= fails => Health::Unhealthy,
+    /// A health check came to its end, as the ones before it did `row` times; the new health where that changes.
+    pub(crate) fn checked(&self, check: &Verdict, row: u32, now_ms: u64) -> Option<Health> {
+        self.checks.n.fetch_add(1, Relaxed);
+        self.checks.fails.fetch_add(u64::from(!check.passed), Relaxed);
+        self.checks.last_passed.store(check.passed, Relaxed);
+        let (bit, before) = (1 << check.number, self.health());
+        let (failing, pending) = (self.failing.load(Relaxed), self.pending.load(Relaxed));
+        let (mut now_failing, mut now_pending) = (failing, pending);
+        match (check.passed, pending & bit != 0, failing & bit != 0) {
+            (_, true, _) => {
+                now_pending &= !bit;
+                now_failing |= if check.passed { 0 } else { bit };
+            }
+            (true, _, true) if row >= check.passes => now_failing &= !bit,
+            (false, _, false) if row >= check.fails => now_failing |= bit,
             _ => return None,
-        };
-        if to == Health::Unhealthy {
-            checks.unhealthy.fetch_add(1, Relaxed);
         }
-        self.set_health(to, now_ms);
-        Some(to)
+        self.set(now_failing, now_pending, now_ms);
+        let after = self.health();
+        if after == Health::Unhealthy && before != after {
+            self.checks.unhealthy.fetch_add(1, Relaxed);
+        }
+        (before != after).then_some(after)
     }
 
     /// Taken out until this second, unless it is already.
@@ -171,16 +185,29 @@ mod tests {
     #[test]
     fn checks_in_a_row_change_the_health() {
         let state = State::default();
-        let mut check = |passed| state.checked(passed, 2, 3, 5000);
-        assert_eq!([check(true), check(false), check(false)], [None; 3]);
-        assert_eq!(check(false), Some(Health::Unhealthy));
-        assert_eq!([check(true), check(false), check(true)], [None; 3]);
-        assert_eq!(check(true), Some(Health::Up));
+        let check =
+            |number, passed, row| state.checked(&Verdict { number, passed, passes: 2, fails: 3 }, row, 5000);
+        assert_eq!([check(0, true, 1), check(0, false, 1), check(0, false, 2)], [None; 3]);
+        assert_eq!(check(0, false, 3), Some(Health::Unhealthy));
+        assert_eq!([check(1, true, 7), check(0, true, 1), check(1, false, 3)], [None; 3]);
+        assert_eq!([check(0, true, 2), check(1, true, 1)], [None; 2], "the other check still fails");
+        assert_eq!(check(1, true, 2), Some(Health::Up));
         assert_eq!(state.recovered_ms.load(Relaxed), 5000);
-        state.set_health(Health::Checking, 0);
-        assert!(state.is_blocked(1));
-        assert_eq!(state.checked(true, 2, 3, 0), Some(Health::Up));
+    }
+
+    #[test]
+    fn a_mandatory_check_comes_first() {
+        let state = State::default();
+        state.wait_for(0);
+        assert!(state.is_blocked(1) && state.health() == Health::Checking);
+        let verdict = Verdict { number: 0, passed: true, passes: 5, fails: 1 };
+        assert_eq!(state.checked(&verdict, 1, 0), Some(Health::Up));
         assert!(!state.is_blocked(1));
+        state.wait_for(0);
+        assert_eq!(state.health(), Health::Up, "only once");
+        assert_eq!(state.checked(&Verdict { passed: false, ..verdict }, 1, 0), Some(Health::Unhealthy));
+        state.keep_checks(0);
+        assert!(state.health() == Health::Up && !state.is_blocked(1));
     }
 
     #[test]

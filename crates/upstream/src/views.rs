@@ -19,6 +19,7 @@ pub struct View {
     /// `None` for addresses that only one request named.
     pub(crate) group: Option<Arc<Group>>,
     pub(crate) idle: Option<Rc<Idle>>,
+    keepalive: Option<Keepalive>,
     generation: u64,
     /// The group's name, for the log.
     pub(crate) name: String,
@@ -51,17 +52,32 @@ impl View {
         let generation = group.generation();
         let old_idle = old.and_then(|old| old.idle.clone());
         let idle = group.keepalive.map(|_| old_idle.unwrap_or_default());
-        Self { peers: group.peers(), group: Some(group.clone()), idle, generation, name: group.name.clone() }
+        let (keepalive, name) = (group.keepalive, group.name.clone());
+        Self { peers: group.peers(), group: Some(group.clone()), idle, keepalive, generation, name }
+    }
+
+    /// One address on its own, with connections of its own: nothing that happens here is the group's.
+    pub(crate) fn apart(name: &str, addr: Addr, keepalive: Option<Keepalive>) -> Rc<Self> {
+        let peers = Arc::new(Peers::apart(name, addr));
+        let idle = keepalive.map(|_| Rc::default());
+        Rc::new(Self { peers, group: None, idle, keepalive, generation: 0, name: name.to_owned() })
     }
 
     /// Addresses that one request named.
     pub fn once(address: &Address, addrs: Vec<Addr>) -> Rc<Self> {
         let peers = Arc::new(Peers::once(address, addrs));
-        Rc::new(Self { peers, group: None, idle: None, generation: 0, name: address.host.clone() })
+        Rc::new(Self {
+            peers,
+            group: None,
+            idle: None,
+            keepalive: None,
+            generation: 0,
+            name: address.host.clone(),
+        })
     }
 
     pub(crate) fn keepalive(&self) -> Option<&Keepalive> {
-        self.group.as_ref()?.keepalive.as_ref()
+        self.keepalive.as_ref()
     }
 
     pub(crate) fn balance(&self) -> &Balance {

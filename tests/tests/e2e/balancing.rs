@@ -88,7 +88,8 @@ fn a_server_that_comes_back_gets_its_share_slowly() {
 #[test]
 fn requests_wait_in_the_queue_for_a_server_to_become_free() {
     foregate_only(|subject| {
-        let slow = Backend::new(|_| Reply::new().wait(300).send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\ns"));
+        let slow =
+            Backend::new(|_| Reply::new().wait(300).send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\ns"));
         let server = Setup::http(
             r#"log_format q '$status $upstream_queue_time';
             upstream u { server {slow} max_conns=1; queue 2 timeout=2s; }

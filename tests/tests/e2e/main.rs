@@ -14,6 +14,7 @@ mod explain;
 mod file_rules;
 mod geoip2;
 mod guides;
+mod health_checks;
 mod http2;
 mod http2_floods;
 mod http2_websocket;

@@ -1,5 +1,6 @@
 //! `proxy_pass` and its kin: requests passed on to HTTP servers.
 
+mod checks;
 mod client_certificates;
 mod cookies;
 mod headers;
@@ -19,6 +20,7 @@ use foregate_core::{Args, Compile, Directive, Exchange, Flow, Prefix, Reply, Sco
 
 use foregate_upstream::Caching;
 
+pub use checks::start as start_checks;
 pub use options::Options;
 pub use settings::Settings;
 
@@ -53,6 +55,8 @@ impl foregate_core::Module for Module {
 
     const DIRECTIVES: &'static [Directive<Options>] = foregate_upstream::directives!["proxy", upstream;
         Directive::own("proxy_pass", PASS, ONE, read::pass, read::own_block_only),
+        Directive::own("health_check", Scope::LOCATION, Args::AtLeast(0), checks::read, read::own_block_only),
+        Directive::block("match", Scope::HTTP, ONE, checks::read_match, read::own_block_only),
         Directive::own("proxy_redirect", ANY, ONE_OR_TWO, read::redirect, |o, from| {
             read::whole(&mut o.redirects, &from.redirects)
         }),
@@ -98,6 +102,10 @@ impl foregate_core::Module for Module {
     ];
     const VARIABLES: &'static [Variable] = variables::VARIABLES;
     const PREFIXES: &'static [Prefix] = &[];
+
+    fn prepare(options: &Options, cx: &mut Compile<'_>) -> Result<(), Error> {
+        checks::prepare(options, cx)
+    }
 
     /// `if` and `limit_except` pass on to where their location does.
     fn inherit_handler(options: &mut Options, outer: &Options) {

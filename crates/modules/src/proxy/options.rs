@@ -1,12 +1,17 @@
 //! What a block writes about passing requests on, every field unset until it does.
 
-use foregate_conf::Word;
+use foregate_conf::{Node, Word};
 use foregate_upstream::draft::Draft;
+
+use super::checks;
 
 #[derive(Clone, Default)]
 pub struct Options {
     pub(super) upstream: Draft,
     pub(super) pass: Option<PassDraft>,
+    pub(super) check: Option<checks::Draft>,
+    /// The `match` blocks of the http level.
+    pub(super) matches: Vec<Node>,
     pub(super) redirects: Option<Vec<RedirectDraft>>,
     /// Pattern and replacement; empty where the directive says `off`.
     pub(super) cookie_domains: Option<Vec<(Word, Word)>>,

@@ -78,7 +78,7 @@ fn needs_body(on: &Settings, ex: &Exchange) -> bool {
     needs_length && ex.body.source.is_some()
 }
 
-fn handshake<'a>(on: &'a Settings, url: &Url, ex: &mut Exchange) -> Result<Option<Handshake<'a>>, Stop> {
+pub(super) fn handshake<'a>(on: &'a Settings, url: &Url, ex: &mut Exchange) -> Result<Option<Handshake<'a>>, Stop> {
     on.tls.as_ref().filter(|_| url.secure).map(|tls| tls.prepare(url, ex)).transpose()
 }
 
@@ -106,7 +106,7 @@ pub fn preview(on: &Settings, ex: &mut Exchange) -> Result<Preview, Stop> {
 }
 
 /// One request to an HTTP/1 server.
-struct Http<'a> {
+pub(super) struct Http<'a> {
     on: &'a Settings,
     url: &'a Url,
     by_variables: bool,
@@ -115,7 +115,7 @@ struct Http<'a> {
 }
 
 impl<'a> Http<'a> {
-    fn new(on: &'a Settings, url: &'a Url) -> Self {
+    pub(super) fn new(on: &'a Settings, url: &'a Url) -> Self {
         Self { on, url, by_variables: matches!(on.pass, Pass::By(_)), head: false }
     }
 

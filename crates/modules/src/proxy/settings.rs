@@ -5,6 +5,7 @@ use foregate_core::{Compile, Template};
 use foregate_upstream::Rules;
 use foregate_upstream::draft::Family;
 
+use super::checks;
 use super::cookies::Cookies;
 use super::headers::Headers;
 use super::options::Options;
@@ -25,6 +26,7 @@ pub struct Settings {
     pub(super) tls: Option<Tls>,
     /// What the URI of `proxy_pass` takes the place of.
     pub(super) location: Box<[u8]>,
+    pub(super) check: Option<Box<checks::Check>>,
 }
 
 const FAMILY: Family = Family {
@@ -44,7 +46,10 @@ const FAMILY: Family = Family {
 impl Settings {
     pub(super) fn resolve(o: Options, cx: &mut Compile<'_>) -> Result<Option<Self>, Error> {
         let sizes = o.upstream.sizes(&FAMILY)?;
-        let Some(draft) = &o.pass else { return Ok(None) };
+        let Some(draft) = &o.pass else {
+            checks::compile(&o, None, cx)?;
+            return Ok(None);
+        };
         let pass = Pass::compile(draft, cx)?;
         let secure = match &pass {
             Pass::To { url, .. } => url.secure,
@@ -70,7 +75,14 @@ impl Settings {
                 early_hints,
                 ..o.upstream.compile(&FAMILY, &sizes, cx)?
             },
+            check: checks::compile(&o, Some(&pass), cx)?,
             pass,
         }))
     }
+}
+
+/// The same for a check, which keeps nothing and has nobody to wait for it.
+pub(super) fn rules_of_checks(o: &Options, cx: &mut Compile<'_>) -> Result<Rules, Error> {
+    let draft = o.upstream.for_checks();
+    draft.compile(&FAMILY, &draft.sizes(&FAMILY)?, cx)
 }

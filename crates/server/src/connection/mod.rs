@@ -23,8 +23,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use foregate_core::stats::{self, Count};
-use foregate_core::{Connection, Exchange, Level, Nobody, Proxied};
-use foregate_modules::client;
+use foregate_core::{Connection, Exchange, Household, Level, Nobody, Proxied};
+use foregate_modules::{client, proxy};
+use foregate_net::runtime::Task;
 use foregate_net::{Addr, Conn, Listener, Stream, clock, runtime};
 use foregate_wire::h1::RequestHead;
 
@@ -50,13 +51,15 @@ const SAID_EVERY: Duration = Duration::from_secs(1);
 /// One worker thread: its listeners, its connections and the cycle that new exchanges begin under.
 pub struct Thread {
     local: RefCell<Rc<Local>>,
-    listeners: RefCell<HashMap<Addr, runtime::Task>>,
+    /// Health checks of this cycle, where they are this thread's.
+    checks: Option<RefCell<Vec<Task>>>,
+    listeners: RefCell<HashMap<Addr, Task>>,
     draining: Cell<bool>,
     /// How many cycles there have been.
     n_cycles: Cell<u64>,
     connections: Cell<usize>,
     /// The tasks of all connections with their numbers, by their place in `idle`: what a timeout ends.
-    tasks: RefCell<Places<Option<(u64, runtime::Task)>>>,
+    tasks: RefCell<Places<Option<(u64, Task)>>>,
     /// Heads that no exchange needs now; their memory is used again. Boxed as connections hold them.
     #[expect(clippy::vec_box, reason = "an idle connection holds eight bytes for a head that it has not")]
     heads: RefCell<Vec<Box<RequestHead>>>,
@@ -80,10 +83,12 @@ pub struct Thread {
 static NUMBER: AtomicU64 = AtomicU64::new(1);
 
 impl Thread {
-    pub fn new(cycle: Arc<Cycle>) -> Rc<Self> {
-        look_after(&cycle);
+    /// The `first` of a worker's threads looks after what all share.
+    pub fn new(cycle: Arc<Cycle>, first: bool) -> Rc<Self> {
+        let local = Local::new(cycle);
         Rc::new(Self {
-            local: RefCell::new(Local::new(cycle)),
+            checks: first.then(|| RefCell::new(look_after(&local))),
+            local: RefCell::new(local),
             listeners: RefCell::default(),
             draining: Cell::new(false),
             n_cycles: Cell::new(0),
@@ -118,7 +123,12 @@ impl Thread {
     /// New exchanges, on old connections too, begin under this cycle. Only where the old one has a
     /// `worker_shutdown_timeout` do connections end with it, after that time.
     pub fn adopt(self: &Rc<Self>, cycle: Arc<Cycle>) {
-        let old = self.local.replace(Local::new(cycle));
+        let local = Local::new(cycle);
+        if let Some(checks) = &self.checks {
+            checks.borrow().iter().for_each(Task::abort);
+            checks.replace(look_after(&local));
+        }
+        let old = self.local.replace(local);
         self.exchanges.borrow_mut().clear();
         self.n_cycles.set(self.n_cycles.get() + 1);
         // Those whose limits and certificates are the old cycle's make room for new ones.
@@ -257,10 +267,12 @@ impl Thread {
     }
 }
 
-/// Names of upstreams are kept up to date, and caches are looked after, by the first thread that comes here.
-fn look_after(cycle: &Cycle) {
+/// Names of upstreams are kept up to date, peers are checked, and caches are looked after; the tasks that are to end with
+/// the cycle.
+fn look_after(local: &Rc<Local>) -> Vec<Task> {
+    let cycle = &local.cycle;
     if !runtime::is_running() {
-        return;
+        return Vec::new();
     }
     if let Some(groups) = cycle.shared.get::<foregate_upstream::Groups>() {
         foregate_upstream::keep_all_fresh(groups, &cycle.main.error_log);
@@ -268,6 +280,10 @@ fn look_after(cycle: &Cycle) {
     if let Some(zones) = cycle.shared.get::<foregate_cache::Zones>() {
         foregate_cache::keep_all(zones, &cycle.main.error_log);
     }
+    let household: Rc<dyn Household> = local.clone();
+    let places = cycle.places.iter().enumerate();
+    let passing = places.filter_map(|(at, it)| it.settings.proxy.as_ref().map(|on| (at as u32, on)));
+    proxy::start_checks(passing, &household)
 }
 
 /// Counts a connection while it lives.

@@ -254,7 +254,7 @@ impl Served {
         thread::Builder::new().name(format!("worker {index}")).spawn(move || {
             let _farewell = farewell;
             runtime::run(async move {
-                let thread = Thread::new(cycle);
+                let thread = Thread::new(cycle, index == 0);
                 HERE.set(Some(thread.clone()));
                 // The one who waits for it has just started us.
                 _ = sender.send(runtime::remote());

@@ -115,6 +115,13 @@ impl Draft {
         })
     }
 
+    /// The same for health checks, which keep nothing and have nobody to wait for them.
+    #[must_use]
+    pub fn for_checks(&self) -> Self {
+        let (buffering, ignore_client_abort) = (Some(true), Some(true));
+        Self { store: None, limit_rate: None, buffering, ignore_client_abort, ..self.clone() }
+    }
+
     fn limit_rate(
         &self,
         family: &Family,
