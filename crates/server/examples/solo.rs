@@ -31,7 +31,7 @@ fn main() {
     let cycle = Arc::new(loaded.cycle);
     events::choose(cycle.main.process.events);
     let run = async {
-        let thread = Thread::new(cycle.clone(, true));
+        let thread = Thread::new(cycle.clone(), true);
         for endpoint in &cycle.endpoints {
             let spec = endpoint.spec();
             let fd = spec.open().unwrap_or_else(|error| panic!("{error}"));
