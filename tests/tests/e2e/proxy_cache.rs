@@ -107,7 +107,8 @@ fn parts_and_conditions_are_served_from_what_is_kept() {
                 "0123456789",
             )
         });
-        let server = front("").backend("app", &app).start(subject);
+        // A client with its 304 in hand may be gone before nginx has read the body that is to be kept.
+        let server = front("proxy_ignore_client_abort on;").backend("app", &app).start(subject);
         check_on(
             &server,
             &[
