@@ -75,6 +75,11 @@ impl Link {
         self.n_lanes.get()
     }
 
+    /// Whether no exchange runs any more.
+    pub(super) fn is_empty(&self) -> bool {
+        self.n_running.get() == 0
+    }
+
     /// Ready once no exchange runs any more.
     pub(super) fn poll_empty(&self, cx: &Context<'_>) -> Poll<()> {
         self.set_waker(cx);

@@ -23,7 +23,7 @@ use foregate_core::stats::Count;
 use foregate_core::{Connection, Level};
 use foregate_modules::http2;
 use foregate_net::clock::Deadline;
-use foregate_net::{Addr, Conn, clock};
+use foregate_net::{Addr, Conn, clock, runtime};
 use foregate_wire::Buf;
 use foregate_wire::h1::RequestRules;
 use foregate_wire::h2::{Code, Event, Fault, Limits, Mux, SLICES_MAX};
@@ -43,6 +43,9 @@ const UNSENT_BYTES_MAX: usize = 4 * room::OUT_BYTES_MAX;
 const SHRINK_AFTER: Duration = Duration::from_secs(1);
 /// How long the answer to the first GOAWAY is waited for.
 const GOAWAY_AFTER: Duration = Duration::from_secs(1);
+
+/// How long exchanges have to end by themselves once their connection was made to end.
+const ABORT_AFTER: Duration = Duration::from_millis(100);
 
 /// One client's connection.
 pub(super) struct Client {
@@ -422,8 +425,17 @@ impl Client {
 }
 
 impl Drop for Client {
+    /// The connection ends here and now: its exchanges see their client leave, and are ended if that is not enough.
     fn drop(&mut self) {
-        self.link.abort_lanes();
+        self.link.close_lanes();
+        if self.link.is_empty() || !runtime::is_running() {
+            return;
+        }
+        let link = self.link.clone();
+        runtime::spawn(async move {
+            clock::sleep(ABORT_AFTER).await;
+            link.abort_lanes();
+        });
     }
 }
 
