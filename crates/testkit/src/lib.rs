@@ -18,7 +18,6 @@
 mod backend;
 mod certificate;
 mod client;
-pub mod http2;
 mod load;
 mod message;
 pub mod mmdb;

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use foregate_testkit::http2::{Http2, get_fields, post_fields};
 use foregate_testkit::{Backend, Certificate, Client, Reply, Server, Setup, Signal, both, foregate_only};
 use foregate_wire::h2::frame;
+
+use crate::http2_client::{Http2, get_fields, post_fields};
 
 const SERVER: &str = r#"server {
     listen 127.0.0.1:{port:0} http2;

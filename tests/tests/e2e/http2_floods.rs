@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use foregate_testkit::http2::{Http2, get_fields, post_fields};
 use foregate_testkit::{Backend, Client, Reply, Server, Setup, foregate_only};
 use foregate_wire::h2::frame;
+
+use crate::http2_client::{Http2, get_fields, post_fields};
 
 /// Frames of a flood: far more than any limit.
 const FRAMES: u32 = 30_000;

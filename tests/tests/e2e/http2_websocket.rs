@@ -1,8 +1,9 @@
 //! WebSockets on streams of HTTP/2 (RFC 8441), which a backend sees as it would in HTTP/1.1.
 
-use foregate_testkit::http2::Http2;
 use foregate_testkit::{Backend, Reply, Setup, foregate_only};
 use foregate_wire::h2::frame;
+
+use crate::http2_client::Http2;
 
 const CONNECT: &[(&str, &str)] = &[
     (":method", "CONNECT"),

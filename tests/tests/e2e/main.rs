@@ -16,6 +16,7 @@ mod geoip2;
 mod guides;
 mod health_checks;
 mod http2;
+mod http2_client;
 mod http2_floods;
 mod http2_websocket;
 mod https_redirect;

@@ -1,20 +1,20 @@
-//! A client that speaks HTTP/2 frame by frame, on any connection.
+//! A client that speaks HTTP/2 frame by frame, on any connection. It shares the codec with the server: that nginx
+//! understands it, too, is what speaks for both.
 
 use std::collections::HashMap;
 
+use foregate_testkit::Client;
 use foregate_wire::Name;
 use foregate_wire::h2::frame::{self, HEAD_BYTES, Head};
 use foregate_wire::h2::hpack::{Decoder, Encoder};
 use foregate_wire::h2::{PREFACE, WINDOW_FIRST, WINDOW_MAX};
 
-use crate::client::Client;
-
 /// The longest field that a test may be sent, bytes.
 const FIELD_BYTES_MAX: usize = 1 << 20;
 
 /// A client's side of a connection.
-pub struct Http2 {
-    pub client: Client,
+pub(crate) struct Http2 {
+    pub(crate) client: Client,
     encoder: Encoder,
     decoder: Decoder,
     /// Received and not read yet.
@@ -23,41 +23,41 @@ pub struct Http2 {
     /// What streams have answered so far.
     answers: HashMap<u32, Answer>,
     /// What the server's SETTINGS frames said.
-    pub settings: HashMap<u16, u32>,
+    pub(crate) settings: HashMap<u16, u32>,
     /// Its GOAWAY frames: last stream and code.
-    pub goaways: Vec<(u32, u32)>,
+    pub(crate) goaways: Vec<(u32, u32)>,
     /// WINDOW_UPDATE frames: stream and increment.
-    pub updates: Vec<(u32, u32)>,
+    pub(crate) updates: Vec<(u32, u32)>,
     /// Payloads of PINGs that were answered.
-    pub pongs: Vec<Vec<u8>>,
+    pub(crate) pongs: Vec<Vec<u8>>,
     block: Vec<u8>,
 }
 
 /// What a stream has been answered.
 #[derive(Clone, Debug, Default)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// 0 until its head has come.
-    pub status: u16,
+    pub(crate) status: u16,
     /// Interim answers before it.
-    pub interim: Vec<u16>,
-    pub fields: Vec<(String, String)>,
-    pub body: Vec<u8>,
+    pub(crate) interim: Vec<u16>,
+    pub(crate) fields: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
     /// Lengths of its DATA frames.
-    pub frames: Vec<usize>,
-    pub trailers: Vec<(String, String)>,
+    pub(crate) frames: Vec<usize>,
+    pub(crate) trailers: Vec<(String, String)>,
     /// The code of a RST_STREAM.
-    pub reset: Option<u32>,
+    pub(crate) reset: Option<u32>,
     /// END_STREAM has come.
-    pub ended: bool,
+    pub(crate) ended: bool,
 }
 
 impl Answer {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
     /// The first field of this name.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(it, _)| it == name).map(|(_, value)| value.as_str())
     }
 
@@ -67,25 +67,25 @@ impl Answer {
 }
 
 /// Pseudo-header fields of a GET.
-pub fn get_fields(path: &str) -> Vec<(&str, &str)> {
+pub(crate) fn get_fields(path: &str) -> Vec<(&str, &str)> {
     vec![(":method", "GET"), (":scheme", "http"), (":path", path), (":authority", "localhost")]
 }
 
 /// Pseudo-header fields of a POST.
-pub fn post_fields(path: &str) -> Vec<(&str, &str)> {
+pub(crate) fn post_fields(path: &str) -> Vec<(&str, &str)> {
     vec![(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "localhost")]
 }
 
 impl Http2 {
     /// Begins with windows that never close.
-    pub fn new(client: Client) -> Http2 {
+    pub(crate) fn new(client: Client) -> Http2 {
         let mut it = Http2::with_settings(client, &[(frame::INITIAL_WINDOW_SIZE, WINDOW_MAX)]);
         it.give(0, WINDOW_MAX - WINDOW_FIRST);
         it
     }
 
     /// Begins with these settings, and the windows that follow from them.
-    pub fn with_settings(client: Client, settings: &[(u16, u32)]) -> Http2 {
+    pub(crate) fn with_settings(client: Client, settings: &[(u16, u32)]) -> Http2 {
         let mut it = Http2 {
             client,
             encoder: Encoder::default(),
@@ -106,7 +106,7 @@ impl Http2 {
     }
 
     /// Sends a frame as it is given.
-    pub fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    pub(crate) fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         let mut bytes = Vec::new();
         frame::push_head(payload.len(), kind, flags, stream, &mut bytes);
         bytes.extend_from_slice(payload);
@@ -114,12 +114,12 @@ impl Http2 {
     }
 
     /// Lets the server send so many bytes more on a stream, or on all.
-    pub fn give(&mut self, stream: u32, bytes: u32) {
+    pub(crate) fn give(&mut self, stream: u32, bytes: u32) {
         self.frame(frame::WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes());
     }
 
     /// A header block of these fields.
-    pub fn block(&mut self, fields: &[(&str, &str)]) -> Vec<u8> {
+    pub(crate) fn block(&mut self, fields: &[(&str, &str)]) -> Vec<u8> {
         let mut block = Vec::new();
         self.encoder.begin(&mut block);
         for (name, value) in fields {
@@ -129,7 +129,7 @@ impl Http2 {
     }
 
     /// Opens a stream; `ends`: there is no body.
-    pub fn open(&mut self, fields: &[(&str, &str)], ends: bool) -> u32 {
+    pub(crate) fn open(&mut self, fields: &[(&str, &str)], ends: bool) -> u32 {
         let stream = self.next_stream;
         self.next_stream += 2;
         let block = self.block(fields);
@@ -139,34 +139,34 @@ impl Http2 {
     }
 
     /// Opens a stream that asks for a path.
-    pub fn ask(&mut self, path: &str) -> u32 {
+    pub(crate) fn ask(&mut self, path: &str) -> u32 {
         self.open(&get_fields(path), true)
     }
 
     /// Asks for a path and waits for the answer.
-    pub fn get(&mut self, path: &str) -> Answer {
+    pub(crate) fn get(&mut self, path: &str) -> Answer {
         let stream = self.ask(path);
         self.answer(stream)
     }
 
     /// Sends a piece of a body.
-    pub fn data(&mut self, stream: u32, bytes: &[u8], ends: bool) {
+    pub(crate) fn data(&mut self, stream: u32, bytes: &[u8], ends: bool) {
         self.frame(frame::DATA, u8::from(ends), stream, bytes);
     }
 
     /// Waits for the whole answer on a stream; what there is of it where the connection ends before.
-    pub fn answer(&mut self, stream: u32) -> Answer {
+    pub(crate) fn answer(&mut self, stream: u32) -> Answer {
         while !self.so_far(stream).is_over() && self.read() {}
         self.so_far(stream)
     }
 
     /// What has been answered on a stream until now.
-    pub fn so_far(&mut self, stream: u32) -> Answer {
+    pub(crate) fn so_far(&mut self, stream: u32) -> Answer {
         self.answers.entry(stream).or_default().clone()
     }
 
     /// Reads until `found` is true of what has come; `false`: the connection ended before.
-    pub fn read_until(&mut self, found: impl Fn(&mut Http2) -> bool) -> bool {
+    pub(crate) fn read_until(&mut self, found: impl Fn(&mut Http2) -> bool) -> bool {
         while !found(self) {
             if !self.read() {
                 return false;
@@ -176,12 +176,12 @@ impl Http2 {
     }
 
     /// Reads until the server closes.
-    pub fn read_to_end(&mut self) {
+    pub(crate) fn read_to_end(&mut self) {
         while self.read() {}
     }
 
     /// Whether the server answers a PING: all that was sent before has been read by then.
-    pub fn is_alive(&mut self) -> bool {
+    pub(crate) fn is_alive(&mut self) -> bool {
         let n = self.pongs.len();
         self.frame(frame::PING, 0, 0, b"aliveyet");
         self.read_until(|it| it.pongs.len() > n)
