@@ -28,6 +28,7 @@ registry::modules! {
     error_log,
     errors,
     fastcgi,
+    fastcgi_cache,
     files,
     flv,
     geo,

@@ -154,7 +154,7 @@ async fn rounds<W: Witness>(
                 if let Some(on) = here.fastcgi.as_ref().and_then(|it| it.passing.as_ref()) =>
             {
                 match W::SENDS {
-                    true => Box::pin(fastcgi::run(on, ex)).await,
+                    true => Box::pin(fastcgi::run(on, here.fastcgi_cache.as_deref(), ex)).await,
                     false => witness.pass(fastcgi::preview(on, ex), ex),
                 }
             }

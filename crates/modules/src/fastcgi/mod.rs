@@ -20,17 +20,10 @@ use request::To;
 
 pub struct Module;
 
-/// Passes the request on and brings the answer.
-pub fn run(on: &Passing, ex: &mut Exchange) -> impl Future<Output = Flow<Reply>> {
-    request::run(on, ex)
-}
-
-/// As [`run`], where answers are kept and may be there already (`fastcgi_cache`).
-pub async fn run_cached(on: &Passing, cache: &Caching, ex: &mut Exchange) -> Flow<Reply> {
-    match on.rules.store {
-        Some(_) => request::run(on, ex).await,
-        None => request::run_cached(on, cache, ex).await,
-    }
+/// Passes the request on and brings the answer, which may be there already where answers are kept (`fastcgi_cache`).
+pub async fn run(on: &Passing, cache: Option<&Caching>, ex: &mut Exchange) -> Flow<Reply> {
+    // What is stored is not kept twice.
+    request::run(on, cache.filter(|_| on.rules.store.is_none()), ex).await
 }
 
 #[derive(Clone, Default)]

@@ -67,25 +67,18 @@ fn fill(template: &Template, ex: &mut Exchange) -> Result<Address, Stop> {
     })
 }
 
-pub(super) async fn run(on: &Passing, ex: &mut Exchange) -> Flow<Reply> {
+pub(super) async fn run(on: &Passing, cache: Option<&Caching>, ex: &mut Exchange) -> Flow<Reply> {
     let view = match on.to.view(ex).await {
         Ok(view) => view,
         Err(stop) => return Flow::Break(stop),
     };
-    let mut script = Script::new(on);
-    foregate_upstream::run(&on.rules, Route { view, secure: None }, &mut script, ex, None).await
-}
-
-/// As `run`, by way of a cache.
-pub(super) async fn run_cached(on: &Passing, cache: &Caching, ex: &mut Exchange) -> Flow<Reply> {
-    let view = match on.to.view(ex).await {
-        Ok(view) => view,
-        Err(stop) => return Flow::Break(stop),
-    };
-    let mut script = Script::new(on);
-    let fetch = match foregate_upstream::look(cache, &on.rules, &mut script, ex).await {
-        Looked::Answer(flow) => return flow,
-        Looked::Fetch(fetch) => fetch,
+    let mut script = Script { on, head: false };
+    let fetch = match cache {
+        None => None,
+        Some(cache) => match foregate_upstream::look(cache, &on.rules, &mut script, ex).await {
+            Looked::Answer(flow) => return flow,
+            Looked::Fetch(fetch) => fetch,
+        },
     };
     let apart = fetch.as_ref().is_some_and(|it| it.is_apart());
     let route = Route { view, secure: None };
@@ -118,12 +111,6 @@ struct Script<'a> {
     on: &'a Passing,
     /// The answer has no body.
     head: bool,
-}
-
-impl<'a> Script<'a> {
-    fn new(on: &'a Passing) -> Self {
-        Self { on, head: false }
-    }
 }
 
 impl Protocol for Script<'_> {

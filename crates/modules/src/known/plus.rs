@@ -26,7 +26,6 @@ pub(super) static NAMES: &[Known] = &[
     of("f4f_buffer_size", "http, server, location", "any", "", VIDEO),
     of("fastcgi_allow_upstream", "http, server, location", "any", "", NOT_YET),
     of("fastcgi_bind_dynamic", "http, server, location", "any", "off", NOT_YET),
-    of("fastcgi_cache_purge", "http, server, location", "any", "", NOT_YET),
     of("fastcgi_request_dynamic", "http, server, location", "any", "off", NOT_YET),
     of("grpc_allow_upstream", "http, server, location", "any", "", NOT_YET),
     of("grpc_bind_dynamic", "http, server, location", "any", "off", NOT_YET),

@@ -6,21 +6,6 @@ use super::{Known, known as of};
 /// Sorted by name.
 #[rustfmt::skip]
 pub(super) static NAMES: &[Known] = &[
-    of("fastcgi_cache", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_cache_background_update", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_cache_bypass", "http, server, location", "1+", "*", NOT_YET),
-    of("fastcgi_cache_key", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_cache_lock", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_cache_lock_age", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_cache_lock_timeout", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_cache_max_range_offset", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_cache_methods", "http, server, location", "1+", "*", NOT_YET),
-    of("fastcgi_cache_min_uses", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_cache_path", "http", "2+", "*", NOT_YET),
-    of("fastcgi_cache_revalidate", "http, server, location", "1", "*", NOT_YET),
-    of("fastcgi_cache_use_stale", "http, server, location", "1+", "*", NOT_YET),
-    of("fastcgi_cache_valid", "http, server, location", "1+", "*", NOT_YET),
-    of("fastcgi_no_cache", "http, server, location", "1+", "*", NOT_YET),
     of("grpc_bind", "http, server, location", "1-2", "", NOT_YET),
     of("grpc_buffer_size", "http, server, location", "1", "", BUFFERS),
     of("grpc_connect_timeout", "http, server, location", "1", "60s", NOT_YET),

@@ -3,6 +3,7 @@
 //! A module of such a protocol keeps a [`Draft`] among its options, takes the directives for it from
 //! [`directives!`](crate::directives) and compiles it into [`Rules`].
 
+pub mod cache;
 pub mod read;
 mod table;
 

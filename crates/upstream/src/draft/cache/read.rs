@@ -1,28 +1,21 @@
-//! Readers of the directives with a shape of their own.
+//! Readers of the caches' directives that have a shape of their own.
 
 use foregate_conf::{Error, Node, Word, value};
-use foregate_core::{Scope, duplicate};
-use foregate_upstream::Conditions;
+use foregate_core::duplicate;
 
-use super::Options;
+use super::CacheDraft;
+use crate::rules::Conditions;
 
 type Done = Result<(), Error>;
 
-/// What `proxy_cache_valid` means without a status.
+/// What `…_cache_valid` means without a status.
 const KEPT: [u16; 3] = [200, 301, 302];
 
-/// A value is inherited as a whole, if this block wrote none.
-pub(super) fn whole<T: Clone>(slot: &mut Option<T>, outer: &Option<T>) {
-    if slot.is_none() {
-        slot.clone_from(outer);
-    }
-}
-
 /// `[any | STATUS …] TIME`
-pub(super) fn valid(o: &mut Options, node: &Node, _: Scope) -> Done {
+pub fn valid(o: &mut CacheDraft, node: &Node) -> Done {
     let Some((time, statuses)) = node.args.split_last() else { return Ok(()) };
-    let seconds = value::time_s(time)
-        .ok_or_else(|| Error::at(time.span, format!("invalid time value \"{time}\"")))?;
+    let seconds =
+        value::time_s(time).ok_or_else(|| Error::at(time.span, format!("invalid time value \"{time}\"")))?;
     let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
     let rules = o.valid.get_or_insert_default();
     if statuses.is_empty() {
@@ -41,7 +34,7 @@ pub(super) fn valid(o: &mut Options, node: &Node, _: Scope) -> Done {
     Ok(())
 }
 
-pub(super) fn methods(o: &mut Options, node: &Node, _: Scope) -> Done {
+pub fn methods(o: &mut CacheDraft, node: &Node) -> Done {
     if o.methods.is_some() {
         return Err(duplicate(node));
     }
@@ -55,15 +48,15 @@ pub(super) fn methods(o: &mut Options, node: &Node, _: Scope) -> Done {
     Ok(())
 }
 
-pub(super) fn bypass(o: &mut Options, node: &Node, _: Scope) -> Done {
+pub fn bypass(o: &mut CacheDraft, node: &Node) -> Done {
     more(&mut o.bypass, node)
 }
 
-pub(super) fn no_cache(o: &mut Options, node: &Node, _: Scope) -> Done {
+pub fn no_cache(o: &mut CacheDraft, node: &Node) -> Done {
     more(&mut o.no_cache, node)
 }
 
-pub(super) fn purge(o: &mut Options, node: &Node, _: Scope) -> Done {
+pub fn purge(o: &mut CacheDraft, node: &Node) -> Done {
     more(&mut o.purge, node)
 }
 
@@ -73,7 +66,7 @@ fn more(slot: &mut Option<Vec<Word>>, node: &Node) -> Done {
     Ok(())
 }
 
-pub(super) fn use_stale(o: &mut Options, node: &Node, _: Scope) -> Done {
+pub fn use_stale(o: &mut CacheDraft, node: &Node) -> Done {
     if o.use_stale.is_some() {
         return Err(duplicate(node));
     }
@@ -102,14 +95,13 @@ fn invalid(word: &Word) -> Error {
         .advise(format!("one of: {}, updating, off", names.join(", ")))
 }
 
-pub(super) fn max_range_offset(o: &mut Options, node: &Node, _: Scope) -> Done {
+pub fn max_range_offset(o: &mut CacheDraft, node: &Node) -> Done {
     if o.max_range_offset.is_some() {
         return Err(duplicate(node));
     }
     let bytes = value::offset(&node.args[0]);
-    let bytes = bytes.ok_or_else(|| {
-        Error::at(node.args[0].span, "\"proxy_cache_max_range_offset\" directive invalid value")
-    })?;
+    let bytes = bytes
+        .ok_or_else(|| Error::at(node.args[0].span, format!("\"{}\" directive invalid value", node.name)))?;
     o.max_range_offset = Some(bytes);
     Ok(())
 }

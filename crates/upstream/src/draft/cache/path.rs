@@ -1,4 +1,4 @@
-//! `proxy_cache_path`: a folder, the zone that keeps its keys, and the limits of both.
+//! `…_cache_path`: a folder, the zone that keeps its keys, and the limits of both.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,11 +6,9 @@ use std::time::Duration;
 use foregate_cache as cache;
 use foregate_cache::Pace;
 use foregate_conf::{Error, Node, Span, Word, value};
-use foregate_core::{Compile, Scope, ZoneSpec};
+use foregate_core::{Compile, ZoneSpec};
 
-use super::Options;
-
-pub(super) const DIRECTIVE: &str = "proxy_cache_path";
+use super::CacheDraft;
 
 /// As nginx: two pages.
 const ZONE_BYTES_MIN: u64 = 2 * 4096;
@@ -25,9 +23,11 @@ const PACE: Pace =
 
 /// One directive as read.
 #[derive(Clone)]
-pub(super) struct Line {
+pub struct Line {
     pub(super) zone: ZoneSpec,
     pub(super) span: Span,
+    /// Its name.
+    pub(super) directive: &'static str,
     path: Word,
     levels: Vec<usize>,
     inactive: Duration,
@@ -58,10 +58,12 @@ impl Line {
     }
 }
 
-pub(super) fn read(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
+/// Reads the directive of this name.
+pub fn read(o: &mut CacheDraft, directive: &'static str, node: &Node) -> Result<(), Error> {
     let mut line = Line {
         zone: ZoneSpec { name: String::new(), bytes: 0 },
         span: node.span,
+        directive,
         path: node.args[0].clone(),
         levels: Vec::new(),
         inactive: INACTIVE,
@@ -77,7 +79,7 @@ pub(super) fn read(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> 
         line.parameter(word, name, text)?;
     }
     if line.zone.name.is_empty() {
-        return Err(Error::at(node.span, format!("\"{DIRECTIVE}\" must have \"keys_zone\" parameter"))
+        return Err(Error::at(node.span, format!("\"{}\" must have \"keys_zone\" parameter", node.name))
             .advise("such as keys_zone=one:10m: a name, and room for 8,000 keys a megabyte"));
     }
     o.paths.push(line);
@@ -91,17 +93,16 @@ impl Line {
         match name {
             "levels" => {
                 let levels = levels(text);
-                self.levels = levels
-                    .ok_or_else(|| Error::at(word.span, format!("invalid \"levels\" \"{word}\"")))?;
+                self.levels =
+                    levels.ok_or_else(|| Error::at(word.span, format!("invalid \"levels\" \"{word}\"")))?;
             }
             "use_temp_path" => {
                 self.use_temp_path = match text {
                     "on" => true,
                     "off" => false,
                     _ => {
-                        let what = format!(
-                            "invalid use_temp_path value \"{word}\", it must be \"on\" or \"off\""
-                        );
+                        let what =
+                            format!("invalid use_temp_path value \"{word}\", it must be \"on\" or \"off\"");
                         return Err(Error::at(word.span, what));
                     }
                 }
