@@ -38,6 +38,8 @@ const NEEDS: &[Need] = &[
     tests("curl", &["curl", "--version"]),
     // Its tests say that they are skipped without it.
     tests("pebble", &["pebble", "-h"]),
+    tests("certbot", &["certbot", "--version"]),
+    tests("python3-certbot-nginx", &["test", "-d", "/usr/lib/python3/dist-packages/certbot_nginx"]),
     budgets("valgrind", &["valgrind", "--version"]),
     budgets("strace", &["strace", "-V"]),
     suite("perl", &["prove", "--version"]),

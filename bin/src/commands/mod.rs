@@ -8,6 +8,7 @@ mod fmt;
 mod generated;
 mod proxy;
 mod serve;
+mod trust;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ pub(crate) fn run(args: &[OsString]) -> Option<ExitCode> {
         "check" => check::run(rest),
         "explain" => explain::run(rest),
         "fmt" => fmt::run(rest),
+        "trust" => trust::run(rest),
         "help" | "--help" => {
             print!("{}", help_text());
             Ok(ExitCode::SUCCESS)
@@ -48,6 +50,7 @@ fn help_text() -> &'static str {
                                            --lint looks for traps, --compat lists what is not supported
   foregate explain URL [-c nginx.conf]     say which server and location would answer, what happens there, and why
   foregate fmt [--check] [nginx.conf ...]  indent configuration files the usual way
+  foregate trust [--install]               show the root of the internal authority, or let this machine believe it
   foregate help                            this text
   foregate --version                       the version
 

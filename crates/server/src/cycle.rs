@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use foregate_acme::Wish;
+use foregate_acme::{Issuers, Wish, root_path};
 use foregate_conf::{Error, Files, Source};
 use foregate_core::error_log::Target;
 use foregate_core::variable::Found;
@@ -130,6 +130,13 @@ impl Cycle {
     /// The files that are read again when they change.
     pub fn watched(&self) -> BTreeSet<PathBuf> {
         self.shared.get::<Watched>().map(|it| it.0.clone()).unwrap_or_default()
+    }
+
+    /// The internal authorities by name, and where the root certificate of each is.
+    pub fn internal_roots(&self) -> Vec<(String, PathBuf)> {
+        let issuers = self.shared.get::<Issuers>().map(|it| it.by_name.values());
+        let internal = issuers.into_iter().flatten().filter(|it| it.uri.is_none());
+        internal.filter_map(|it| Some((it.name.clone(), root_path(it.state.as_ref()?)))).collect()
     }
 
     /// The folders for temporary files.

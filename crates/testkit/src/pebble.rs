@@ -26,6 +26,8 @@ pub struct Pebble {
     pub names: NameServer,
     validity: Duration,
     account_needed: bool,
+    /// Of a hundred good nonces, those refused.
+    refused_nonces: u8,
 }
 
 impl Pebble {
@@ -68,6 +70,7 @@ impl Pebble {
             names: NameServer::start(),
             validity,
             account_needed: false,
+            refused_nonces: 50,
         })
     }
 
@@ -75,6 +78,14 @@ impl Pebble {
     pub fn needing_account(mut self) -> Pebble {
         self.stop();
         self.account_needed = true;
+        self.run();
+        self
+    }
+
+    /// For clients that give up at the second nonce that is refused.
+    pub fn gentle(mut self) -> Pebble {
+        self.stop();
+        self.refused_nonces = 0;
         self.run();
         self
     }
@@ -104,7 +115,7 @@ impl Pebble {
         let log = File::create(self.folder.join("log")).expect("because the folder is ours");
         let mut command = Command::new(BINARY);
         command.arg("-config").arg(&path).args(["-strict", "-dnsserver", &self.names.address()]);
-        command.env_clear().env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "50");
+        command.env_clear().env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", self.refused_nonces.to_string());
         command.stdin(Stdio::null()).stderr(log.try_clone().expect("because it is open")).stdout(log);
         self.child = Some(command.spawn().expect("because it is installed"));
         let start = Instant::now();

@@ -1,6 +1,7 @@
 //! Certificates that come by themselves, from Pebble: strict, with every other nonce refused, and visitors meanwhile.
 
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::Duration;
 
 use foregate_net::tls::x509::Certificate as Parsed;
@@ -249,6 +250,20 @@ fn the_internal_authority_asks_nobody() {
             let leaf = Parsed::parse(&seen.certificates[0]).expect("because rustls took it");
             leaf.issuer.common_names()[0].starts_with("Foregate internal authority")
         });
-        assert!(server.read("acme_internal/root.pem").contains("BEGIN CERTIFICATE"));
+        let root = server.read("acme_internal/root.pem");
+        assert!(root.contains("BEGIN CERTIFICATE"));
+        let (conf, prefix) = (server.path("nginx.conf"), server.path(""));
+        let told = Command::new(subject.binary()).args(["trust", "-c", &conf, "-p", &prefix]).output();
+        let told = told.expect("because it runs");
+        assert_eq!(String::from_utf8_lossy(&told.stdout), root, "{}", String::from_utf8_lossy(&told.stderr));
+        // A certificate that the root vouches for: what it says is checked by somebody else's code.
+        server.write("root.pem", &root);
+        let port = server.port(0);
+        let seen = Command::new("curl")
+            .args(["-s", "--cacert", &server.path("root.pem"), "--noproxy", "*"])
+            .args(["--resolve", &format!("x.app.lan:{port}:127.0.0.1"), &format!("https://x.app.lan:{port}/")])
+            .output()
+            .expect("because it is installed");
+        assert_eq!(String::from_utf8_lossy(&seen.stdout), "served");
     });
 }

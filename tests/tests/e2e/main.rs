@@ -5,6 +5,7 @@ mod access_log;
 mod acme;
 mod add_header;
 mod balancing;
+mod certbot;
 mod config;
 mod dav;
 mod diagnostics;
