@@ -51,7 +51,10 @@ pub(super) fn run(args: &[OsString]) -> Result<ExitCode, String> {
         .map_err(|failed| render(&failed.error, &failed.sources, false).trim_end().to_owned())?;
     let roots = loaded.cycle.internal_roots();
     if roots.is_empty() {
-        return Err("the configuration has no internal authority: write acme_issuer internal; in the http block".into());
+        return Err(
+            "the configuration has no internal authority: write acme_issuer internal; in the http block"
+                .into(),
+        );
     }
     for (name, path) in roots {
         let pem = fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
@@ -65,7 +68,9 @@ pub(super) fn run(args: &[OsString]) -> Result<ExitCode, String> {
 
 fn unreadable(path: &Path, error: &io::Error) -> String {
     let hint = match error.kind() {
-        io::ErrorKind::NotFound => ": it is made when the server issues its first certificate, so start it first",
+        io::ErrorKind::NotFound => {
+            ": it is made when the server issues its first certificate, so start it first"
+        }
         io::ErrorKind::PermissionDenied => ": run this as root",
         _ => "",
     };
@@ -75,7 +80,8 @@ fn unreadable(path: &Path, error: &io::Error) -> String {
 /// Puts a root among the system's authorities.
 fn add(name: &str, pem: &str) -> Result<(), String> {
     let store = STORES.iter().find(|(folder, _, _)| Path::new(folder).is_dir());
-    let (folder, program, args) = store.ok_or("this system's store of authorities is not known: import the printed one")?;
+    let (folder, program, args) =
+        store.ok_or("this system's store of authorities is not known: import the printed one")?;
     let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let path: PathBuf = Path::new(folder).join(format!("foregate-{plain}.crt"));
     fs::write(&path, pem).map_err(|error| unreadable(&path, &error))?;

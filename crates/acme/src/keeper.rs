@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -24,6 +25,10 @@ use crate::state::{self, Kept};
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Another process has the lock: how soon to see whether it is done.
 const LOCKED_PAUSE: Duration = Duration::from_secs(1);
+/// After a start issuers are asked for their wishes within this time, not all at once, in milliseconds.
+const ASK_AFTER_START_MS: i64 = 3_600_000;
+/// A reload may mean that somebody has repaired something: pauses end after this, in milliseconds.
+const PAUSE_AFTER_RELOAD_MS: i64 = 60_000;
 /// An issuer that did not tell when to renew, in milliseconds.
 const ASK_AFTER_FAILURE_MS: i64 = 6 * 3_600_000;
 /// Issuers that are asked one after the other for one certificate.
@@ -69,6 +74,8 @@ struct Entry {
     kept: Kept,
     due_ms: i64,
     n_failed: u32,
+    /// The issuer has asked not to be asked before, in milliseconds.
+    forbidden_ms: i64,
     /// The moment that the issuer suggested, in seconds, and when to ask it again, in milliseconds.
     suggested: Option<(i64, i64)>,
 }
@@ -87,7 +94,13 @@ fn prepare(plan: &Plan) -> Vec<Entry> {
             wish.slot.put(found);
         }
         match wish.slot.get() {
-            Some(shown) if shown.is_issued => due_ms = renewal::due_s(&shown) * 1000,
+            Some(shown) if shown.is_issued => {
+                let ask_ms = due_ms + renewal::random_below(ASK_AFTER_START_MS);
+                due_ms = renewal::due_s(&shown) * 1000;
+                if wish.issuer.uri.is_some() {
+                    due_ms = due_ms.min(ask_ms);
+                }
+            }
             Some(_) => (),
             None => {
                 let text =
@@ -101,7 +114,14 @@ fn prepare(plan: &Plan) -> Vec<Entry> {
                 }
             }
         }
-        entries.push(Entry { wish: wish.clone(), kept, due_ms, n_failed: 0, suggested: None });
+        entries.push(Entry {
+            wish: wish.clone(),
+            kept,
+            due_ms,
+            n_failed: 0,
+            forbidden_ms: 0,
+            suggested: None,
+        });
     }
     answers().watch(folders, !plan.wishes.is_empty());
     entries
@@ -141,6 +161,10 @@ impl Keeping {
                 before.remove(&id(&entry.wish)).filter(|it| same(&it.wish.issuer, &entry.wish.issuer))
             {
                 (entry.due_ms, entry.n_failed, entry.suggested) = (old.due_ms, old.n_failed, old.suggested);
+                entry.forbidden_ms = old.forbidden_ms;
+                if entry.n_failed > 0 {
+                    entry.due_ms = entry.due_ms.min(now_ms() + PAUSE_AFTER_RELOAD_MS).max(entry.forbidden_ms);
+                }
             }
         }
     }
@@ -151,24 +175,27 @@ impl Keeping {
         if self.entries[at].due_ms > now_ms() {
             return;
         }
-        let pause = match self.attend(at) {
+        // A mistake of ours must not be the end of all renewals.
+        let done = panic::catch_unwind(AssertUnwindSafe(|| self.attend(at)));
+        let pause = match done.unwrap_or_else(|_| Err(Failure::own("a mistake in the program, see above"))) {
             Ok(pause) => pause,
-            Err(failure) => {
-                let entry = &mut self.entries[at];
-                entry.n_failed += 1;
-                let pause = renewal::pause(&failure, entry.n_failed);
-                let what =
-                    if entry.wish.slot.get().is_some_and(|it| it.is_issued) { "renewed" } else { "had" };
-                let (names, seconds) = (entry.wish.shown(), pause.as_secs());
-                let text = format!(
-                    "the certificate for {names} cannot be {what}: {failure}; trying again in {seconds} s"
-                );
-                self.log.write(Level::Error, &text);
-                pause
-            }
+            Err(failure) => self.failed(at, &failure),
         };
-        self.entries[at].due_ms =
-            now_ms().saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));
+        self.entries[at].due_ms = now_ms().saturating_add(in_ms(pause));
+    }
+
+    /// Says so, and returns how long to wait.
+    fn failed(&mut self, at: usize, failure: &Failure) -> Duration {
+        let entry = &mut self.entries[at];
+        entry.n_failed += 1;
+        let pause = renewal::pause(failure, entry.n_failed);
+        entry.forbidden_ms = now_ms() + in_ms(failure.retry_after.unwrap_or_default());
+        let what = if entry.wish.slot.get().is_some_and(|it| it.is_issued) { "renewed" } else { "had" };
+        let (names, seconds) = (entry.wish.shown(), pause.as_secs());
+        let text =
+            format!("the certificate for {names} cannot be {what}: {failure}; trying again in {seconds} s");
+        self.log.write(Level::Error, &text);
+        pause
     }
 
     /// Takes what another process has got, or orders; returns how long there is nothing to do.
@@ -211,8 +238,7 @@ impl Keeping {
         entry.n_failed = 0;
         // The issuer is asked for its own wish soon, and often enough.
         entry.suggested = Some((due_s, now_ms()));
-        let soon = i64::try_from(LOOK_EVERY.as_millis()).unwrap_or_default();
-        let left = (due_s * 1000 - now_ms()).clamp(0, soon);
+        let left = (due_s * 1000 - now_ms()).clamp(0, in_ms(LOOK_EVERY));
         Duration::from_millis(left.unsigned_abs())
     }
 
@@ -227,7 +253,7 @@ impl Keeping {
             match self.suggestion(&issuer, current) {
                 Ok(Some(it)) => {
                     renew_s = it.renew_s;
-                    ask_ms = now + i64::try_from(it.ask_again_in.as_millis()).unwrap_or(0);
+                    ask_ms = now + in_ms(it.ask_again_in);
                 }
                 Ok(None) => (),
                 Err(why) => self.log.write(Level::Info, &format!("the issuer suggests no renewal: {why}")),
@@ -321,6 +347,9 @@ fn issuer_name(shown: &Shown) -> impl Display {
 }
 
 fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    in_ms(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+fn in_ms(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }

@@ -111,7 +111,7 @@ fn date_s(text: &str) -> Option<i64> {
 }
 
 /// A number from 0, below `n` where that is more.
-fn random_below(n: i64) -> i64 {
+pub(crate) fn random_below(n: i64) -> i64 {
     let mut bytes = [0; 8];
     if n <= 0 || aws_lc_rs::rand::fill(&mut bytes).is_err() {
         return 0;

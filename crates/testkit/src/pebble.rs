@@ -115,7 +115,10 @@ impl Pebble {
         let log = File::create(self.folder.join("log")).expect("because the folder is ours");
         let mut command = Command::new(BINARY);
         command.arg("-config").arg(&path).args(["-strict", "-dnsserver", &self.names.address()]);
-        command.env_clear().env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", self.refused_nonces.to_string());
+        command
+            .env_clear()
+            .env("PEBBLE_VA_NOSLEEP", "1")
+            .env("PEBBLE_WFE_NONCEREJECT", self.refused_nonces.to_string());
         command.stdin(Stdio::null()).stderr(log.try_clone().expect("because it is open")).stdout(log);
         self.child = Some(command.spawn().expect("because it is installed"));
         let start = Instant::now();

@@ -185,6 +185,54 @@ fn an_issuer_that_is_away_is_asked_again_and_the_account_is_kept() {
 }
 
 #[test]
+fn a_challenge_that_fails_is_told_and_the_issuer_is_left_alone() {
+    foregate_only(|subject| {
+        let Some(pebble) = Pebble::start() else { return };
+        // Nobody listens where the issuer comes.
+        let head = issuer("test", &pebble, "challenge http-01;");
+        let server = Setup::http(&format!(
+            "{head}
+            server {{ listen 127.0.0.1:{{port:0}}; }}
+            server {{
+                listen 127.0.0.1:{{tls}} ssl;
+                server_name www.example.test;
+                location / {{ return 200 served; }}
+            }}"
+        ))
+        .set("tls", pebble.tls.number())
+        .start(subject);
+        server.wait_for_error("the challenge for www.example.test failed: ");
+        server.wait_for_error("; trying again in ");
+        assert!(!is_issued(&pebble, "www.example.test"));
+        let error = server.read("error.log");
+        let pause = error.split("; trying again in ").nth(1).and_then(|it| it.split(' ').next());
+        assert!(pause.and_then(|it| it.parse::<u32>().ok()).is_some_and(|it| it >= 60), "{error}");
+    });
+}
+
+#[test]
+fn a_server_that_cannot_get_one_is_told_what_to_write() {
+    foregate_only(|subject| {
+        for (head, inside, what) in [
+            ("", "", "write acme_issuer letsencrypt accept_terms_of_service; in the http block"),
+            ("acme_issuer letsencrypt;", "ssl_certificate auto;", "the terms of service of issuer"),
+            ("", "ssl_certificate auto;", "\"ssl_certificate auto\" needs an issuer"),
+            (
+                "acme_issuer internal;",
+                "ssl_certificate auto; ssl_certificate_key a.key;",
+                "is for a server without other",
+            ),
+        ] {
+            let server = format!(
+                "server {{ listen 127.0.0.1:{{port:0}} ssl; server_name www.example.test; {inside} }}"
+            );
+            let (is_right, why) = Setup::http(&format!("{head} {server}")).test(subject);
+            assert!(!is_right && why.contains(what), "{head} {inside}: {why}");
+        }
+    });
+}
+
+#[test]
 fn two_instances_on_one_folder_ask_once() {
     foregate_only(|subject| {
         let Some(pebble) = Pebble::start() else { return };
@@ -240,6 +288,7 @@ fn the_internal_authority_asks_nobody() {
             "acme_issuer internal;
             server {
                 listen 127.0.0.1:{port:0} ssl;
+                http2 on;
                 server_name localhost app.lan *.app.lan;
                 location / { return 200 served; }
             }",
@@ -250,6 +299,8 @@ fn the_internal_authority_asks_nobody() {
             let leaf = Parsed::parse(&seen.certificates[0]).expect("because rustls took it");
             leaf.issuer.common_names()[0].starts_with("Foregate internal authority")
         });
+        let h2 = Client::connect_tls(server.address(0), "localhost", &["h2", "http/1.1"]);
+        assert_eq!(h2.expect("because it is served").alpn.as_deref(), Some("h2"));
         let root = server.read("acme_internal/root.pem");
         assert!(root.contains("BEGIN CERTIFICATE"));
         let (conf, prefix) = (server.path("nginx.conf"), server.path(""));
@@ -261,7 +312,11 @@ fn the_internal_authority_asks_nobody() {
         let port = server.port(0);
         let seen = Command::new("curl")
             .args(["-s", "--cacert", &server.path("root.pem"), "--noproxy", "*"])
-            .args(["--resolve", &format!("x.app.lan:{port}:127.0.0.1"), &format!("https://x.app.lan:{port}/")])
+            .args([
+                "--resolve",
+                &format!("x.app.lan:{port}:127.0.0.1"),
+                &format!("https://x.app.lan:{port}/"),
+            ])
             .output()
             .expect("because it is installed");
         assert_eq!(String::from_utf8_lossy(&seen.stdout), "served");

@@ -49,13 +49,24 @@ fn certbot_obtains_installs_and_renews() {
         .start(subject);
         let control = server.path("control");
         let binary = std::fs::canonicalize(subject.binary()).expect("because it runs");
-        server.write("control", format!("#!/bin/sh\nexec {} -p {} \"$@\"\n", binary.display(), server.path("")));
+        server.write(
+            "control",
+            format!("#!/bin/sh\nexec {} -p {} \"$@\"\n", binary.display(), server.path("")),
+        );
         std::fs::set_permissions(&control, PermissionsExt::from_mode(0o755)).expect("because it is ours");
         let (http, tls) = (pebble.http.number().to_string(), pebble.tls.number().to_string());
         let (root, uri) = (server.path(""), pebble.uri());
         let mut args = vec!["run", "--nginx", "--nginx-ctl", &control, "--nginx-server-root", &root];
         args.extend(["--server", &uri, "--http-01-port", &http, "--https-port", &tls]);
-        args.extend(["-d", "www.example.test", "--agree-tos", "-m", "a@example.test", "--no-eff-email", "-n"]);
+        args.extend([
+            "-d",
+            "www.example.test",
+            "--agree-tos",
+            "-m",
+            "a@example.test",
+            "--no-eff-email",
+            "-n",
+        ]);
         certbot(&server, &pebble, &args);
         assert!(server.read("nginx.conf").contains("# managed by Certbot"));
         let first = shown(&pebble);

@@ -107,10 +107,10 @@ fn redirect_to_host(block: &Block<'_>, found: &mut Found) {
         if host.starts_with("$http_host") || host.starts_with("${http_host}") {
             let what =
                 "$http_host is whatever the client wrote: the redirect leads there, and caches may keep it";
-            found.warn(to.span, what, "write the site's name, or $host in a server that has a server_name");
+            found.warn(to.span, what, "write the site's name, or $host in a server that has a server_name; https_redirect on; checks it for you");
         } else if host.starts_with("$host") && answers_any_name(server) {
             let what = "this server answers to any name, so that the redirect leads wherever the client says";
-            found.note(to.span, what, "name the site in server_name, or write $server_name here");
+            found.note(to.span, what, "name the site in server_name, or write $server_name here; https_redirect on; checks it for you");
         }
     }
 }
