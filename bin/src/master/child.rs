@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Instant;
 
 use foregate_net::channel::Channel;
@@ -34,6 +35,9 @@ pub(super) enum Stage {
     Mute,
 }
 
+/// Workers that this master has started.
+static STARTED: AtomicU32 = AtomicU32::new(0);
+
 impl Child {
     /// Starts a worker and gives it its configuration.
     pub(super) fn start(generation: &Generation) -> io::Result<Self> {
@@ -42,6 +46,7 @@ impl Child {
         let mut command = Command::new("/proc/self/exe");
         command.arg0("foregate: worker process").stdin(Stdio::null()).stdout(Stdio::null()).env_clear();
         command.envs(environment(&generation.main.process.env));
+        command.env(worker::RESPAWNED, STARTED.fetch_add(1, Relaxed).to_string());
         command.env(worker::CHANNEL, theirs.as_fd().as_raw_fd().to_string());
         if let Some(file) = generation.main.stderr_file() {
             command.stderr(file);

@@ -12,6 +12,8 @@ pub enum Json {
     List(Vec<Json>),
     /// Members in the order in which they are shown.
     Object(Vec<(&'static str, Json)>),
+    /// The same with names that are not known beforehand.
+    Map(Vec<(String, Json)>),
 }
 
 impl Json {
@@ -70,18 +72,21 @@ impl fmt::Display for Json {
                 }
                 out.write_str("]")
             }
-            Self::Object(all) => {
-                out.write_str("{")?;
-                for (at, (name, it)) in all.iter().enumerate() {
-                    out.write_str(if at > 0 { "," } else { "" })?;
-                    quoted(name, out)?;
-                    out.write_str(":")?;
-                    it.fmt(out)?;
-                }
-                out.write_str("}")
-            }
+            Self::Object(all) => members(all.iter().map(|(name, it)| (*name, it)), out),
+            Self::Map(all) => members(all.iter().map(|(name, it)| (name.as_str(), it)), out),
         }
     }
+}
+
+fn members<'a>(all: impl Iterator<Item = (&'a str, &'a Json)>, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    out.write_str("{")?;
+    for (at, (name, it)) in all.enumerate() {
+        out.write_str(if at > 0 { "," } else { "" })?;
+        quoted(name, out)?;
+        out.write_str(":")?;
+        fmt::Display::fmt(it, out)?;
+    }
+    out.write_str("}")
 }
 
 fn quoted(text: &str, out: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -15,6 +15,7 @@ registry::modules! {
     access,
     acme,
     addition,
+    api,
     auth_basic,
     auth_request,
     brotli,

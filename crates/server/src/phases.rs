@@ -7,7 +7,7 @@ use std::ops::ControlFlow::{Break, Continue};
 
 use foregate_core::{Entry, Exchange, Flow, Level, REDIRECTS_MAX, Reply, Stop, Unadorned, log};
 use foregate_modules::{
-    Settings, access, acme, auth_basic, auth_request, brotli_static, dav, empty_gif, encoding,
+    Settings, access, acme, api, auth_basic, auth_request, brotli_static, dav, empty_gif, encoding,
     encoding::{Coding, Offers},
     errors, fastcgi, files, flv, gzip_static, https_redirect, limit_conn, limit_req, mirror, post_action,
     proxy, realip, rewrite, satisfy, ssl, stub_status, zstd_static,
@@ -163,6 +163,9 @@ async fn rounds<W: Witness>(
                 None => proxy::run(on, ex).await,
             },
             (Continue(()), Some(on)) => witness.pass(proxy::preview(on, ex), ex),
+            (Continue(()), None) if let (true, Some(on)) = (W::SENDS, &here.api) => {
+                Box::pin(api::serve(on, ex)).await
+            }
             (Continue(()), None) => match here.dav.as_ref().filter(|it| it.takes(ex.method)) {
                 Some(_) if !is_handled(here) && !W::SENDS => witness.change(ex),
                 Some(on) if !is_handled(here) => Box::pin(dav::serve(on, ex)).await,
@@ -359,7 +362,7 @@ fn precontent_phase(on: &Settings, ex: &mut Exchange) -> Flow {
 
 /// Whether a place has a handler of its own for all its content.
 fn is_handled(on: &Settings) -> bool {
-    on.stub_status.is_some() || on.empty_gif.is_some() || on.flv.is_some()
+    on.api.is_some() || on.stub_status.is_some() || on.empty_gif.is_some() || on.flv.is_some()
 }
 
 /// The content of a place that passes nothing on.

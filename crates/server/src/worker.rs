@@ -21,6 +21,9 @@ pub use threads::Worker;
 /// Names the descriptor of the worker's end of the channel.
 pub const CHANNEL: &str = "FOREGATE_CHANNEL";
 
+/// Says how many workers there were before this one.
+pub const RESPAWNED: &str = foregate_modules::api::RESPAWNED;
+
 /// The exit code of a worker that could not even begin; nginx's "fatal code".
 const FATAL: u8 = 2;
 

@@ -9,6 +9,7 @@ use foregate_core::Template;
 use foregate_net::{Addr, clock, names};
 
 use crate::address::Address;
+use crate::changes::StateFile;
 use crate::ejection::{Ejection, RetryBudget};
 use crate::hash;
 use crate::members::Members;
@@ -205,6 +206,10 @@ pub struct Group {
     pub retry_budget: Option<RetryBudget>,
     /// It has a `zone`: it is counted what its peers do, and it can be seen and changed while it serves.
     pub zone: Option<String>,
+    /// What survives a restart.
+    pub state_file: Option<StateFile>,
+    /// Who is asked for the names of servers that are added.
+    pub resolver: Option<Arc<Resolvers>>,
     /// Which health checks have to pass before a new peer is asked: a bit for each.
     mandatory: AtomicU32,
     /// Position of this group's things among a thread's own; a reload keeps it.
@@ -249,6 +254,8 @@ impl Group {
             ejection: None,
             retry_budget: None,
             zone: None,
+            state_file: None,
+            resolver: None,
             mandatory: AtomicU32::new(0),
             id,
             members: Mutex::new(members),

@@ -15,7 +15,7 @@ pub(crate) struct Member {
 }
 
 /// All of them, in order.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Members {
     pub(crate) list: Vec<Member>,
     /// Ids below it have been given away.
@@ -38,6 +38,15 @@ impl Members {
         self.next_id += 1;
         self.list.push(Member { id, server, found });
         id
+    }
+
+    /// Others in the place of all of them.
+    pub(crate) fn replace(&mut self, servers: Vec<Server>) {
+        self.list.clear();
+        for server in servers {
+            let found = if server.is_named() { Vec::new() } else { server.look_up() };
+            self.add(server, found);
+        }
     }
 
     pub(crate) fn find(&self, id: u32) -> Option<&Member> {

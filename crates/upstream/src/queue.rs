@@ -16,7 +16,7 @@ pub struct Queue {
     pub timeout: Duration,
     waiting: AtomicU32,
     wakers: Mutex<VecDeque<Waker>>,
-    pub(crate) overflows: AtomicU64,
+    overflows: AtomicU64,
 }
 
 /// Peers come back by themselves too (`fail_timeout`): nobody tells.
@@ -41,8 +41,14 @@ impl Queue {
         None
     }
 
-    pub(crate) fn size(&self) -> u32 {
+    /// Requests that wait now.
+    pub fn size(&self) -> u32 {
         self.waiting.load(SeqCst)
+    }
+
+    /// Requests that found no place in it.
+    pub fn overflows(&self) -> u64 {
+        self.overflows.load(SeqCst)
     }
 
     /// A peer has become free: the one that has waited longest looks again.

@@ -4,6 +4,7 @@ mod access;
 mod access_log;
 mod acme;
 mod add_header;
+mod api;
 mod balancing;
 mod certbot;
 mod config;

@@ -9,7 +9,6 @@ use super::{Known, known as of};
 /// Sorted by name.
 #[rustfmt::skip]
 pub(super) static NAMES: &[Known] = &[
-    of("api", "location", "1", "", NOT_YET),
     of("auth_jwt", "http, server, location, limit_except", "any", "off", NOT_YET),
     of("auth_jwt_claim_set", "http", "any", "", NOT_YET),
     of("auth_jwt_header_set", "http", "any", "", NOT_YET),
@@ -108,7 +107,6 @@ pub(super) static NAMES: &[Known] = &[
     of("ssl", "http, server, mail, mail server", "any", "off", SSL_SWITCH),
     of("ssl_key_log", "http, server, stream, stream server", "any", "", NOT_YET),
     of("stall_threshold", "events", "any", "", EVENTS),
-    of("state", "upstream, stream upstream", "any", "", NOT_YET),
     of("status", "location", "any", "", OLD_STATUS),
     of("status_format", "http, server, location", "any", "", OLD_STATUS),
     of("status_zone", "server, location, if in location, stream server", "1-2", "", COUNTERS),

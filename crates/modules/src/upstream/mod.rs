@@ -14,6 +14,7 @@ use foregate_conf::{Error, Node, Word, value};
 use foregate_core::{Args, Compile, Directive, Prefix, Scope, Variable, duplicate};
 use foregate_upstream::{
     Balance, CommonResolver, Ejection, Group, Groups, Keepalive, Measure, Queue, Resolvers, RetryBudget, Server,
+    StateFile,
 };
 
 use server::ServerDraft;
@@ -34,6 +35,7 @@ pub struct Options {
     keepalive_timeout: Option<Duration>,
     sticky: Option<sticky::Draft>,
     zone: Option<Word>,
+    state: Option<Word>,
     queue: Option<(u32, Duration)>,
     ejection: Option<Ejection>,
     /// Percent, and the least of a window.
@@ -81,6 +83,7 @@ impl foregate_core::Module for Module {
         Directive::time("keepalive_time", U, |o| &mut o.keepalive_time),
         Directive::time("keepalive_timeout", U, |o| &mut o.keepalive_timeout),
         Directive::own("sticky", U, Args::AtLeast(2), sticky::read, own_block_only),
+        Directive::text("state", U, |o| &mut o.state),
         Directive::own("queue", U, Args::Between(1, 2), limits::queue, own_block_only),
         Directive::own("outlier_ejection", U, Args::AtLeast(1), limits::ejection, own_block_only),
         Directive::own("retry_budget", U, Args::Between(1, 2), limits::retry_budget, own_block_only),
@@ -136,10 +139,19 @@ fn build(draft: &Draft, cx: &mut Compile<'_>) -> Result<Group, Error> {
         timeout: inside.keepalive_timeout.unwrap_or(usual.timeout),
     });
     let name = &draft.name.text;
-    let servers = servers(draft, cx)?;
+    let resolver = resolver_of(draft, cx)?;
+    let servers = match &inside.state {
+        None => servers(draft, resolver.as_ref())?,
+        Some(file) => kept(file, resolver.as_ref(), cx)?,
+    };
     let previous = cx.previous.and_then(|it| it.get::<Groups>()).and_then(|it| it.explicit(name));
     let previous = previous.map(|it| &**it);
     let mut group = Group::new(name, servers, balance, keepalive, previous);
+    group.resolver = resolver;
+    group.state_file = inside.state.as_ref().map(|it| StateFile::new(cx.full_path(it)));
+    if let Some(previous) = previous {
+        group.keep_members_of(previous);
+    }
     group.queue = inside.queue.map(|(max, timeout)| Queue::new(max, timeout));
     group.ejection = inside.ejection;
     group.retry_budget = inside.retry_budget.map(|(percent, min)| RetryBudget::new(percent, min));
@@ -150,21 +162,42 @@ fn build(draft: &Draft, cx: &mut Compile<'_>) -> Result<Group, Error> {
     Ok(group)
 }
 
+/// The name servers that names are asked of while serving.
+fn resolver_of(draft: &Draft, cx: &mut Compile<'_>) -> Result<Option<Arc<Resolvers>>, Error> {
+    let inside = &draft.inside;
+    let timeout = inside.resolver_timeout.unwrap_or(RESOLVER_TIMEOUT);
+    Ok(match &inside.resolver {
+        Some(words) => Some(Arc::new(Resolvers::read(words, timeout)?)),
+        None => cx.shared.get_or_default::<CommonResolver>().0.clone(),
+    })
+}
+
 /// The servers, those with `resolve` with the name servers that they are asked of.
-fn servers(draft: &Draft, cx: &mut Compile<'_>) -> Result<Vec<Server>, Error> {
+fn servers(draft: &Draft, resolver: Option<&Arc<Resolvers>>) -> Result<Vec<Server>, Error> {
     let inside = &draft.inside;
     if inside.servers.iter().all(|it| it.resolve.is_none()) {
         return Ok(inside.servers.iter().map(|it| it.server.clone()).collect());
     }
-    let timeout = inside.resolver_timeout.unwrap_or(RESOLVER_TIMEOUT);
-    let resolver = match &inside.resolver {
-        Some(words) => Arc::new(Resolvers::read(words, timeout)?),
-        None => cx.shared.get_or_default::<CommonResolver>().0.clone().ok_or_else(|| {
-            let what = format!("no resolver defined to resolve names at run time in upstream \"{}\"", draft.name);
-            Error::at(draft.name.span, what).advise("say in the http block who is to be asked: resolver 127.0.0.53;")
-        })?,
+    let resolver = resolver.ok_or_else(|| {
+        let what = format!("no resolver defined to resolve names at run time in upstream \"{}\"", draft.name);
+        Error::at(draft.name.span, what).advise("say in the http block who is to be asked: resolver 127.0.0.53;")
+    })?;
+    Ok(inside.servers.iter().map(|it| it.with(resolver)).collect())
+}
+
+/// The servers of a `state` file, which need not be there yet.
+fn kept(file: &Word, resolver: Option<&Arc<Resolvers>>, cx: &Compile<'_>) -> Result<Vec<Server>, Error> {
+    let path = cx.full_path(file);
+    let failed = |why: &dyn std::fmt::Display| {
+        Error::at(file.span, format!("cannot load state \"{}\": {why}", path.display()))
     };
-    Ok(inside.servers.iter().map(|it| it.with(&resolver)).collect())
+    let bytes = match cx.files.read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(failed(&foregate_net::sys::errno_text(&error))),
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    Server::from_state(&text, resolver).map_err(|line| failed(&format_args!("line {line} cannot be read")))
 }
 
 fn upstream(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
@@ -176,11 +209,18 @@ fn upstream(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
     for child in node.body() {
         inner(&mut inside, child)?;
     }
-    if inside.servers.is_empty() {
+    if let (Some(_), Some(server)) = (&inside.state, node.body().iter().find(|it| it.name == "server")) {
+        return Err(Error::at(server.span, "\"server\" and \"state\" cannot stand in one upstream")
+            .advise("the state file holds the servers: add them by the API"));
+    }
+    if inside.state.is_some() && inside.zone.is_none() {
+        return Err(Error::at(node.span, format!("\"state\" needs a \"zone\" in upstream \"{name}\"")));
+    }
+    if inside.servers.is_empty() && inside.state.is_none() {
         return Err(Error::at(node.span, "no servers are inside upstream")
             .advise("write at least one: server 127.0.0.1:8080;"));
     }
-    if inside.servers.iter().all(|it| it.server.backup) {
+    if inside.state.is_none() && inside.servers.iter().all(|it| it.server.backup) {
         return Err(Error::at(node.span, format!("no servers in upstream \"{name}\"")));
     }
     o.groups.push(Draft { name, inside: Box::new(inside) });

@@ -2,16 +2,11 @@
 
 use std::sync::Arc;
 
-use foregate_conf::{Error, Node, Word, value};
+use foregate_conf::{Error, Node, Word};
 use foregate_core::Scope;
-use foregate_upstream::{Address, Resolve, Resolvers, Server};
+use foregate_upstream::{Address, PORT, ROUTE_CHARS_MAX, Resolve, Resolvers, Server, Unfit};
 
 use super::{Options, invalid};
-
-/// The port of a server that names none.
-const PORT: u16 = 80;
-/// nginx's longest `route`: that of an MD5 in hexadecimal.
-const ROUTE_CHARS_MAX: usize = 32;
 
 /// A `server` line before it is known who resolves its name.
 #[derive(Clone)]
@@ -64,43 +59,13 @@ fn parameter(server: &mut Server, word: &Word, forbids_backup: bool) -> Result<(
         Some((name, given)) => (name, Some(given)),
         None => (word.text.as_str(), None),
     };
-    let number = |given: &str| {
-        let number = value::number(given).and_then(|it| u32::try_from(it).ok());
-        number.ok_or_else(|| invalid(word))
-    };
-    match (name, given) {
-        ("weight", Some(given)) => {
-            server.weight = number(given)?;
-            if server.weight == 0 {
-                return Err(invalid(word));
-            }
-        }
-        ("max_conns", Some(given)) => server.max_conns = number(given)?,
-        ("max_fails", Some(given)) => server.max_fails = number(given)?,
-        ("fail_timeout", Some(given)) => {
-            server.fail_timeout_s = value::time_s(given).ok_or_else(|| invalid(word))?;
-        }
-        ("backup", None) if forbids_backup => {
-            let what = format!("balancing method does not support parameter \"{word}\"");
-            return Err(Error::at(word.span, what));
-        }
-        ("backup", None) => server.backup = true,
-        ("down", None) => server.down = true,
-        ("drain", None) => server.drain = true,
-        ("route", Some("")) => return Err(Error::at(word.span, "route is empty")),
-        ("route", Some(route)) if route.len() > ROUTE_CHARS_MAX => {
-            return Err(Error::at(word.span, format!("route is longer than {ROUTE_CHARS_MAX}")));
-        }
-        ("route", Some(route)) => server.route = Some(route.to_owned()),
-        ("slow_start", Some(_)) if forbids_backup => {
-            let what = format!("balancing method does not support parameter \"{word}\"");
-            return Err(Error::at(word.span, what));
-        }
-        ("slow_start", Some(given)) => {
-            let seconds = value::time_s(given).ok_or_else(|| invalid(word))?;
-            server.slow_start_ms = seconds.saturating_mul(1000);
-        }
-        _ => return Err(invalid(word)),
+    if forbids_backup && matches!(name, "backup" | "slow_start") {
+        let what = format!("balancing method does not support parameter \"{word}\"");
+        return Err(Error::at(word.span, what));
     }
-    Ok(())
+    server.set(name, given).map_err(|why| match why {
+        Unfit::RouteEmpty => Error::at(word.span, "route is empty"),
+        Unfit::RouteLong => Error::at(word.span, format!("route is longer than {ROUTE_CHARS_MAX}")),
+        Unfit::Unknown | Unfit::Value => invalid(word),
+    })
 }

@@ -86,6 +86,9 @@ impl Thread {
     /// The `first` of a worker's threads looks after what all share.
     pub fn new(cycle: Arc<Cycle>, first: bool) -> Rc<Self> {
         let local = Local::new(cycle);
+        if let (true, Some(groups)) = (first, local.cycle.shared.get::<foregate_upstream::Groups>()) {
+            foregate_upstream::restore_all(groups, &local.cycle.main.error_log);
+        }
         Rc::new(Self {
             checks: first.then(|| RefCell::new(look_after(&local))),
             local: RefCell::new(local),
