@@ -27,6 +27,8 @@ pub(crate) enum Decoder {
     UntilClose,
     /// With the request: records say so. This much is still to come, where that was announced.
     Records(Option<u64>),
+    /// As `Records`, to a HEAD request: there need be no body, but if there is one, it is this long.
+    RecordsToHead(Option<u64>),
 }
 
 pub(crate) struct UpstreamBody {
@@ -166,8 +168,13 @@ impl UpstreamBody {
         if self.rest.is_empty() {
             return Ok(None);
         }
+        if let Decoder::RecordsToHead(length) = self.decoder {
+            self.decoder = Decoder::Records(length);
+        }
         match &mut self.decoder {
-            Decoder::UntilClose | Decoder::Records(None) => Ok(Some(std::mem::take(&mut self.rest))),
+            Decoder::UntilClose | Decoder::RecordsToHead(_) | Decoder::Records(None) => {
+                Ok(Some(std::mem::take(&mut self.rest)))
+            }
             Decoder::Records(Some(0)) => {
                 self.finish(false);
                 Ok(None)
@@ -249,7 +256,9 @@ impl UpstreamBody {
         match self.decoder {
             Decoder::UntilClose => self.finish(false),
             // Some applications end what they say by closing.
-            Decoder::Records(None | Some(0)) if !self.keeps() => self.finish(false),
+            Decoder::Records(None | Some(0)) | Decoder::RecordsToHead(_) if !self.keeps() => {
+                self.finish(false)
+            }
             _ => self.fail("upstream prematurely closed connection"),
         }
     }
