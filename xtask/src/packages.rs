@@ -40,6 +40,8 @@ const NEEDS: &[Need] = &[
     tests("pebble", &["pebble", "-h"]),
     tests("certbot", &["certbot", "--version"]),
     tests("python3-certbot-nginx", &["test", "-d", "/usr/lib/python3/dist-packages/certbot_nginx"]),
+    // Debian names the program after its version.
+    tests("php-fpm", &["sh", "-c", "ls /usr/sbin/php-fpm*"]),
     budgets("valgrind", &["valgrind", "--version"]),
     budgets("strace", &["strace", "-V"]),
     suite("perl", &["prove", "--version"]),

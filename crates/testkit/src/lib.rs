@@ -18,6 +18,7 @@
 mod backend;
 mod certificate;
 mod client;
+mod fastcgi;
 mod load;
 mod message;
 pub mod mmdb;
@@ -36,6 +37,7 @@ mod tls;
 pub use backend::Backend;
 pub use certificate::{Authority, Certificate};
 pub use client::{Client, TIMEOUT, get, http};
+pub use fastcgi::{Act, Application, Asked, Php};
 pub use load::{Load, Outcome};
 pub use message::{Response, Seen};
 pub use name_server::NameServer;

@@ -13,6 +13,7 @@ mod diagnostics;
 mod encodings;
 mod errors;
 mod explain;
+mod fastcgi;
 mod file_rules;
 mod geoip2;
 mod guides;

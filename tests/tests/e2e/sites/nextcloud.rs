@@ -2,7 +2,8 @@
 
 use foregate_testkit::{Certificate, Setup, both, check_on};
 
-use super::application;
+use super::php;
+use crate::fastcgi::PARAMS;
 
 const SITE: &str = "
     upstream php-handler { server {app}; }
@@ -57,10 +58,16 @@ const SITE: &str = "
             fastcgi_split_path_info ^(.+?\\.php)(/.*)$;
             set $path_info $fastcgi_path_info;
             try_files $fastcgi_script_name =404;
-            proxy_set_header Path-Info $path_info;
-            proxy_pass http://php-handler;
-            proxy_request_buffering off;
-            proxy_max_temp_file_size 0;
+            include {dir}/fastcgi_params;
+            fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;
+            fastcgi_param PATH_INFO $path_info;
+            fastcgi_param HTTPS on;
+            fastcgi_param modHeadersAvailable true;
+            fastcgi_param front_controller_active true;
+            fastcgi_pass php-handler;
+            fastcgi_intercept_errors on;
+            fastcgi_request_buffering off;
+            fastcgi_max_temp_file_size 0;
         }
         location ~ \\.(?:css|js|mjs|svg|gif|ico|jpg|png|webp|wasm|map)$ {
             try_files $uri /index.php$request_uri;
@@ -75,11 +82,12 @@ const SITE: &str = "
 
 #[test]
 fn files_the_front_controller_and_what_is_hidden() {
-    let app = application("php", &["Path-Info"]);
+    let app = php(&["PATH_INFO"]);
     let certificate = Certificate::self_signed(&["cloud.test"]);
     let script = "a".repeat(400);
     let setup = Setup::http(SITE)
-        .backend("app", &app)
+        .set("app", app.address())
+        .file("fastcgi_params", PARAMS)
         .file("cloud.crt", &certificate.cert_pem)
         .file("cloud.key", &certificate.key_pem)
         .file("mime.types", "types { text/html html; text/css css; text/javascript js; }")
@@ -95,15 +103,12 @@ fn files_the_front_controller_and_what_is_hidden() {
             ("{port:1} GET /a?b\nHost: x", "301 | Location: https://cloud.test/a?b"),
             ("GET /", "200 | = php GET /index.php"),
             ("GET /\nUser-Agent: DavClnt", "302 | Location~ /remote.php/webdav/"),
-            ("GET /apps/files/?dir=/", "200 | = php GET /index.php?dir=/ Path-Info=/apps/files/"),
-            ("GET /index.php/login", "200 | = php GET /index.php/login Path-Info=/login"),
-            ("GET /apps/x/index.php", "200 | = php GET /index.php Path-Info=/apps/x/index.php"),
-            (
-                "PROPFIND /remote.php/dav/files",
-                "200 | = php PROPFIND /remote.php/dav/files Path-Info=/dav/files",
-            ),
+            ("GET /apps/files/?dir=/", "200 | = php GET /index.php?dir=/ PATH_INFO=/apps/files/"),
+            ("GET /index.php/login", "200 | = php GET /index.php PATH_INFO=/login"),
+            ("GET /apps/x/index.php", "200 | = php GET /index.php PATH_INFO=/apps/x/index.php"),
+            ("PROPFIND /remote.php/dav/files", "200 | = php PROPFIND /remote.php PATH_INFO=/dav/files"),
             ("GET /remote/dav", "301 | Location~ /remote.php/remote/dav"),
-            ("GET /status.php", "200 | = php GET /status.php"),
+            ("GET /status.php", "200 | !X-Powered-By | = php GET /status.php"),
             ("GET /.well-known/carddav", "301 | Location: /remote.php/dav/ | Referrer-Policy: no-referrer"),
             ("GET /.well-known/webfinger?a=b", "301 | Location: /index.php/.well-known/webfinger?a=b"),
             ("GET /.well-known/acme-challenge/none", "404"),
@@ -120,7 +125,7 @@ fn files_the_front_controller_and_what_is_hidden() {
                 "200 | Cache-Control: public, max-age=15778463 | !Content-Encoding | Vary:",
             ),
             ("GET /core/app.mjs\nAccept-Encoding: gzip", "200 | Content-Encoding: gzip | ETag~ W/"),
-            ("GET /core/none.css", "200 | = php GET /index.php Path-Info=/core/none.css"),
+            ("GET /core/none.css", "200 | = php GET /index.php PATH_INFO=/core/none.css"),
             ("GET /core/font.woff2", "200 | Cache-Control: max-age=604800"),
         ];
         check_on(&setup.start(subject), &cases);

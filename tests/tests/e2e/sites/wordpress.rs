@@ -2,9 +2,9 @@
 
 use foregate_testkit::{Setup, both, check_on};
 
-use super::application;
+use super::php;
+use crate::fastcgi::PARAMS;
 
-/// The site; `{php}` is how it reaches PHP.
 const SITE: &str = "
     upstream php { server {app}; }
     server {
@@ -29,14 +29,26 @@ const SITE: &str = "
         location ~ [^/]\\.php(/|$) {
             fastcgi_split_path_info ^(.+?\\.php)(/.*)$;
             if (!-f $document_root$fastcgi_script_name) { return 404; }
-            PHP
+            include {dir}/fastcgi_params;
+            fastcgi_param HTTP_PROXY \"\";
+            fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;
+            fastcgi_param PATH_INFO $fastcgi_path_info;
+            fastcgi_pass php;
+            fastcgi_index index.php;
+            fastcgi_intercept_errors on;
+            fastcgi_buffers 16 16k;
+            fastcgi_buffer_size 32k;
         }
         location ~ ^/wp-json/ { rewrite ^/wp-json/(.*?)$ /?rest_route=/$1 last; }
         client_max_body_size 64m;
     }";
 
-fn site(php: &str) -> Setup {
-    Setup::http(&SITE.replace("PHP", php))
+#[test]
+fn posts_uploads_and_the_back_office() {
+    let app = php(&["HTTP_HOST", "PATH_INFO", "HTTP_PROXY"]);
+    let setup = Setup::http(SITE)
+        .set("app", app.address())
+        .file("fastcgi_params", PARAMS)
         .file("blog/index.php", "<?php")
         .file("blog/wp-login.php", "<?php")
         .file("blog/wp-admin/index.php", "<?php")
@@ -44,28 +56,28 @@ fn site(php: &str) -> Setup {
         .file("blog/wp-content/uploads/2026/photo.jpg", "jpeg")
         .file("blog/wp-content/themes/t/style.css", "a{}")
         .file("blog/.htaccess", "secret")
-        .file("blog/robots.txt", "User-agent: *\n")
-}
-
-#[test]
-fn posts_uploads_and_the_back_office() {
-    let app = application("php", &["Host"]);
-    let setup = site("proxy_set_header Host $host; proxy_pass http://php;").backend("app", &app);
+        .file("blog/robots.txt", "User-agent: *\n");
     both(|subject| {
         let cases = [
-            ("GET /\nHost: blog.test", "200 | = php GET /index.php Host=blog.test"),
-            ("GET /2026/11/hello/?p=1\nHost: blog.test", "200 | = php GET /index.php?p=1 Host=blog.test"),
-            ("GET /wp-login.php?a=b\nHost: blog.test", "200 | = php GET /wp-login.php?a=b Host=blog.test"),
+            ("GET /\nHost: blog.test", "200 | = php GET /index.php HTTP_HOST=blog.test"),
+            (
+                "GET /2026/11/hello/?p=1\nHost: blog.test",
+                "200 | = php GET /index.php?p=1 HTTP_HOST=blog.test",
+            ),
+            (
+                "GET /wp-login.php?a=b\nHost: blog.test\nProxy: evil",
+                "200 | = php GET /wp-login.php?a=b HTTP_HOST=blog.test",
+            ),
             (
                 "POST /wp-login.php\nHost: blog.test\n\nlog=me",
-                "200 | = php POST /wp-login.php Host=blog.test",
+                "200 | = php POST /wp-login.php HTTP_HOST=blog.test",
             ),
             ("GET /wp-admin\nHost: blog.test", "301 | Location: http://blog.test/wp-admin/"),
-            ("GET /wp-admin/\nHost: blog.test", "200 | = php GET /wp-admin/index.php Host=blog.test"),
+            ("GET /wp-admin/\nHost: blog.test", "200 | = php GET /wp-admin/index.php HTTP_HOST=blog.test"),
             ("GET /missing.php\nHost: blog.test", "404 | !~ php GET"),
             (
                 "GET /index.php/path/info\nHost: blog.test",
-                "200 | = php GET /index.php/path/info Host=blog.test",
+                "200 | = php GET /index.php HTTP_HOST=blog.test PATH_INFO=/path/info",
             ),
             ("GET /wp-json/wp/v2/posts\nHost: blog.test", "200 | ~ rest_route=/wp/v2/posts"),
             ("GET /wp-content/uploads/shell.php\nHost: blog.test", "403"),
