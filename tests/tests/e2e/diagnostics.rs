@@ -132,3 +132,25 @@ fn explain_tells_its_mistakes_and_reads_its_options() {
         assert!(!good && told.contains("plain HTTP"), "{told}");
     });
 }
+
+#[test]
+fn explain_says_what_an_application_would_be_told() {
+    let conf = Conf::new(
+        "events {}\nhttp {\n  server {\n    listen 8000;\n    location ~ \\.php {\n\
+         fastcgi_param SCRIPT $uri;\nfastcgi_pass 127.0.0.1:9000; }\n  }\n}\n",
+    );
+    foregate_only(|subject| {
+        let args = ["explain", "localhost:8000/a.php"];
+        let (good, out, told) = conf.run(subject, &args);
+        assert!(good && told.is_empty(), "{told}");
+        for part in [
+            "upstream   fastcgi://127.0.0.1:9000, by location ~ \\.php",
+            "  SCRIPT: /a.php\n",
+            "fastcgi_pass",
+        ] {
+            assert!(out.contains(part), "{part} in {out}");
+        }
+        let (_, out, _) = conf.run(subject, &[&args[..], &["--json"]].concat());
+        assert!(out.contains("\"request\":\"\",\"headers\":[\"SCRIPT: /a.php\""), "{out}");
+    });
+}

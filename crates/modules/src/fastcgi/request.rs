@@ -28,7 +28,8 @@ pub struct Passing {
 
 /// Where `fastcgi_pass` leads.
 pub(super) enum To {
-    Group(Arc<Group>),
+    /// The group, and how its address is written.
+    Group(Arc<Group>, Box<str>),
     By(Template),
 }
 
@@ -41,12 +42,12 @@ impl To {
         }
         let address = Address::parse(word, 0, false)
             .map_err(|why| Error::at(word.span, format!("{why} in upstream \"{word}\"")))?;
-        Ok(Self::Group(group_of(word, &address, cx)?))
+        Ok(Self::Group(group_of(word, &address, cx)?, word.text.as_str().into()))
     }
 
     async fn view(&self, ex: &mut Exchange) -> Result<Rc<View>, Stop> {
         match self {
-            Self::Group(group) => Ok(View::of(group)),
+            Self::Group(group, _) => Ok(View::of(group)),
             Self::By(template) => {
                 let address = fill(template, ex)?;
                 let cycle = ex.cycle.clone();
@@ -92,7 +93,7 @@ pub(super) async fn run(on: &Passing, cache: Option<&Caching>, ex: &mut Exchange
 /// The answer where nobody can be asked.
 pub fn preview(on: &Passing, ex: &mut Exchange) -> Result<Preview, Stop> {
     let (group, host) = match &on.to {
-        To::Group(group) => (Some(group.clone()), group.name.to_string()),
+        To::Group(group, host) => (Some(group.clone()), host.to_string()),
         To::By(template) => {
             let address = fill(template, ex)?;
             let resolves = crate::settings(&*ex.cycle, ex.location).resolver.is_some();

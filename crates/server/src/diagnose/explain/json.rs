@@ -86,7 +86,8 @@ impl Told<'_> {
         let Some((at, preview)) = self.passed() else { return Json::Null };
         let head = String::from_utf8_lossy(&preview.head).into_owned();
         let mut lines = head.lines().take_while(|it| !it.is_empty());
-        let request = lines.next().unwrap_or_default();
+        // Where the protocol has no request line, there is no target either.
+        let request = if preview.uri.is_empty() { "" } else { lines.next().unwrap_or_default() };
         let mut members = vec![
             ("scheme", preview.scheme.trim_end_matches("://").into()),
             ("host", preview.host.as_str().into()),
