@@ -4,6 +4,9 @@ mod acme_dns;
 mod exec;
 mod rest;
 mod rfc2136;
+mod route53;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -63,7 +66,7 @@ impl Words {
 }
 
 /// The names of all providers.
-pub const PROVIDERS: &str = "rfc2136, acme-dns, exec, cloudflare, digitalocean, hetzner";
+pub const PROVIDERS: &str = "rfc2136, acme-dns, exec, cloudflare, digitalocean, hetzner, route53";
 
 /// Reads `dns PROVIDER name=value …`.
 ///
@@ -77,6 +80,7 @@ pub fn read(provider: &str, mut words: Words, delay: Option<Duration>) -> Result
         "cloudflare" => Arc::new(rest::Cloudflare::read(&mut words)?),
         "digitalocean" => Arc::new(rest::DigitalOcean::read(&mut words)?),
         "hetzner" => Arc::new(rest::Hetzner::read(&mut words)?),
+        "route53" => Arc::new(route53::Route53::read(&mut words)?),
         _ => return Err(format!("unknown provider \"{provider}\"; there are {PROVIDERS}")),
     };
     match words.0.keys().next() {
