@@ -2,22 +2,32 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use foregate_net::tls::{certs, provider, verify::AnyServer};
+use foregate_net::tls::{
+    certs, provider,
+    verify::{AnyServer, ServerChain},
+};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 /// For one address; a name may have several.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+/// For a question to a name server.
+const NAME_PATIENCE: Duration = Duration::from_secs(5);
 /// Without a byte from the other side.
 const READ_PATIENCE: Duration = Duration::from_secs(30);
 /// For a whole exchange.
 const EXCHANGE_PATIENCE: Duration = Duration::from_secs(90);
 /// An answer with its head: chains of certificates and directories are a few KiB.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// Steps from a resource to where it is now.
+const REDIRECTS_MAX: usize = 5;
+/// Certificates between a server's own and a trusted one.
+const CHAIN_DEPTH_MAX: usize = 10;
 
 /// Where systems keep the authorities they trust.
 const BUNDLES: [&str; 5] = [
@@ -73,6 +83,16 @@ impl Url {
         Some(Url { tls, host: host.to_owned(), port, path })
     }
 
+    /// Where a redirect leads; `None`: nowhere, or out of TLS.
+    fn onward(&self, place: &str) -> Option<Url> {
+        let next = match place.starts_with('/') && !place.starts_with("//") {
+            true => Url { path: place.to_owned(), ..self.clone() },
+            false => Url::parse(place)?,
+        };
+        let sound = next.path.bytes().all(|b| b > b' ' && b != 127);
+        (sound && (next.tls || !self.tls)).then_some(next)
+    }
+
     /// As `Host` says it.
     pub(crate) fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
@@ -117,6 +137,7 @@ impl fmt::Display for Unanswered {
 #[derive(Debug)]
 pub(crate) struct Http {
     tls: Arc<ClientConfig>,
+    name_servers: Vec<SocketAddr>,
 }
 
 impl Http {
@@ -131,7 +152,13 @@ impl Http {
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(AnyServer))
                 .with_no_client_auth(),
-            Trust::Pem(pem) => builder.with_root_certificates(roots(pem)?).with_no_client_auth(),
+            Trust::Pem(pem) => {
+                // As lenient as nginx: whoever names a file may name a server's own certificate, of old even.
+                let named =
+                    certs::chain(pem).map_err(|why| Unanswered(format!("trusted certificates: {why}")))?;
+                let chain = Arc::new(ServerChain::new(&named, Vec::new(), CHAIN_DEPTH_MAX));
+                builder.dangerous().with_custom_certificate_verifier(chain).with_no_client_auth()
+            }
             Trust::System => {
                 let pem = BUNDLES.iter().find_map(|path| std::fs::read(path).ok());
                 let pem = pem.ok_or_else(|| {
@@ -140,7 +167,23 @@ impl Http {
                 builder.with_root_certificates(roots(&pem)?).with_no_client_auth()
             }
         };
-        Ok(Http { tls: Arc::new(config) })
+        Ok(Http { tls: Arc::new(config), name_servers: Vec::new() })
+    }
+
+    /// The same, asking these name servers first (nginx: `resolver`).
+    pub(crate) fn asking(self, name_servers: &[SocketAddr]) -> Http {
+        Http { name_servers: name_servers.to_vec(), ..self }
+    }
+
+    fn look_up(&self, to: &Url) -> io::Result<Vec<SocketAddr>> {
+        let is_name = to.host.contains('.') && to.host.parse::<IpAddr>().is_err();
+        if is_name && !self.name_servers.is_empty() {
+            // They may serve inner names alone: then the system is asked.
+            if let Ok(found) = foregate_net::dns::ask_now(&self.name_servers, &to.host, NAME_PATIENCE) {
+                return Ok(found.into_iter().map(|ip| (ip, to.port).into()).collect());
+            }
+        }
+        foregate_net::names::look_up(&to.host, to.port)
     }
 
     /// Sends one request and waits for its answer.
@@ -155,13 +198,22 @@ impl Http {
         body: &[u8],
     ) -> Result<Answer, Unanswered> {
         let fail = |why: String| Unanswered(format!("{method} {url}: {why}"));
-        let to = Url::parse(url).ok_or_else(|| fail("is no http or https address".into()))?;
-        self.exchange(method, &to, fields, body).map_err(|why| fail(why.to_string()))
+        let mut to = Url::parse(url).ok_or_else(|| fail("is no http or https address".into()))?;
+        for _ in 0..REDIRECTS_MAX {
+            let answer = self.exchange(method, &to, fields, body).map_err(|why| fail(why.to_string()))?;
+            match answer.field("location").filter(|_| matches!(answer.status, 301 | 302 | 303 | 307 | 308)) {
+                Some(place) if matches!(method, "GET" | "HEAD") => {
+                    to = to.onward(place).ok_or_else(|| fail(format!("leads to \"{place}\"")))?;
+                }
+                _ => return Ok(answer),
+            }
+        }
+        Err(fail("leads from one place to the next without end".into()))
     }
 
     fn exchange(&self, method: &str, to: &Url, fields: &[(&str, &str)], body: &[u8]) -> io::Result<Answer> {
         let until = Instant::now() + EXCHANGE_PATIENCE;
-        let socket = connect(to)?;
+        let socket = connect(&self.look_up(to)?)?;
         let mut text = format!("{method} {} HTTP/1.1\r\nHost: {}\r\n", to.path, to.authority());
         text += concat!("User-Agent: foregate/", env!("CARGO_PKG_VERSION"), "\r\nConnection: close\r\n");
         for (name, value) in fields {
@@ -194,10 +246,10 @@ fn roots(pem: &[u8]) -> Result<RootCertStore, Unanswered> {
     }
 }
 
-fn connect(to: &Url) -> io::Result<TcpStream> {
+fn connect(addrs: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut why = io::Error::other("the name has no address");
-    for addr in foregate_net::names::look_up(&to.host, to.port)? {
-        match TcpStream::connect_timeout(&addr, CONNECT_PATIENCE) {
+    for addr in addrs {
+        match TcpStream::connect_timeout(addr, CONNECT_PATIENCE) {
             Ok(socket) => {
                 socket.set_read_timeout(Some(READ_PATIENCE))?;
                 socket.set_write_timeout(Some(READ_PATIENCE))?;
@@ -313,6 +365,18 @@ mod tests {
         ] {
             assert_eq!(show(text).as_deref(), want, "{text}");
         }
+    }
+
+    #[test]
+    fn redirects_stay_within_tls() {
+        let from = Url::parse("https://a.test:8/x").unwrap();
+        let to = |place: &str| from.onward(place).map(|it| format!("{}{}", it.authority(), it.path));
+        assert_eq!(to("/dir").as_deref(), Some("a.test:8/dir"));
+        assert_eq!(to("https://b.test/dir").as_deref(), Some("b.test/dir"));
+        assert_eq!(
+            (to("http://a.test/dir"), to("//b.test/dir"), to("/a b"), to("dir")),
+            (None, None, None, None)
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a configuration says of issuers and of the certificates it wants from them.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,6 +114,17 @@ impl Identifier {
         sound.then_some(Identifier::Dns(text))
     }
 
+    /// As `server_name` writes names: `.example.com` is the name and what stands before it, which is `www` where
+    /// wildcards cannot be had. `None`: a certificate cannot be for it.
+    pub fn read_all(text: &str, wildcards: bool) -> Option<Vec<Identifier>> {
+        if let Some(bare) = text.strip_prefix('.') {
+            let other = if wildcards { "*" } else { "www" };
+            return Some(vec![Identifier::read(bare)?, Identifier::read(&format!("{other}.{bare}"))?]);
+        }
+        let one = Identifier::read(text).filter(|it| wildcards || !it.is_wildcard())?;
+        Some(vec![one])
+    }
+
     pub fn is_wildcard(&self) -> bool {
         matches!(self, Identifier::Dns(name) if name.starts_with("*."))
     }
@@ -152,6 +163,8 @@ pub struct Wish {
     pub key: Kind,
     /// For issuers that name none.
     pub challenge: Challenge,
+    /// Who is asked for the addresses of issuers; empty: the system.
+    pub name_servers: Vec<SocketAddr>,
     /// Where it is put once it is there.
     pub slot: Arc<Slot>,
 }

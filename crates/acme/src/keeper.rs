@@ -250,7 +250,7 @@ impl Keeping {
         let issuer = entry.wish.issuer.clone();
         if ask_ms <= now && renew_s * 1000 > now && issuer.uri.is_some() {
             ask_ms = now + ASK_AFTER_FAILURE_MS;
-            match self.suggestion(&issuer, current) {
+            match self.suggestion(at, &issuer, current) {
                 Ok(Some(it)) => {
                     renew_s = it.renew_s;
                     ask_ms = now + in_ms(it.ask_again_in);
@@ -266,11 +266,12 @@ impl Keeping {
 
     fn suggestion(
         &mut self,
+        at: usize,
         issuer: &Issuer,
         current: &Shown,
     ) -> Result<Option<renewal::Suggestion>, Failure> {
         let Some(uri) = &issuer.uri else { return Ok(None) };
-        let http = Http::new(&issuer.trust)?;
+        let http = Http::new(&issuer.trust)?.asking(&self.entries[at].wish.name_servers);
         let account = state::account(issuer, uri, self.keys.entry(issuer.name.clone()).or_default())?;
         drop(account.lock);
         let session = Session::open(&http, &account.signer, uri)?;
@@ -301,7 +302,7 @@ impl Keeping {
         let Some(uri) = &issuer.uri else {
             return internal::issue(wish, issuer.state.as_ref(), issuer.lifetime);
         };
-        let http = Http::new(&issuer.trust)?;
+        let http = Http::new(&issuer.trust)?.asking(&wish.name_servers);
         let replaces = current.and_then(renewal::certificate_id);
         let mut done = self.ask_once(wish, issuer, uri, &http, replaces.as_deref());
         // Its issuer has forgotten the account: a new one is made.

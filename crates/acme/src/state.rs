@@ -167,7 +167,10 @@ impl Kept {
     pub(crate) fn save(&self, shown: &Shown) -> Result<(), Failure> {
         let Some(path) = self.path(".pem") else { return Ok(()) };
         let text = format!("{}\n{}", shown.key_pem.trim_end(), shown.chain_pem);
-        write(&path, text.as_bytes()).map_err(|why| failed("writing", &path, &why))
+        write(&path, text.as_bytes()).map_err(|why| failed("writing", &path, &why))?;
+        // The chain alone, for others; we do not read it.
+        let copy = path.with_extension("crt");
+        write(&copy, shown.chain_pem.as_bytes()).map_err(|why| failed("writing", &copy, &why))
     }
 
     /// `Ok(None)`: another process is at it.

@@ -329,6 +329,48 @@ pub async fn system(name: &str) -> io::Result<Vec<IpAddr>> {
     runtime::blocking(move || system_now(&name)).await
 }
 
+/// Asks these name servers, one after the other, blocking: for threads that do nothing else. `patience` is for each
+/// question.
+///
+/// # Errors
+/// None of them has an address for the name.
+pub fn ask_now(servers: &[SocketAddr], name: &str, patience: Duration) -> io::Result<Vec<IpAddr>> {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let mut why = io::Error::from(io::ErrorKind::NotFound);
+    for server in servers {
+        let mut found = Vec::new();
+        for kind in [Kind::A, Kind::Aaaa] {
+            match ask_one(*server, &name, kind, patience) {
+                Ok(addrs) => found.extend(addrs),
+                Err(error) => why = error,
+            }
+        }
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    Err(why)
+}
+
+fn ask_one(server: SocketAddr, name: &str, kind: Kind, patience: Duration) -> io::Result<Vec<IpAddr>> {
+    let mut id = [0; 2];
+    aws_lc_rs::rand::fill(&mut id).map_err(|_| io::ErrorKind::Other)?;
+    let query =
+        message::write_query(u16::from_be_bytes(id), name, kind).ok_or(io::ErrorKind::InvalidInput)?;
+    let any: IpAddr = if server.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+    let socket = std::net::UdpSocket::bind((any, 0))?;
+    socket.connect(server)?;
+    socket.set_read_timeout(Some(patience))?;
+    socket.send(&query)?;
+    let mut bytes = [0; 4096];
+    loop {
+        let n = socket.recv(&mut bytes)?;
+        let Some(response) = message::read_response(&bytes[..n], &query) else { continue };
+        let (_, records, _) = response.follow(name, kind);
+        return Ok(records.iter().filter_map(Record::addr).collect());
+    }
+}
+
 /// As `system`, blocking: for reading a configuration.
 pub fn system_now(name: &str) -> io::Result<Vec<IpAddr>> {
     let mut addrs: Vec<IpAddr> = Vec::new();

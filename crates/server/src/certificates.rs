@@ -6,6 +6,7 @@ use foregate_acme::{Challenge, INTERNAL, Identifier, Issuer, Issuers, Kind, Slot
 use foregate_conf::{Error, Word};
 use foregate_core::Compile;
 use foregate_net::tls::{self, certs::Certificates};
+use foregate_upstream::CommonResolver;
 
 use crate::address::Endpoint;
 use crate::cycle::Place;
@@ -31,7 +32,7 @@ pub(crate) fn imply(draft: &mut Draft, cx: &mut Compile<'_>) {
         let options = &mut draft.places[server.place as usize].options;
         let has = outer || options.ssl.get().is_some_and(|it| it.names_certificates());
         let asks = options.acme.get().is_some_and(|it| it.names_certificate());
-        if !has && (asks || (accepted && !names(server, &issuer).is_empty())) {
+        if !has && (asks || (accepted && !names(server, &issuer, asks).is_empty())) {
             options.ssl.get_mut().become_automatic(server.span);
         }
     }
@@ -81,7 +82,14 @@ fn wish(
         }
     };
     if names.is_empty() {
-        names = self::names(server, &issuer);
+        names = self::names(server, &issuer, asked.is_some());
+        if asked.is_some() {
+            check_names(server, &issuer)?;
+        }
+    }
+    if let (true, Some(asked)) = (names.is_empty(), asked) {
+        let what = "\"acme_certificate\": no identifiers found in \"server_name\"";
+        return Err(Error::at(asked.place.span, what));
     }
     if names.is_empty() {
         return Err(Error::at(server.span, "this server has no name that a certificate can be for")
@@ -102,28 +110,38 @@ fn wish(
     }
     let slot = kept.unwrap_or_default();
     slots.insert(id, slot.clone());
-    wishes.push(Wish { issuer, names, key, challenge, slot: slot.clone() });
+    let resolver = cx.shared.get::<CommonResolver>().and_then(|it| it.0.as_ref());
+    let name_servers = resolver.map(|it| it.spec.servers.clone()).unwrap_or_default();
+    wishes.push(Wish { issuer, names, key, challenge, name_servers, slot: slot.clone() });
     Ok(slot)
 }
 
-/// The server's names that its issuer may know, each once.
-fn names(server: &ServerDraft, issuer: &Issuer) -> Vec<Identifier> {
+/// The server's names that its issuer may know, each once. `asked`: whoever wrote `acme_certificate` knows better.
+fn names(server: &ServerDraft, issuer: &Issuer, asked: bool) -> Vec<Identifier> {
     let mut names = Vec::new();
     let is_internal = issuer.uri.is_none() || issuer.name == INTERNAL;
-    let by_dns = issuer.challenge == Some(Challenge::Dns01);
-    let each = |word: &Word| match (word.strip_prefix('.'), word.text.as_str()) {
-        (Some(bare), _) => vec![bare.to_owned(), format!("*.{bare}")],
-        (None, "$hostname") => vec![foregate_core::hostname().to_owned()],
-        (None, text) => vec![text.to_owned()],
-    };
-    for name in server.names.iter().filter(|it| !it.starts_with('~')).flat_map(each) {
-        let Some(name) = Identifier::read(&name) else { continue };
-        let knows = is_internal || (name.is_public() && (by_dns || !name.is_wildcard()));
-        if knows && !names.contains(&name) {
-            names.push(name);
+    let wildcards = is_internal || issuer.challenge == Some(Challenge::Dns01);
+    for word in server.names.iter().filter(|it| !it.starts_with('~')) {
+        let text = if word.text == "$hostname" { foregate_core::hostname() } else { &word.text };
+        for name in Identifier::read_all(text, wildcards).unwrap_or_default() {
+            if (is_internal || asked || name.is_public()) && !names.contains(&name) {
+                names.push(name);
+            }
         }
     }
     names
+}
+
+/// Where a certificate is asked for by `acme_certificate`, names that it cannot be for are mistakes.
+fn check_names(server: &ServerDraft, issuer: &Issuer) -> Result<(), Error> {
+    let wildcards = issuer.uri.is_none() || issuer.challenge == Some(Challenge::Dns01);
+    let is_known = |it: &&Word| {
+        it.is_empty() || it.starts_with(['~', '$']) || Identifier::read_all(it, wildcards).is_some()
+    };
+    match server.names.iter().find(|it| !is_known(it)) {
+        Some(word) => Err(Error::at(word.span, format!("invalid server name: {word}"))),
+        None => Ok(()),
+    }
 }
 
 /// Issuers come by plain HTTP where somebody listens to it, else by TLS.

@@ -13,7 +13,7 @@ const LIFETIME_DEFAULT: Duration = Duration::from_secs(7 * 86_400);
 const LIFETIME_MIN: Duration = Duration::from_secs(60);
 
 /// Directives within the block, and how many arguments they take.
-const INSIDE: [(&str, Args); 18] = [
+const INSIDE: [(&str, Args); 16] = [
     ("accept_terms_of_service", Args::NONE),
     ("account_key", Args::Exactly(1)),
     ("challenge", Args::Exactly(1)),
@@ -27,8 +27,6 @@ const INSIDE: [(&str, Args); 18] = [
     ("lifetime", Args::Exactly(1)),
     ("preferred_chain", Args::Exactly(1)),
     ("profile", Args::Between(1, 2)),
-    ("resolver", Args::AtLeast(1)),
-    ("resolver_timeout", Args::Exactly(1)),
     ("ssl_trusted_certificate", Args::Exactly(1)),
     ("ssl_verify", Args::Exactly(1)),
     ("state_path", Args::Exactly(1)),
@@ -118,7 +116,8 @@ impl<'a> Read<'a> {
         let dns = self.dns(cx)?;
         let challenge = match self.one("challenge") {
             Some(word) => Some(Challenge::named(word).ok_or_else(|| {
-                invalid("challenge", word).advise("one of: http-01, tls-alpn-01, dns-01")
+                Error::at(word.span, format!("unsupported challenge: {word}"))
+                    .advise("one of: http-01, tls-alpn-01, dns-01")
             })?),
             None => dns.as_ref().map(|_| Challenge::Dns01),
         };
@@ -175,7 +174,14 @@ impl<'a> Read<'a> {
         let Some(word) = self.one("account_key") else { return Ok(AccountKey::Made(Kind::default())) };
         match Kind::named(word) {
             Some(kind) => Ok(AccountKey::Made(kind)),
-            None => file(word, cx).map(AccountKey::Given),
+            None if word.starts_with("ecdsa:") || word.starts_with("rsa:") => Err(bad_kind(word, word)),
+            None => {
+                let path = cx.conf_path(word);
+                cx.files.read(&path).map(AccountKey::Given).map_err(|error| {
+                    let path = path.display();
+                    Error::at(word.span, format!("cannot load \"{path}\": open() failed{}", os_error(&error)))
+                })
+            }
         }
     }
 
@@ -244,6 +250,17 @@ impl<'a> Read<'a> {
         let seconds = value::time_s(word).ok_or_else(|| invalid(name, word))?;
         Ok(Some(Duration::from_secs(seconds)))
     }
+}
+
+/// A kind of key that nobody makes.
+pub(super) fn bad_kind(kind: &str, place: &Word) -> Error {
+    let what = match kind.split(':').next() {
+        Some("ecdsa") => "unsupported curve",
+        Some("rsa") => "unsupported key size",
+        _ => "unsupported key",
+    };
+    Error::at(place.span, format!("{what} \"{kind}\""))
+        .advise("one of: ecdsa:256, ecdsa:384, ecdsa:521, rsa:2048, rsa:3072, rsa:4096")
 }
 
 fn contact(word: &Word) -> String {

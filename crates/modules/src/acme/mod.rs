@@ -73,9 +73,11 @@ fn read_issuer(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
 
 fn read_zone(_: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
     let word = &node.args[0];
-    match word.strip_prefix("zone=").and_then(|it| it.split_once(':')) {
-        Some((name, size)) if !name.is_empty() && foregate_conf::value::size(size).is_some() => Ok(()),
-        _ => Err(Error::at(word.span, format!("invalid zone \"{word}\""))),
+    match word.strip_prefix("zone=").map(|it| it.split_once(':').unwrap_or((it, ""))) {
+        Some((name, _)) if name.is_empty() => Err(Error::at(word.span, "invalid zone name \"\"")),
+        Some((_, size)) if foregate_conf::value::size(size).is_some() => Ok(()),
+        Some((_, size)) => Err(Error::at(word.span, format!("invalid zone size \"{size}\""))),
+        None => Err(Error::at(word.span, "\"acme_shared_zone\" must have \"zone\" parameter")),
     }
 }
 
@@ -96,18 +98,20 @@ fn settings(words: &[Word], cx: &mut Compile<'_>) -> Result<Settings, Error> {
     })?;
     let (mut names, mut key) = (Vec::new(), Kind::default());
     for word in &words[1..] {
-        let invalid = |what: &str| Error::at(word.span, format!("invalid {what} \"{word}\""));
-        match word.strip_prefix("key=") {
-            Some(kind) => key = Kind::named(kind).ok_or_else(|| invalid("parameter"))?,
-            None => {
-                let name = Identifier::read(word).ok_or_else(|| invalid("identifier"))?;
-                if name.is_wildcard() && issuer.uri.is_some() && issuer.challenge != Some(foregate_acme::Challenge::Dns01) {
-                    return Err(invalid("identifier")
-                        .advise(format!("wildcards need \"challenge dns-01;\" in acme_issuer {}", issuer.name)));
-                }
-                names.push(name);
-            }
+        if let Some(kind) = word.strip_prefix("key=") {
+            key = Kind::named(kind).ok_or_else(|| issuer::bad_kind(kind, word))?;
+            continue;
         }
+        let by_dns = issuer.challenge == Some(foregate_acme::Challenge::Dns01);
+        let found = Identifier::read_all(word, by_dns || issuer.uri.is_none());
+        let found = found.ok_or_else(|| {
+            let error = Error::at(word.span, format!("invalid server name: {word}"));
+            match word.starts_with("*.") {
+                true => error.advise(format!("wildcards need \"challenge dns-01;\" in acme_issuer {}", issuer.name)),
+                false => error,
+            }
+        })?;
+        names.extend(found);
     }
     Ok(Settings { issuer, names, key, place: words[0].clone() })
 }
