@@ -152,11 +152,14 @@ pub struct Probe {
     row: Cell<(bool, u32)>,
 }
 
+/// By address and server.
+type Probes = HashMap<(Addr, Arc<str>), Rc<Probe>>;
+
 /// Checks the peers of one group for as long as it is polled.
 pub struct Checker {
     pub group: Arc<Group>,
     number: u32,
-    probes: RefCell<HashMap<(Addr, Arc<str>), Rc<Probe>>>,
+    probes: RefCell<Probes>,
 }
 
 impl Checker {
