@@ -143,6 +143,64 @@ mod tests {
         }
     }
 
+    /// An issuer whose directory names nothing but where it suggests renewals; gives its address, and what was asked.
+    fn suggesting(window: &'static str) -> (String, std::sync::mpsc::Receiver<String>) {
+        use std::io::{Read, Write};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (base, (sender, receiver)) = (url.clone(), std::sync::mpsc::channel());
+        std::thread::spawn(move || {
+            for mut socket in listener.incoming().flatten() {
+                let mut bytes = [0; 4096];
+                let n = socket.read(&mut bytes).unwrap();
+                let path = String::from_utf8_lossy(&bytes[4..n]).split(' ').next().unwrap().to_owned();
+                let body = match path.starts_with("/ari/") {
+                    true => window.to_owned(),
+                    false => format!("{{\"renewalInfo\":\"{base}/ari\"}}"),
+                };
+                sender.send(path).unwrap();
+                let length = body.len();
+                write!(
+                    socket,
+                    "HTTP/1.1 200 OK\r\nRetry-After: 7200\r\nContent-Length: {length}\r\n\r\n{body}"
+                )
+                .unwrap();
+            }
+        });
+        (url, receiver)
+    }
+
+    #[test]
+    fn the_issuer_s_window_is_kept() {
+        use crate::http::{Http, Trust};
+        use crate::key::{Kind, Signer};
+        let own = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(["a.test".to_owned()]).unwrap();
+        params.use_authority_key_identifier_extension = true;
+        params.serial_number = Some(rcgen::SerialNumber::from_slice(&[0x00, 0x87, 0x65, 0x43, 0x21]));
+        params.key_identifier_method = rcgen::KeyIdMethod::PreSpecified(
+            // The example of RFC 9773 section 4.1.
+            [
+                0x69, 0x88, 0x5b, 0x6b, 0x87, 0x46, 0x40, 0x41, 0xe1, 0xb3, 0x7b, 0x84, 0x7b, 0xa0, 0xae,
+                0x2c, 0xde, 1, 0xc8, 0xd4,
+            ]
+            .into(),
+        );
+        let cert = params.self_signed(&own).unwrap();
+        let shown = Shown::new(&cert.pem(), &own.serialize_pem(), true).unwrap();
+        assert_eq!(certificate_id(&shown).as_deref(), Some("aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"));
+
+        let window =
+            "{\"suggestedWindow\":{\"start\":\"1970-01-01T01:00:00Z\",\"end\":\"1970-01-01T02:00:00Z\"}}";
+        let (url, asked) = suggesting(window);
+        let signer = Signer::from_pem(&Kind::P256.generate().unwrap().serialize_pem()).unwrap();
+        let http = Http::new(&Trust::Anybody).unwrap();
+        let session = Session::open(&http, &signer, &url).unwrap();
+        let found = suggestion(&session, &shown).unwrap().unwrap();
+        assert!((3600..7200).contains(&found.renew_s) && found.ask_again_in == Duration::from_secs(7200));
+        assert_eq!(asked.try_iter().last().as_deref(), Some("/ari/aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"));
+    }
+
     #[test]
     fn pauses_grow_and_obey() {
         let away = Failure::new(Fault::Unreachable, "");
