@@ -163,7 +163,10 @@ async fn rounds<W: Witness>(
                 None => proxy::run(on, ex).await,
             },
             (Continue(()), Some(on)) => witness.pass(proxy::preview(on, ex), ex),
-            (Continue(()), None) if let (true, Some(on)) = (W::SENDS, &here.api) => {
+            (Continue(()), None)
+                if let Some(on) =
+                    here.api.as_ref().filter(|_| W::SENDS || ex.method == foregate_core::Method::Get) =>
+            {
                 Box::pin(api::serve(on, ex)).await
             }
             (Continue(()), None) => match here.dav.as_ref().filter(|it| it.takes(ex.method)) {

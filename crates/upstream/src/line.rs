@@ -52,10 +52,18 @@ impl Server {
 
     /// The line of a `state` file that makes this server again.
     pub(crate) fn line(&self) -> String {
-        let mut line = format!("server {}", self.written);
+        let parameters = self.parameters();
+        let blank = if parameters.is_empty() { "" } else { " " };
+        format!("server {}{blank}{parameters};\n", self.written)
+    }
+
+    /// What its line says besides the address, as far as it is not what holds anyway.
+    pub fn parameters(&self) -> String {
+        let mut line = String::new();
         let mut put = |wanted: bool, text: std::fmt::Arguments<'_>| {
             if wanted {
-                _ = write!(line, " {text}");
+                let blank = if line.is_empty() { "" } else { " " };
+                _ = write!(line, "{blank}{text}");
             }
         };
         put(self.weight != 1, format_args!("weight={}", self.weight));
@@ -71,7 +79,7 @@ impl Server {
         put(self.resolve.is_some(), format_args!("resolve"));
         let service = self.service().unwrap_or_default();
         put(!service.is_empty(), format_args!("service={service}"));
-        line + ";\n"
+        line
     }
 
     /// Reads a line of a `state` file, without its `;`. Names are asked of these name servers.

@@ -6,7 +6,7 @@ use foregate_core::Json;
 use super::atlas::title;
 use super::effective::Setting;
 use super::why::Reason;
-use super::{Told, balance, peer_parameters};
+use super::{Told, balance};
 use crate::diagnose::place;
 
 impl Told<'_> {
@@ -106,7 +106,7 @@ impl Told<'_> {
         members.extend(self.placed(self.atlas.upstream(&group.name).map(|it| it.span)));
         let servers = group.servers();
         let peers = servers.iter().map(|it| {
-            let parameters = peer_parameters(it);
+            let parameters = it.parameters();
             Json::Object(vec![("address", it.written.to_string().into()), ("parameters", parameters.into())])
         });
         members.push(("peers", Json::List(peers.collect())));

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use foregate_conf::{Node, Source, Span};
 use foregate_core::{Level, Reply, log};
-use foregate_upstream::{Balance, Group, Server};
+use foregate_upstream::{Balance, Group};
 use foregate_wire::Fields;
 
 use crate::address::Endpoint;
@@ -223,25 +223,4 @@ fn balance(group: &Group) -> &'static str {
         Balance::LeastTime(_) => "least_time",
         Balance::Random { .. } => "random",
     }
-}
-
-/// `weight=2 backup`: what a server's line says besides its address.
-fn peer_parameters(server: &Server) -> String {
-    let mut all = Vec::new();
-    if server.weight != 1 {
-        all.push(format!("weight={}", server.weight));
-    }
-    if server.max_conns != 0 {
-        all.push(format!("max_conns={}", server.max_conns));
-    }
-    if server.backup {
-        all.push("backup".to_owned());
-    }
-    if server.down {
-        all.push("down".to_owned());
-    }
-    if server.drain {
-        all.push("drain".to_owned());
-    }
-    all.join(" ")
 }

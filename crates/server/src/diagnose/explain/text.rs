@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use super::effective::Setting;
 use super::steps::text;
 use super::why::Reason;
-use super::{Told, balance, peer_parameters};
+use super::{Told, balance};
 
 /// Other candidates shown; a server with a thousand locations has as many.
 const OTHERS_SHOWN: usize = 20;
@@ -107,7 +107,7 @@ impl Told<'_> {
         writeln!(out, "  asked: {} by {}{at}", group.name, balance(group))?;
         for server in &group.servers() {
             let mut line = format!("    {}", server.written);
-            _ = write!(line, " {}", peer_parameters(server));
+            _ = write!(line, " {}", server.parameters());
             writeln!(out, "{}", line.trim_end())?;
         }
         Ok(())
