@@ -45,6 +45,11 @@ pub trait Module {
     /// What an `if` or a `limit_except` takes besides from its location: a content handler (`proxy_pass`).
     fn inherit_handler(_options: &mut Self::Options, _outer: &Self::Options) {}
 
+    /// The block names a content handler itself, so that it takes none from its location.
+    fn has_handler(_options: &Self::Options) -> bool {
+        false
+    }
+
     /// `None`: the module has nothing to do here, and no request will ask it.
     ///
     /// Blocks that set nothing of a module share what they inherit and what is made of it. The settings may depend on

@@ -83,6 +83,11 @@ impl Regex {
         &self.pattern
     }
 
+    /// How many groups the pattern has, besides the whole.
+    pub fn n_groups(&self) -> usize {
+        self.groups - 1
+    }
+
     /// The pattern in the engine's spelling.
     pub(crate) fn spelling(&self) -> String {
         translate(&self.pattern)

@@ -59,6 +59,11 @@ macro_rules! modules {
 
             /// What an `if` or `limit_except` takes besides: the content handler of its location.
             pub fn inherit_handler(&mut self, outer: &Self) {
+                let has = false
+                    $(|| self.$name.get().is_some_and(<$name::Module as foregate_core::Module>::has_handler))*;
+                if has {
+                    return;
+                }
                 $(if let Some(outer) = outer.$name.get() {
                     <$name::Module as foregate_core::Module>::inherit_handler(self.$name.get_mut(), outer);
                 })*

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use foregate_testkit::{Act, Application, Asked, Php, Setup, both, check_on, since};
+use foregate_testkit::{Act, Application, Asked, Backend, Php, Setup, both, check_on, since};
 
 /// What distributions put into `fastcgi_params`, as far as applications read it.
 pub(crate) const PARAMS: &str = "
@@ -212,6 +212,27 @@ fn another_server_is_asked_instead() {
     let setup = Setup::http(conf).set("app", app.address()).set("dead", dead.address());
     both(|subject| {
         check_on(&setup.start(subject), &[("GET /", "200 | = alive"), ("GET /variable", "200 | = alive")]);
+    });
+}
+
+#[test]
+fn an_if_passes_on_where_it_says() {
+    let app = Application::new(|_| Act::answer("\r\nscript"));
+    let other = Backend::named("http");
+    let conf = "server { listen 127.0.0.1:{port:0};
+        location /a { proxy_pass http://{other}; if ($args) { fastcgi_pass {app}; } }
+        location /b { fastcgi_pass {app}; if ($args) { proxy_pass http://{other}; } }
+        location /c { fastcgi_pass {app}; if ($args) { set $x 1; } } }";
+    let setup = Setup::http(conf).set("app", app.address()).backend("other", &other);
+    both(|subject| {
+        let cases = [
+            ("GET /a", "200 | = http"),
+            ("GET /a?x", "200 | = script"),
+            ("GET /b", "200 | = script"),
+            ("GET /b?x", "200 | = http"),
+            ("GET /c?x", "200 | = script"),
+        ];
+        check_on(&setup.start(subject), &cases);
     });
 }
 

@@ -92,12 +92,16 @@ impl foregate_core::Module for Module {
         }
     }
 
+    fn has_handler(options: &Options) -> bool {
+        options.pass.is_some()
+    }
+
     fn resolve(o: Options, cx: &mut Compile<'_>) -> Result<Option<Settings>, Error> {
         let passing = passing(&o, cx)?;
         if passing.is_none() && o.index.is_none() && o.split.is_none() {
             return Ok(None);
         }
-        let split = o.split.map(|pattern| cx.regex(&pattern, false)).transpose()?;
+        let split = o.split.map(|pattern| two_groups(&pattern, cx)).transpose()?;
         Ok(Some(Settings { index: o.index.map_or_else(Box::default, |it| it.bytes().into()), split, passing }))
     }
 }
@@ -115,6 +119,15 @@ fn passing(o: &Options, cx: &mut Compile<'_>) -> Result<Option<Passing>, Error> 
         keep_conn: o.keep_conn.unwrap_or(false),
         caught: o.catch_stderr.iter().flatten().map(|it| it.bytes().into()).collect(),
     }))
+}
+
+/// The script and what follows it.
+fn two_groups(pattern: &Word, cx: &mut Compile<'_>) -> Result<Regex, Error> {
+    let regex = cx.regex(pattern, false)?;
+    if regex.n_groups() != 2 {
+        return Err(Error::at(pattern.span, format!("pattern \"{pattern}\" must have 2 captures")));
+    }
+    Ok(regex)
 }
 
 fn pass(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {

@@ -28,6 +28,7 @@ fn mistakes_are_named_as_nginx_names_them() {
         ("fastcgi_pass 127.0.0.1;", "no port in upstream \"127.0.0.1\""),
         ("fastcgi_pass unix:;", "no path in the unix domain socket in upstream \"unix:\""),
         ("fastcgi_pass 127.0.0.1:9000/x;", "invalid host in upstream \"127.0.0.1:9000/x\""),
+        ("fastcgi_split_path_info ^(.+)$;", "pattern \"^(.+)$\" must have 2 captures"),
         ("fastcgi_param A b c;", "invalid parameter \"c\""),
         ("fastcgi_param A;", "invalid number of arguments in \"fastcgi_param\" directive"),
         ("fastcgi_buffers 1 4k;", "there must be at least 2 \"fastcgi_buffers\""),

@@ -114,6 +114,10 @@ impl foregate_core::Module for Module {
         }
     }
 
+    fn has_handler(options: &Options) -> bool {
+        options.pass.is_some()
+    }
+
     fn resolve(options: Options, cx: &mut Compile<'_>) -> Result<Option<Settings>, Error> {
         Settings::resolve(options, cx)
     }
