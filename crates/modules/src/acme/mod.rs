@@ -74,7 +74,7 @@ fn read_issuer(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
 fn read_zone(_: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
     let word = &node.args[0];
     match word.strip_prefix("zone=").map(|it| it.split_once(':').unwrap_or((it, ""))) {
-        Some((name, _)) if name.is_empty() => Err(Error::at(word.span, "invalid zone name \"\"")),
+        Some(("", _)) => Err(Error::at(word.span, "invalid zone name \"\"")),
         Some((_, size)) if foregate_conf::value::size(size).is_some() => Ok(()),
         Some((_, size)) => Err(Error::at(word.span, format!("invalid zone size \"{size}\""))),
         None => Err(Error::at(word.span, "\"acme_shared_zone\" must have \"zone\" parameter")),
