@@ -166,9 +166,12 @@ impl Mux {
     fn check_partial(&self) -> Result<(), Fault> {
         let partial = &self.reading.partial;
         let Some(head) = FrameHead::read(partial) else { return Ok(()) };
-        let is_plain =
-            head.kind == frame::HEADERS && head.flags & (frame::PADDED | frame::WITH_PRIORITY) == 0;
-        match is_plain && partial.len() <= CHECKED_BYTES_MAX && has_bad_number(&partial[HEAD_BYTES..]) {
+        // A block that goes on in other frames is looked at when they have come, however it is cut.
+        let is_plain = head.kind == frame::HEADERS
+            && head.has(frame::END_HEADERS)
+            && head.flags & (frame::PADDED | frame::WITH_PRIORITY) == 0;
+        let seen = &partial[HEAD_BYTES..partial.len().min(CHECKED_BYTES_MAX)];
+        match is_plain && has_bad_number(seen) {
             true => Err(HpackError::Number.into()),
             false => Ok(()),
         }
