@@ -1,10 +1,10 @@
 //! Certificates and keys that change on disk: found by looking, since whoever renews them may not tell us.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+use foregate_net::FileVersion;
 
 /// How often it is looked. A thousand files take a millisecond or two.
 const EVERY: Duration = Duration::from_secs(5);
@@ -12,16 +12,14 @@ const EVERY: Duration = Duration::from_secs(5);
 /// The files of one configuration and what they were like when it was loaded.
 pub(crate) struct Watch {
     files: BTreeSet<PathBuf>,
-    seen: Vec<Stamp>,
+    /// `None`: there is no such file.
+    seen: Vec<Option<FileVersion>>,
     next: Instant,
 }
 
-/// Device, number, time in seconds and nanoseconds, length; `None`: there is no such file.
-type Stamp = Option<[u64; 5]>;
-
 impl Watch {
     pub(crate) fn over(files: BTreeSet<PathBuf>) -> Self {
-        let seen = stamps(&files);
+        let seen = versions(&files);
         Self { files, seen, next: Instant::now() + EVERY }
     }
 
@@ -37,17 +35,15 @@ impl Watch {
     /// Whether a file is another than when this was last asked. One that is gone may be about to be replaced.
     pub(crate) fn has_changed(&mut self) -> bool {
         self.next = Instant::now() + EVERY;
-        let now = stamps(&self.files);
-        let is_whole = now.iter().all(Option::is_some);
-        is_whole && std::mem::replace(&mut self.seen, now.clone()) != now
+        let now = versions(&self.files);
+        let changed = now.iter().all(Option::is_some) && now != self.seen;
+        if changed {
+            self.seen = now;
+        }
+        changed
     }
 }
 
-fn stamps(files: &BTreeSet<PathBuf>) -> Vec<Stamp> {
-    files.iter().map(|path| stamp(path)).collect()
-}
-
-fn stamp(path: &Path) -> Stamp {
-    let it = fs::metadata(path).ok()?;
-    Some([it.dev(), it.ino(), it.mtime() as u64, it.mtime_nsec() as u64, it.len()])
+fn versions(files: &BTreeSet<PathBuf>) -> Vec<Option<FileVersion>> {
+    files.iter().map(|path| FileVersion::at(path).ok()).collect()
 }

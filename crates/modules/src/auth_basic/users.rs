@@ -3,29 +3,18 @@
 use std::cell::RefCell;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use foregate_net::FileVersion;
 
 /// Files that one thread keeps in memory; a name with variables may stand for any number.
 const FILES_MAX: usize = 16;
 /// Larger files are not kept.
 const KEPT_BYTES_MAX: usize = 1 << 20;
 
-/// What tells one content of a file from the next.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Version {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified_s: i64,
-    modified_ns: i64,
-    changed_s: i64,
-    changed_ns: i64,
-}
-
 struct Kept {
     path: PathBuf,
-    version: Version,
+    version: FileVersion,
     text: Vec<u8>,
 }
 
@@ -35,7 +24,7 @@ thread_local! {
 
 /// The hash that stands behind a user's name.
 pub(super) fn find(path: &Path, user: &[u8]) -> io::Result<Option<Vec<u8>>> {
-    let version = Version::of(&fs::metadata(path)?);
+    let version = FileVersion::at(path)?;
     FILES.with_borrow_mut(|files| {
         if let Some(kept) = files.iter().find(|it| it.path == path && it.version == version) {
             return Ok(find_in(&kept.text, user).map(<[u8]>::to_vec));
@@ -61,20 +50,6 @@ fn find_in<'a>(text: &'a [u8], user: &[u8]) -> Option<&'a [u8]> {
     };
     let rest = text.split(|b| *b == b'\n').find_map(hash)?;
     rest.split(|b| matches!(b, b':' | b'\r')).next()
-}
-
-impl Version {
-    fn of(metadata: &fs::Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified_s: metadata.mtime(),
-            modified_ns: metadata.mtime_nsec(),
-            changed_s: metadata.ctime(),
-            changed_ns: metadata.ctime_nsec(),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Certificates that are named anew for every connection: read from their files, kept for a while.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustls::sign::CertifiedKey;
 
 use super::certs;
-use crate::{clock, sys};
+use crate::{FileVersion, clock, sys};
 
 /// How long what has been read is kept (nginx: `ssl_certificate_cache`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,14 +40,10 @@ struct Kept {
     cert: Box<str>,
     key: Box<str>,
     found: Arc<CertifiedKey>,
-    stamps: [Stamp; 2],
+    versions: [Option<FileVersion>; 2],
     checked: Instant,
     used: Instant,
 }
-
-/// What tells one version of a file from another: device, number, time in seconds and nanoseconds, length. `None`: it
-/// is no file, or there is none.
-type Stamp = Option<[u64; 5]>;
 
 impl Store {
     pub fn new(folder: PathBuf, passwords: Vec<Vec<u8>>, limits: Option<Limits>) -> Store {
@@ -67,13 +62,13 @@ impl Store {
         {
             return Ok(found);
         }
-        let stamps = [self.stamp(cert), self.stamp(key)];
+        let versions = [self.version(cert), self.version(key)];
         let (found, is_open) = self.load(cert, key)?;
         let found = Arc::new(found);
         if let Some(limits) = self.limits.as_ref().filter(|_| is_open) {
             let now = clock::now();
             let (cert, key) = (cert.into(), key.into());
-            self.keep(Kept { cert, key, found: found.clone(), stamps, checked: now, used: now }, limits);
+            self.keep(Kept { cert, key, found: found.clone(), versions, checked: now, used: now }, limits);
         }
         Ok(found)
     }
@@ -85,7 +80,7 @@ impl Store {
         let at = kept.iter().position(|it| *it.cert == *cert && *it.key == *key)?;
         let one = &mut kept[at];
         if now.saturating_duration_since(one.checked) >= limits.valid {
-            if one.stamps != [self.stamp(cert), self.stamp(key)] {
+            if one.versions != [self.version(cert), self.version(key)] {
                 kept.swap_remove(at);
                 return None;
             }
@@ -123,12 +118,12 @@ impl Store {
         }
     }
 
-    fn stamp(&self, name: &str) -> Stamp {
+    /// `None`: it is no file, or there is none.
+    fn version(&self, name: &str) -> Option<FileVersion> {
         if name.starts_with("data:") {
             return None;
         }
-        let it = fs::metadata(self.folder.join(name)).ok()?;
-        Some([it.dev(), it.ino(), it.mtime() as u64, it.mtime_nsec() as u64, it.len()])
+        FileVersion::at(&self.folder.join(name)).ok()
     }
 
     /// What a log may say of a name: never a key.
