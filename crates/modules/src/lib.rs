@@ -61,6 +61,7 @@ registry::modules! {
     rewrite,
     satisfy,
     secure_link,
+    security_headers,
     slice,
     split_clients,
     ssi,

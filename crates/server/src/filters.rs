@@ -6,7 +6,7 @@
 use foregate_core::{CharsetOverride, Exchange, KeptFields, Reply};
 use foregate_modules::{
     Settings, addition, brotli, charset, encoding, encoding::Coding, gunzip, gzip, headers, hsts, mime,
-    not_modified, range, redirects, slice, ssi, sub_filter, userid, zstd,
+    not_modified, range, redirects, security_headers, slice, ssi, sub_filter, userid, zstd,
 };
 use foregate_wire::{Fields, Name};
 
@@ -27,6 +27,9 @@ pub(crate) async fn header_filters(on: &Settings, ex: &mut Exchange, reply: &mut
     }
     if let Some(on) = &on.hsts {
         hsts::filter(on, ex, reply);
+    }
+    if let Some(on) = &on.security_headers {
+        security_headers::filter(on, ex, reply);
     }
     if let Some(on) = &on.userid {
         userid::filter(on, ex, reply);

@@ -37,6 +37,7 @@ mod realip;
 mod resilience;
 mod return_;
 mod rewrite;
+mod security_headers;
 mod server_name;
 mod signals;
 mod sites;

@@ -1,6 +1,6 @@
 //! `set_real_ip_from`: whose word about the client's address is believed.
 
-use foregate_testkit::{Client, Setup, both, check};
+use foregate_testkit::{Client, Setup, both, check, foregate_only};
 
 #[test]
 fn a_trusted_proxy_says_who_the_client_is() {
@@ -75,5 +75,29 @@ fn the_proxy_protocol_says_it_too() {
         assert_eq!(ask(v2).as_deref(), Some("1.2.3.4 99 1.2.3.4 99"));
         assert_eq!(ask(b""), None, "a connection without the header must be closed");
         assert_eq!(ask(b"PROXY nonsense\r\n"), None);
+    });
+}
+
+#[test]
+fn a_standard_field_says_it_and_a_list_of_the_trusted_is_read_again() {
+    foregate_only(|subject| {
+        let server = Setup::http(
+            r#"server {
+                listen 127.0.0.1:{port:0};
+                set_real_ip_from file:trusted.txt;
+                real_ip_header Forwarded;
+                real_ip_recursive on;
+                return 200 $remote_addr;
+            }"#,
+        )
+        .file("trusted.txt", "10.0.0.0/8  # ours\n")
+        .start(subject);
+        let seen = || {
+            let request = "GET /\nForwarded: for=\"[2001:db8::1]:47\";proto=http, for=10.1.1.1";
+            server.ask(request).map(|it| it.text()).unwrap_or_default()
+        };
+        assert_eq!(seen(), "127.0.0.1", "a stranger is not believed");
+        server.write("trusted.txt", "10.0.0.0/8\n127.0.0.1\n");
+        server.eventually(|_| seen() == "2001:db8::1");
     });
 }

@@ -1,8 +1,7 @@
 //! `set_real_ip_from`: behind trusted proxies the client's address is what they say it is.
 
-
 use foregate_conf::{Error, Node, Word};
-use foregate_core::network::{Network, Networks, forwarded, low_bits};
+use foregate_core::network::{Network, Networks, forwarded, forwarded_elements, low_bits, read_list};
 use foregate_core::{Args, Compile, Directive, Exchange, Scope, Variable, push_number};
 use foregate_net::{Addr, names};
 
@@ -25,10 +24,15 @@ pub struct Settings {
 enum Source {
     /// Every field of this name; proxies append to it.
     ForwardedFor,
+    /// Every `Forwarded` field (RFC 7239).
+    Forwarded,
     /// The first field of this name.
     Field(String),
     ProxyProtocol,
 }
+
+/// Networks that one file may list.
+const LISTED_MAX: usize = 100_000;
 
 impl foregate_core::Module for Module {
     type Options = Options;
@@ -63,6 +67,7 @@ impl foregate_core::Module for Module {
         let source = match options.header.as_ref().map_or("X-Real-IP", |it| &it.text) {
             "X-Forwarded-For" => Source::ForwardedFor,
             "proxy_protocol" => Source::ProxyProtocol,
+            name if name.eq_ignore_ascii_case("Forwarded") => Source::Forwarded,
             name => Source::Field(name.to_owned()),
         };
         Ok(Some(Settings { trusted, source, recursive: options.recursive.unwrap_or(false) }))
@@ -85,6 +90,10 @@ pub fn apply(on: &Settings, ex: &mut Exchange) {
         Source::ForwardedFor => {
             let fields: Vec<&[u8]> = ex.fields.get_all(b"x-forwarded-for").collect();
             forwarded(&ex.remote, fields.into_iter(), &on.trusted, on.recursive)
+        }
+        Source::Forwarded => {
+            let fields: Vec<&[u8]> = ex.fields.get_all(b"forwarded").collect();
+            forwarded_elements(&ex.remote, fields.into_iter(), &on.trusted, on.recursive)
         }
         Source::Field(name) => {
             let field = ex.field(name.as_bytes()).into_iter();
@@ -112,7 +121,7 @@ fn inherit_from(o: &mut Options, outer: &Options) {
     }
 }
 
-/// An address, a network, `unix:`, or a name that is looked up while the configuration is read.
+/// An address, a network, `unix:`, `file:` and the name of a list, or a name that is looked up while the configuration is read.
 fn trust(word: &Word, trusted: &mut Networks, cx: &mut Compile<'_>) -> Result<(), Error> {
     if *word == "unix:" {
         trusted.push_unix();
@@ -125,12 +134,30 @@ fn trust(word: &Word, trusted: &mut Networks, cx: &mut Compile<'_>) -> Result<()
         trusted.push(network);
         return Ok(());
     }
+    if let Some(name) = word.strip_prefix("file:") {
+        return trust_listed(word, name, trusted, cx);
+    }
     let fail = |why: &str| Error::at(word.span, format!("{why} in set_real_ip_from \"{word}\""));
     if word.is_empty() || word.contains('/') {
         return Err(fail("host not found"));
     }
     let found = names::look_up(&word.text, 0).map_err(|_| fail("host not found"))?;
     found.iter().for_each(|it| trusted.push(Network::host(it.ip())));
+    Ok(())
+}
+
+/// The networks of a file, which is read again when it changes.
+fn trust_listed(word: &Word, name: &str, trusted: &mut Networks, cx: &mut Compile<'_>) -> Result<(), Error> {
+    let path = cx.conf_path(name);
+    let shown = path.display();
+    let fail = |why: String| Error::at(word.span, why);
+    let bytes = cx.files.read(&path).map_err(|why| fail(format!("cannot read \"{shown}\" ({why})")))?;
+    cx.watch(name);
+    let networks = read_list(&bytes, LISTED_MAX).map_err(|why| match why {
+        Some((line, text)) => fail(format!("\"{text}\" in {shown}:{line} is no address or network")),
+        None => fail(format!("\"{shown}\" lists more than {LISTED_MAX} networks")),
+    })?;
+    networks.into_iter().for_each(|it| trusted.push(it));
     Ok(())
 }
 
@@ -166,6 +193,8 @@ mod tests {
                 "192.0.2.1:0",
             ),
             ("real_ip_header X-Client;", "x-client: 2001:db8::1", "2001:db8::1:0"),
+            ("real_ip_header Forwarded;", "Forwarded: for=\"[2001:db8::1]:9\";proto=https", "2001:db8::1:9"),
+            ("real_ip_header forwarded; real_ip_recursive on;", "Forwarded: for=192.0.2.1", "192.0.2.1:0"),
         ] {
             let (remote, before) = check(&format!("set_real_ip_from 127.0.0.0/8; {conf}"), fields);
             assert_eq!((remote.as_str(), before.as_str()), (expected, "127.0.0.1:40000"), "{conf} {fields}");
@@ -182,6 +211,22 @@ mod tests {
             "X-Real-IP: 192.0.2.1",
         );
         assert_eq!(remote, "127.0.0.1:40000");
+    }
+
+    #[test]
+    fn a_file_lists_who_is_trusted() {
+        let site = |list: &str| {
+            let mut files = foregate_conf::Strings::default();
+            files.insert("/etc/nginx/proxies.txt", list);
+            crate::testing::try_with("set_real_ip_from file:proxies.txt;", files)
+        };
+        let trusting = site("# ours\n10.0.0.0/8\n127.0.0.1\n").ok().expect("because it is a list");
+        let mut ex = trusting.exchange("GET / HTTP/1.1\nX-Real-IP: 192.0.2.1");
+        apply(trusting.settings().realip.as_ref().unwrap(), &mut ex);
+        assert_eq!(addr_text(&ex.remote), "192.0.2.1");
+        let why = site("10.0.0.0/8\nproxy").err().expect("because a name is no network");
+        assert_eq!(why.what, "\"proxy\" in /etc/nginx/proxies.txt:2 is no address or network");
+        assert!(error("set_real_ip_from file:none;").starts_with("cannot read \"/etc/nginx/none\""));
     }
 
     #[test]

@@ -86,7 +86,11 @@ fn add_header_always(block: &Block<'_>, found: &mut Found) {
             let what = format!(
                 "{name} is missing on error pages: without \"always\" only successes and redirects have it"
             );
-            found.warn(node.span, what, format!("write \"always\" behind the value of {name}"));
+            let repair = match name.eq_ignore_ascii_case("strict-transport-security") {
+                true => "\"hsts on;\" adds it to every answer over TLS",
+                false => "\"security_headers on;\" adds it, and its kin, to every answer that lacks it",
+            };
+            found.warn(node.span, what, format!("write \"always\" behind the value of {name}; {repair}"));
         }
     }
 }
