@@ -6,7 +6,8 @@ use foregate_testkit::{Backend, Reply, Setup, foregate_only};
 fn every_page_has_them_once() {
     foregate_only(|subject| {
         let app = Backend::new(|_| {
-            let fields = "Content-Type: text/html\r\nX-Frame-Options: DENY\r\nx-content-type-options: nosniff\r\n";
+            let fields =
+                "Content-Type: text/html\r\nX-Frame-Options: DENY\r\nx-content-type-options: nosniff\r\n";
             Reply::status(200, fields, "x")
         });
         let server = Setup::http(
