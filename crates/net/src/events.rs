@@ -49,7 +49,8 @@ pub fn choose_here(events: Events) {
     CHOSEN_HERE.set(Some(events));
 }
 
-pub(crate) fn chosen() -> Events {
+/// What runtimes that begin on this thread will use.
+pub fn chosen() -> Events {
     if let Some(here) = CHOSEN_HERE.get() {
         return here;
     }

@@ -293,6 +293,11 @@ pub(crate) fn wait(wait_ms: Option<u64>) -> io::Result<bool> {
     })
 }
 
+/// Gives up room that many descriptors at once have needed.
+pub(crate) fn shrink() {
+    REACTOR.with_borrow_mut(|reactor| reactor.iter_mut().for_each(|it| it.slots.shrink()));
+}
+
 /// Whether this kernel lets us use the driver on io_uring.
 pub(crate) fn probe_uring() -> io::Result<()> {
     Uring::probe()

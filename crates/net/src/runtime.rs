@@ -10,6 +10,7 @@ use std::pin::pin;
 use std::sync::OnceLock;
 use std::task::{Context, Poll};
 
+use crate::sys::give_back_memory;
 use crate::{clock, reactor};
 
 mod blocking;
@@ -29,6 +30,13 @@ const LAST_SPAWNS_MAX: usize = 100_000;
 thread_local! {
     /// The number of this loop turn, for those who bound their work per turn.
     static TURN: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Gives the memory back that a crowd of tasks and sockets has left on this thread.
+pub fn shrink() {
+    task::shrink();
+    reactor::shrink();
+    give_back_memory();
 }
 
 type PanicHook = Box<dyn Fn(&str) + Send + Sync>;
@@ -217,6 +225,24 @@ mod tests {
         });
         assert_eq!(value.unwrap(), 5);
         assert!(SEEN.lock().unwrap().iter().any(|text| text == "boom 7"));
+    }
+
+    #[test]
+    fn old_handles_miss_after_the_room_of_many_tasks_was_given_up() {
+        run(async {
+            let forever = || spawn(std::future::pending());
+            let (first, gone) = (forever(), [forever(), forever(), forever()]);
+            gone[0].abort();
+            let last = forever();
+            [&gone[1], &gone[2]].into_iter().for_each(Task::abort);
+            shrink();
+            let new = [forever(), forever()];
+            assert!(gone.iter().all(Task::is_finished));
+            gone.iter().for_each(Task::abort);
+            assert!([&first, &last, &new[0], &new[1]].into_iter().all(|task| !task.is_finished()));
+            assert_eq!(n_tasks(), 4);
+        })
+        .unwrap();
     }
 
     #[test]

@@ -19,7 +19,7 @@ const MAIN: u64 = u64::MAX;
 const NONE: u32 = u32::MAX;
 
 thread_local! {
-    static TASKS: RefCell<Slab> = const { RefCell::new(Slab { slots: Vec::new(), free: NONE, n_used: 0 }) };
+    static TASKS: RefCell<Slab> = const { RefCell::new(Slab { slots: Vec::new(), free: NONE, n_used: 0, first_generation: 0 }) };
     static READY: RefCell<VecDeque<u64>> = const { RefCell::new(VecDeque::new()) };
 }
 
@@ -167,6 +167,11 @@ pub(super) fn count() -> usize {
     TASKS.with_borrow(|tasks| tasks.n_used)
 }
 
+/// Gives up room that many tasks at once have needed.
+pub(super) fn shrink() {
+    TASKS.with_borrow_mut(Slab::shrink);
+}
+
 /// Drops one task, whichever; false when none is left.
 pub(super) fn drop_one() -> bool {
     let body = TASKS.with_borrow_mut(Slab::take_any);
@@ -179,6 +184,8 @@ struct Slab {
     slots: Vec<Slot>,
     free: u32,
     n_used: usize,
+    /// Of new slots: above that of any slot that was given up.
+    first_generation: u32,
 }
 
 struct Slot {
@@ -200,7 +207,7 @@ enum State {
 impl Slab {
     fn insert(&mut self, future: Pin<Box<dyn Future<Output = ()>>>) -> u64 {
         if self.free == NONE {
-            self.slots.push(Slot { generation: 0, next_free: NONE, state: State::Free });
+            self.slots.push(Slot { generation: self.first_generation, next_free: NONE, state: State::Free });
             self.free = (self.slots.len() - 1) as u32;
         }
         let idx = self.free;
@@ -260,6 +267,20 @@ impl Slab {
     fn take_any(&mut self) -> Option<Body> {
         let idx = self.slots.iter().rposition(|slot| matches!(slot.state, State::Idle(_)))?;
         self.abort(u64::from(self.slots[idx].generation) << 32 | idx as u64)
+    }
+
+    /// Gives up the free slots behind the last one in use.
+    fn shrink(&mut self) {
+        while let Some(slot) = self.slots.pop_if(|slot| matches!(slot.state, State::Free)) {
+            self.first_generation = self.first_generation.max(slot.generation);
+        }
+        self.slots.shrink_to_fit();
+        self.free = NONE;
+        for (idx, slot) in self.slots.iter_mut().enumerate().rev() {
+            if matches!(slot.state, State::Free) {
+                slot.next_free = std::mem::replace(&mut self.free, idx as u32);
+            }
+        }
     }
 
     fn release(&mut self, key: u64) {

@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 use foregate_core::stats::{self, Count};
 use foregate_core::{Connection, Exchange, Household, Level, Nobody, Proxied};
 use foregate_modules::{client, proxy};
+use foregate_net::events::{self, Events};
 use foregate_net::runtime::Task;
 use foregate_net::{Addr, Conn, Listener, Stream, clock, runtime};
 use foregate_wire::h1::RequestHead;
@@ -111,6 +112,9 @@ impl Thread {
     /// Accepts on this socket until [`Thread::forget`] or [`Thread::drain`].
     pub fn listen(self: &Rc<Self>, addr: Addr, fd: OwnedFd) -> io::Result<()> {
         let listener = Listener::from_fd(fd)?;
+        if events::chosen() == Events::Epoll {
+            self.crowd()?;
+        }
         let task = runtime::spawn(accept(self.clone(), listener, addr.clone()));
         self.listeners.borrow_mut().insert(addr, task);
         Ok(())

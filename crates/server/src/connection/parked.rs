@@ -11,7 +11,6 @@ use std::time::Duration;
 use foregate_core::Connection;
 use foregate_core::stats::Count;
 use foregate_net::clock::{self, Deadline};
-use foregate_net::sys::give_back_memory;
 use foregate_net::{Addr, Conn, Crowd, Stream, runtime};
 
 use super::h1::Client;
@@ -86,8 +85,9 @@ impl Thread {
         }
     }
 
-    /// The sockets of the lot; the first time, the task that looks after them is started.
-    fn crowd(self: &Rc<Self>) -> std::io::Result<Rc<Crowd>> {
+    /// The sockets of the lot; the first time, the task that looks after them is started: before there are many, whose
+    /// places cannot be given up while it stands behind them.
+    pub(super) fn crowd(self: &Rc<Self>) -> std::io::Result<Rc<Crowd>> {
         if let Some(crowd) = &self.lot.borrow().crowd {
             return Ok(crowd.clone());
         }
@@ -146,7 +146,7 @@ impl Thread {
             let gives_ms = Some(lot.give_back_ms).filter(|_| lot.n_new >= GIVE_BACK_MIN);
             if gives_ms.is_some_and(|at| at <= now_ms) {
                 lot.n_new = 0;
-                give_back_memory();
+                runtime::shrink();
                 continue;
             }
             drop(lot);
