@@ -11,9 +11,12 @@ const PATIENCE: u64 = 8;
 const REMOVED_AT_ONCE: usize = 2;
 
 impl State {
-    /// Removes an object's file; whether there was one.
+    /// Removes an object's file, and what of it is in memory; whether there was a file.
     pub(crate) fn unlink(&self, key: Key) -> bool {
-        std::fs::remove_file(key.path(&self.path, &self.levels)).is_ok()
+        let removed = std::fs::remove_file(key.path(&self.path, &self.levels)).is_ok();
+        // In this order: whoever takes the file into memory meanwhile looks for it once more afterwards.
+        self.memory.forget(key);
+        removed
     }
 
     /// Makes room in the index for an object.

@@ -223,6 +223,29 @@ fn get(bytes: &[u8], at: usize) -> u64 {
 }
 
 #[cfg(test)]
+impl Header {
+    /// A header of this key and number, without texts.
+    pub(crate) fn for_tests(key: Key, created_us: u64) -> Self {
+        let parts = Parts {
+            life: Life::default(),
+            created_us,
+            modified_s: None,
+            main: key,
+            key,
+            variant: key,
+            status: 200,
+            text: b"",
+            vary: b"",
+            etag: b"",
+            head: b"",
+        };
+        let mut bytes = parts.encode().expect("because it is short");
+        seal(&mut bytes, 0);
+        Self::decode(&bytes).expect("because it was just written")
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -42,6 +42,7 @@ impl Hold {
 
     /// Its file has taken its place; it is removed where the index has no room for it.
     pub(crate) fn stored(&mut self, bytes: u64) {
+        self.state.memory.forget(self.key);
         match self.state.index.stored(self.key, bytes) {
             true => self.state.relieve(),
             false => _ = self.state.unlink(self.key),
@@ -51,6 +52,10 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
+        if self.error.is_some() {
+            // What is remembered is the error, as nginx has it.
+            self.state.memory.forget(self.key);
+        }
         self.state.index.release(self.key, self.right, self.counts, self.error);
     }
 }

@@ -107,6 +107,13 @@ impl Index {
         }
     }
 
+    /// An object was served without asking; `false`: there is no such file.
+    pub(crate) fn touch(&self, key: Key, expires_s: u32) -> bool {
+        let mut shard = self.shard(key);
+        shard.used(key, expires_s);
+        shard.get(key).is_some_and(|it| it.exists)
+    }
+
     /// Adds an object, in the place of the longest unused one where there is no room.
     fn add(&self, shard: &mut Shard, key: Key, expires_s: u32) -> bool {
         if shard.is_full() {

@@ -27,6 +27,7 @@ pub fn keep_all(zones: &Zones, log: &ErrorLog) {
     for zone in zones.0.values() {
         let state = &zone.state;
         state.max_bytes.store(zone.spec.max_bytes, Ordering::Relaxed);
+        state.memory.set_bytes(zone.spec.memory_bytes);
         let before = std::mem::replace(
             &mut *state.spec.lock().unwrap_or_else(PoisonError::into_inner),
             zone.spec.clone(),
@@ -231,7 +232,7 @@ impl Walk {
                 if peek(path)
                     .is_some_and(|(main, text, created_us)| state.purged.has(main, &text, created_us))
                 {
-                    _ = fs::remove_file(path);
+                    state.unlink(key);
                     state.index.forget(key);
                 }
             }

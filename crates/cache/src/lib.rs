@@ -4,17 +4,21 @@
 //! key is and how its answer reads; what is the same for all of them lives here.
 //!
 //! A [`Zone`] is one `proxy_cache_path`. Its index is in memory, shared by all threads, in shards with a lock each;
-//! its objects are files, one each, written beside their place and renamed into it.
+//! its objects are files, one each, written beside their place and renamed into it. Those that are asked for again are
+//! in memory as well, one copy for all threads, which serve it without a lock.
 
 mod checksum;
 mod evict;
+mod fifo;
 mod fill;
 mod freshness;
 mod header;
+mod held;
 mod hold;
 mod index;
 mod keeper;
 mod key;
+mod memory;
 mod object;
 mod purge;
 mod shard;
@@ -28,6 +32,7 @@ pub use header::Life;
 pub use hold::Hold;
 pub use keeper::keep_all;
 pub use key::Key;
+pub use memory::HeldNow;
 pub use object::Object;
 pub use told::{Status, Told};
 pub use writer::{Draft, Writer};

@@ -1,24 +1,37 @@
-//! An object as it lies in its file: opened, its header read and believed.
+//! An object as it is served: out of memory, or out of its file, opened, its header read and believed.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use foregate_core::{Body, FileSlice};
+use foregate_net::FileVersion;
 use foregate_wire::{Block, Buf};
 
 use crate::header::{Bad, HEADER_BYTES_MAX, Header, Life};
+use crate::held::Held;
 use crate::key::Key;
 
 /// What is read at first: all of most headers.
 const READ_BYTES: usize = 4 << 10;
 
 /// One answer out of the cache.
-#[derive(Clone)]
 pub struct Object {
-    file: Rc<File>,
+    from: From,
+    life: Life,
+}
+
+enum From {
+    Memory(Arc<Held>),
+    File(Box<Opened>),
+}
+
+/// A file whose header is good.
+pub(crate) struct Opened {
+    file: Arc<File>,
+    version: FileVersion,
     path: PathBuf,
     /// The start of the file, at least the header.
     bytes: Buf,
@@ -35,7 +48,7 @@ pub(crate) enum Miss {
     Failed(io::Error),
 }
 
-impl From<io::Error> for Miss {
+impl std::convert::From<io::Error> for Miss {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             ErrorKind::NotFound => Self::Absent,
@@ -44,89 +57,142 @@ impl From<io::Error> for Miss {
     }
 }
 
-impl Object {
+impl Opened {
     /// Opens what should be the object of this key.
     pub(crate) fn open(path: PathBuf, key: Key, text: &[u8]) -> Result<Self, Miss> {
-        let (file, bytes, header) = read(&path)?;
-        if header.key != key {
+        let opened = read(path)?;
+        if opened.header.key != key {
             return Err(Miss::Bad("belongs to another key"));
         }
-        if bytes[header.text.clone()] != *text {
+        if opened.bytes[opened.header.text.clone()] != *text {
             return Err(Miss::Collision);
         }
-        Ok(Self { file: Rc::new(file), path, bytes, header })
-    }
-
-    /// The status that the upstream answered with.
-    pub fn status(&self) -> u16 {
-        self.header.status
-    }
-
-    pub fn life(&self) -> Life {
-        self.header.life
-    }
-
-    /// The answer's head as received.
-    pub fn head(&self) -> Buf {
-        self.bytes.slice(self.header.head.clone())
-    }
-
-    pub fn etag(&self) -> &[u8] {
-        &self.bytes[self.header.etag.clone()]
-    }
-
-    /// What `Last-Modified` said, seconds since the epoch.
-    pub fn modified_s(&self) -> Option<i64> {
-        self.header.modified_s
-    }
-
-    pub fn body_bytes(&self) -> u64 {
-        self.header.body_bytes
-    }
-
-    pub fn body(&self) -> Body {
-        let (start, end) = (self.header.body_start, self.header.body_start + self.header.body_bytes);
-        match self.header.body_bytes {
-            0 => Body::Empty,
-            _ => Body::File(FileSlice { file: self.file.clone(), start, end }),
-        }
-    }
-
-    /// The object is good for another while. Where another file has taken its place meanwhile, that stays as it is.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn renew(&mut self, life: Life) -> io::Result<()> {
-        let file = OpenOptions::new().write(true).open(&self.path)?;
-        let (now, before) = (file.metadata()?, self.file.metadata()?);
-        if (now.dev(), now.ino()) == (before.dev(), before.ino()) {
-            let (at, bytes) = self.header.renewed(&life);
-            file.write_all_at(&bytes, at)?;
-        }
-        self.header.life = life;
-        Ok(())
-    }
-
-    pub(crate) fn vary(&self) -> &[u8] {
-        &self.bytes[self.header.vary.clone()]
-    }
-
-    pub(crate) fn variant(&self) -> Key {
-        self.header.variant
-    }
-
-    pub(crate) fn created_us(&self) -> u64 {
-        self.header.created_us
+        Ok(opened)
     }
 
     pub(crate) fn file_bytes(&self) -> u64 {
         self.header.body_start + self.header.body_bytes
     }
+
+    pub(crate) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// All of it in memory. `clean_at`: how far the purges had come when it was looked at.
+    pub(crate) fn hold(&self, clean_at: u64, now_s: u32) -> io::Result<Held> {
+        let mut bytes = vec![0; self.file_bytes() as usize];
+        let known = self.bytes.len().min(bytes.len());
+        bytes[..known].copy_from_slice(&self.bytes[..known]);
+        self.file.read_exact_at(&mut bytes[known..], known as u64)?;
+        Ok(Held::new(self.header.clone(), bytes, self.version, clean_at, now_s))
+    }
+}
+
+impl std::convert::From<Opened> for Object {
+    fn from(opened: Opened) -> Self {
+        Self { life: opened.header.life, from: From::File(Box::new(opened)) }
+    }
+}
+
+impl std::convert::From<Arc<Held>> for Object {
+    fn from(held: Arc<Held>) -> Self {
+        Self { life: held.header.life, from: From::Memory(held) }
+    }
+}
+
+impl Object {
+    pub(crate) fn header(&self) -> &Header {
+        match &self.from {
+            From::Memory(held) => &held.header,
+            From::File(opened) => &opened.header,
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.from {
+            From::Memory(held) => &held.bytes,
+            From::File(opened) => &opened.bytes,
+        }
+    }
+
+    /// The status that the upstream answered with.
+    pub fn status(&self) -> u16 {
+        self.header().status
+    }
+
+    pub fn life(&self) -> Life {
+        self.life
+    }
+
+    /// The answer's head as received.
+    pub fn head(&self) -> Buf {
+        let range = self.header().head.clone();
+        match &self.from {
+            From::Memory(held) => Buf::from_common(held.bytes.clone()).slice(range),
+            From::File(opened) => opened.bytes.slice(range),
+        }
+    }
+
+    pub fn etag(&self) -> &[u8] {
+        &self.bytes()[self.header().etag.clone()]
+    }
+
+    /// What `Last-Modified` said, seconds since the epoch.
+    pub fn modified_s(&self) -> Option<i64> {
+        self.header().modified_s
+    }
+
+    pub fn body_bytes(&self) -> u64 {
+        self.header().body_bytes
+    }
+
+    pub fn body(&self) -> Body {
+        let header = self.header();
+        let (start, end) = (header.body_start, header.body_start + header.body_bytes);
+        match &self.from {
+            _ if start == end => Body::Empty,
+            From::Memory(held) => {
+                let mut bytes = Buf::from_common(held.bytes.clone());
+                bytes.advance(start as usize);
+                Body::Bytes(bytes)
+            }
+            From::File(opened) => Body::File(FileSlice { file: opened.file.clone(), start, end }),
+        }
+    }
+
+    /// The object in this file is good for another while. Where another one has taken its place meanwhile, that stays
+    /// as it is.
+    pub(crate) fn renew(&mut self, life: Life, path: PathBuf) -> io::Result<()> {
+        let now = match read(path) {
+            Ok(now) => now,
+            Err(Miss::Failed(error)) => return Err(error),
+            // Nobody finds it any more, which is no reason to complain.
+            Err(_) => return Ok(()),
+        };
+        if (now.header.created_us, now.header.key) == (self.header().created_us, self.header().key) {
+            let file = OpenOptions::new().write(true).open(&now.path)?;
+            if FileVersion::of(&file.metadata()?) == now.version {
+                let (at, bytes) = now.header.renewed(&life);
+                file.write_all_at(&bytes, at)?;
+            }
+        }
+        self.life = life;
+        Ok(())
+    }
+
+    pub(crate) fn vary(&self) -> &[u8] {
+        &self.bytes()[self.header().vary.clone()]
+    }
+
+    /// Its file's length.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.header().body_start + self.header().body_bytes
+    }
 }
 
 /// A file's header, and the bytes that were read for it.
-fn read(path: &Path) -> Result<(File, Buf, Header), Miss> {
-    let file = File::open(path)?;
+fn read(path: PathBuf) -> Result<Opened, Miss> {
+    let file = File::open(&path)?;
     let facts = file.metadata()?;
     if !facts.is_file() {
         return Err(Miss::Failed(io::Error::from(ErrorKind::InvalidInput)));
@@ -152,11 +218,11 @@ fn read(path: &Path) -> Result<(File, Buf, Header), Miss> {
     if header.body_start.checked_add(header.body_bytes) != Some(facts.len()) {
         return Err(Miss::Bad("is not as long as it says"));
     }
-    Ok((file, bytes, header))
+    Ok(Opened { file: Arc::new(file), version: FileVersion::of(&facts), path, bytes, header })
 }
 
 /// The key's text and the time of creation of whatever lies in a file; `None`: it is no object.
 pub(crate) fn peek(path: &Path) -> Option<(Key, Vec<u8>, u64)> {
-    let (_, bytes, header) = read(path).ok()?;
+    let Opened { bytes, header, .. } = read(path.to_path_buf()).ok()?;
     Some((header.main, bytes[header.text.clone()].to_vec(), header.created_us))
 }

@@ -5,7 +5,7 @@
 //! has been asked for, or has not been asked for too long.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::key::{AsItIs, Key};
@@ -22,6 +22,8 @@ pub(crate) struct Purged {
     rules: Mutex<Rules>,
     /// Looked at for every object that is served.
     n: AtomicUsize,
+    /// How many have come, ever: what was found not to be meant need not be looked up again until another comes.
+    generation: AtomicU64,
     /// A wildcard has come whose files have not been removed.
     to_sweep: AtomicBool,
 }
@@ -58,6 +60,11 @@ impl Purged {
         fits
     }
 
+    /// Read before `has`: as long as it stays the same, so does what `has` says.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
     /// Whether an object is older than a purge that means it.
     pub(crate) fn has(&self, main: Key, text: &[u8], created_us: u64) -> bool {
         if self.n.load(Ordering::Acquire) == 0 {
@@ -85,6 +92,7 @@ impl Purged {
     }
 
     fn count(&self, rules: &Rules) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
         self.n.store(rules.exact.len() + rules.prefixes.len(), Ordering::Release);
     }
 

@@ -4,7 +4,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use foregate_core::{Level, Reporter, TempDir, TempFile};
@@ -118,7 +118,7 @@ impl Writer {
     }
 
     /// The file, and where in it the next bytes of the body go.
-    pub(crate) fn end(&self) -> Option<(Rc<File>, u64)> {
+    pub(crate) fn end(&self) -> Option<(Arc<File>, u64)> {
         let temp = self.temp.as_ref()?;
         Some((temp.file.clone(), self.header.len() as u64 + self.body_bytes))
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,15 +10,19 @@ use std::task::Poll;
 use std::time::Duration;
 
 use foregate_core::{Exchange, Level, log};
+use foregate_net::FileVersion;
 use foregate_net::clock::{self, Deadline};
 use foregate_net::sys::errno_text;
 use foregate_wire::Fields;
 
+use crate::header::Life;
+use crate::held::Held;
 use crate::hold::Hold;
 use crate::index::{Index, Known, Lock};
 use crate::keeper::Bell;
 use crate::key::Key;
-use crate::object::{Miss, Object};
+use crate::memory::{HeldNow, Memory};
+use crate::object::{Miss, Object, Opened};
 use crate::purge::Purged;
 
 /// All zones of a configuration, by name. Kept in `Shared`.
@@ -36,6 +41,8 @@ pub struct ZoneSpec {
     pub inactive: Duration,
     pub max_bytes: u64,
     pub min_free_bytes: u64,
+    /// `memory`: how much of what is asked for often is in memory as well.
+    pub memory_bytes: u64,
     /// Files are written under `proxy_temp_path` and not beside their place.
     pub use_temp_path: bool,
     pub manager: Pace,
@@ -62,6 +69,7 @@ pub(crate) struct State {
     pub(crate) path: PathBuf,
     pub(crate) levels: Vec<usize>,
     pub(crate) index: Index,
+    pub(crate) memory: Memory,
     /// The folder has not been looked through yet: there may be files that the index does not know.
     pub(crate) cold: AtomicBool,
     pub(crate) purged: Purged,
@@ -122,6 +130,9 @@ impl Zone {
     /// Looks up what is asked for.
     pub fn open(&self, ask: &Ask<'_>, ex: &Exchange) -> Found {
         let mut key = ask.main;
+        if let Some(object) = self.remembered(ask) {
+            return Found::Fresh(object);
+        }
         loop {
             match self.open_key(ask, key, ex) {
                 Ok(found) => return found,
@@ -186,6 +197,92 @@ impl Zone {
         Hold::new(self.state.clone(), key, None, false)
     }
 
+    /// What is in memory and good: neither the index nor the disk is asked, but once a second.
+    fn remembered(&self, ask: &Ask<'_>) -> Option<Object> {
+        let memory = &self.state.memory;
+        let mut held = memory.get(ask.main)?;
+        if !held.header.vary.is_empty() {
+            let variant = Key::variant(ask.main, &held.bytes[held.header.vary.clone()], ask.fields);
+            if variant != held.header.variant {
+                held = memory.get(variant).filter(|it| it.header.variant == variant)?;
+            }
+        }
+        let now_s = now_s();
+        if held.header.life.valid_s < i64::from(now_s)
+            || held.bytes[held.header.text.clone()] != *ask.text
+            || (held.is_due(now_s) && !self.touch(&held, now_s))
+            || self.is_purged(&held)
+        {
+            return None;
+        }
+        held.hit();
+        memory.count_hit();
+        Some(held.into())
+    }
+
+    /// Tells the index that an object is in use; `false`: it has lost its file meanwhile, and is forgotten.
+    fn touch(&self, held: &Held, now_s: u32) -> bool {
+        let key = held.key();
+        let stays = self.state.index.touch(key, now_s.saturating_add(self.inactive_s()))
+            && FileVersion::at(&self.path(key)).is_ok_and(|it| it == held.version);
+        if !stays {
+            self.state.memory.forget(key);
+        }
+        stays
+    }
+
+    fn is_purged(&self, held: &Held) -> bool {
+        let generation = self.state.purged.generation();
+        if held.clean_at.load(Ordering::Relaxed) == generation {
+            return false;
+        }
+        let header = &held.header;
+        let purged = self.state.purged.has(header.main, &held.bytes[header.text.clone()], header.created_us);
+        match purged {
+            true => self.state.memory.forget(held.key()),
+            false => held.clean_at.store(generation, Ordering::Relaxed),
+        }
+        purged
+    }
+
+    /// What was read from the disk is asked for again: it goes into memory, if it fits.
+    fn admit(&self, opened: &Opened, clean_at: u64, now_s: u32) -> Option<Arc<Held>> {
+        if !self.state.memory.takes(opened.file_bytes()) || opened.header().life.valid_s < i64::from(now_s) {
+            return None;
+        }
+        let held = Arc::new(opened.hold(clean_at, now_s).ok()?);
+        let key = held.key();
+        self.state.memory.add(held.clone());
+        // Another file may have taken its place since it was opened, and that of this one in memory: then they that
+        // put it there have forgotten this one, or it is done here.
+        if FileVersion::at(&self.path(key)).is_ok_and(|it| it == held.version) {
+            return Some(held);
+        }
+        self.state.memory.forget(key);
+        None
+    }
+
+    /// The object is good for another while.
+    ///
+    /// # Errors
+    /// Its file cannot be written.
+    pub fn renew(&self, object: &mut Object, life: Life) -> io::Result<()> {
+        let key = object.header().key;
+        let done = object.renew(life, self.path(key));
+        self.state.memory.forget(key);
+        done
+    }
+
+    /// What is in memory now.
+    pub fn in_memory(&self) -> HeldNow {
+        self.state.memory.now()
+    }
+
+    /// Those in memory that were served most often: their keys' texts and how often.
+    pub fn hottest(&self, n_max: usize) -> Vec<(Vec<u8>, u64)> {
+        self.state.memory.hottest(n_max)
+    }
+
     /// `Err`: another representation is asked for, which has this key.
     fn open_key(&self, ask: &Ask<'_>, key: Key, ex: &Exchange) -> Result<Found, Key> {
         let now_s = now_s();
@@ -201,10 +298,10 @@ impl Zone {
         if looks && let Some(object) = self.read(ask, key, ex) {
             if !object.vary().is_empty() {
                 let variant = Key::variant(ask.main, object.vary(), ask.fields);
-                if variant != object.variant() && key == ask.main {
+                if variant != object.header().variant && key == ask.main {
                     return Err(variant);
                 }
-                if variant != object.variant() {
+                if variant != object.header().variant {
                     log!(
                         ex,
                         Level::Crit,
@@ -245,13 +342,20 @@ impl Zone {
     }
 
     fn read(&self, ask: &Ask<'_>, key: Key, ex: &Exchange) -> Option<Object> {
+        let held = self.state.memory.get(key).filter(|it| it.bytes[it.header.text.clone()] == *ask.text);
+        if let Some(held) = held.filter(|it| !self.is_purged(it)) {
+            return Some(held.into());
+        }
         let path = self.path(key);
-        match Object::open(path.clone(), key, ask.text) {
-            Ok(object) if self.state.purged.has(ask.main, ask.text, object.created_us()) => {
+        let clean_at = self.state.purged.generation();
+        match Opened::open(path.clone(), key, ask.text) {
+            Ok(opened) if self.state.purged.has(ask.main, ask.text, opened.header().created_us) => {
                 self.state.unlink(key);
                 None
             }
-            Ok(object) => Some(object),
+            Ok(opened) => {
+                Some(self.admit(&opened, clean_at, now_s()).map_or_else(|| opened.into(), Object::from))
+            }
             Err(Miss::Absent) => None,
             Err(Miss::Collision) => {
                 log!(ex, Level::Crit, "cache file \"{}\" has md5 collision", path.display());
@@ -297,6 +401,7 @@ impl State {
             path: spec.path.clone(),
             levels: spec.levels.clone(),
             index: Index::new(spec.bytes),
+            memory: Memory::new(spec.memory_bytes),
             cold: AtomicBool::new(true),
             purged: Purged::default(),
             spec: Mutex::new(spec.clone()),

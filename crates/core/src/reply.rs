@@ -6,6 +6,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use foregate_net::{Conn, Pipe};
@@ -156,7 +157,7 @@ impl Part {
 /// Bytes `start..end` of an open file.
 #[derive(Clone)]
 pub struct FileSlice {
-    pub file: Rc<File>,
+    pub file: Arc<File>,
     pub start: u64,
     pub end: u64,
 }

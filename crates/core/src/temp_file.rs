@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use foregate_conf::{Error, Node, Word, value};
@@ -82,7 +82,7 @@ fn by_default(path: &str, cx: &Compile<'_>) -> PathBuf {
 
 /// A file of our own, removed with this value unless it is kept.
 pub struct TempFile {
-    pub file: Rc<File>,
+    pub file: Arc<File>,
     path: PathBuf,
     kept: bool,
 }
@@ -100,7 +100,7 @@ impl TempFile {
             let number = NUMBER.fetch_add(1, Ordering::Relaxed);
             let path = place(dir, &format!("{number:010}"));
             match open(&path) {
-                Ok(file) => return Ok(Self { file: Rc::new(file), path, kept: false }),
+                Ok(file) => return Ok(Self { file: Arc::new(file), path, kept: false }),
                 Err(why) if why.kind() == ErrorKind::AlreadyExists && tries < TRIES_MAX => tries += 1,
                 Err(why) => return Err(why),
             }
@@ -112,7 +112,7 @@ impl TempFile {
     /// # Errors
     /// There is one already, or the folder cannot be written.
     pub fn create_at(path: PathBuf) -> io::Result<Self> {
-        let file = Rc::new(open(&path)?);
+        let file = Arc::new(open(&path)?);
         Ok(Self { file, path, kept: false })
     }
 

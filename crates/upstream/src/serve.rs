@@ -167,7 +167,7 @@ impl<P: Protocol> Run<'_, P> {
             error_s: said.error_s,
             dated_s: now_s,
         };
-        if let Err(error) = object.renew(life) {
+        if let Err(error) = fetch.grip.zone.renew(object, life) {
             let why = errno_text(&error);
             log!(self.ex, Level::Crit, "open() of a cache file failed ({why}) while reading upstream");
         }

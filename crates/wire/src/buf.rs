@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::ops::{Deref, Range};
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Free blocks one thread keeps for reuse (16 MiB); what comes back beyond that is freed.
 const POOL_BLOCKS_MAX: usize = 256;
@@ -26,6 +27,8 @@ pub struct Buf {
 enum Store {
     Static(&'static [u8]),
     Shared(Rc<Vec<u8>>),
+    /// Other threads have it as well.
+    Common(Arc<Vec<u8>>),
     Pooled(Rc<Page>),
 }
 
@@ -36,6 +39,11 @@ impl Buf {
     /// Takes over `bytes` without copying them.
     pub fn from_vec(bytes: Vec<u8>) -> Buf {
         Buf { start: 0, end: bytes.len(), store: Store::Shared(Rc::new(bytes)) }
+    }
+
+    /// Refers to bytes that all threads share.
+    pub fn from_common(bytes: Arc<Vec<u8>>) -> Buf {
+        Buf { start: 0, end: bytes.len(), store: Store::Common(bytes) }
     }
 
     /// Refers to bytes of the program itself.
@@ -86,6 +94,7 @@ impl Deref for Buf {
         match &self.store {
             Store::Static(bytes) => &bytes[self.start..self.end],
             Store::Shared(bytes) | Store::Pooled(bytes) => &bytes[self.start..self.end],
+            Store::Common(bytes) => &bytes[self.start..self.end],
         }
     }
 }

@@ -22,6 +22,11 @@ fn front(inside: &str) -> Setup {
     Setup::http(&FRONT.replace("INSIDE", inside))
 }
 
+/// As `front`, where what lies on the disk is looked at each time.
+fn front_of_disk(inside: &str) -> Setup {
+    Setup::http(&FRONT.replace("keys_zone=one:1m", "keys_zone=one:1m memory=off").replace("INSIDE", inside))
+}
+
 /// Counts requests: each answer is another one. `/say?LINES` sends header lines, separated by `;`.
 fn counting() -> Backend {
     let n = AtomicUsize::new(0);
@@ -269,8 +274,10 @@ type Spoil = fn(&[u8]) -> Vec<u8>;
 fn torn_and_foreign_files_are_not_served() {
     foregate_only(|subject| {
         let app = counting();
-        let server =
-            front("proxy_cache_valid 200 1m;").backend("app", &app).allow_log("cache file").start(subject);
+        let server = front_of_disk("proxy_cache_valid 200 1m;")
+            .backend("app", &app)
+            .allow_log("cache file")
+            .start(subject);
         let spoil: [Spoil; 5] = [
             |whole| whole[..whole.len() - 1].to_vec(),
             |whole| whole[..60].to_vec(),
@@ -301,8 +308,10 @@ fn torn_and_foreign_files_are_not_served() {
 fn an_object_under_another_name_is_not_served() {
     foregate_only(|subject| {
         let app = counting();
-        let server =
-            front("proxy_cache_valid 200 1m;").backend("app", &app).allow_log("cache file").start(subject);
+        let server = front_of_disk("proxy_cache_valid 200 1m;")
+            .backend("app", &app)
+            .allow_log("cache file")
+            .start(subject);
         assert_eq!(server.get("/a").text(), "answer 1");
         let first = objects(&server);
         assert_eq!(server.get("/b").text(), "answer 2");
@@ -429,5 +438,66 @@ fn a_slow_client_does_not_hold_up_the_others() {
         assert_eq!((fast.body.len(), fast.header("X-Cache")), (BYTES, Some("HIT")));
         assert_eq!(slow.response().map(|it| it.body.len()), Some(BYTES));
         assert_eq!(app.requests().len(), 1);
+    });
+}
+
+#[test]
+fn what_is_asked_for_again_is_served_out_of_memory_as_from_its_file() {
+    foregate_only(|subject| {
+        let app = Backend::new(|seen| match seen.target.starts_with("/vary") {
+            true => Reply::status(
+                200,
+                "Vary: X-Kind\r\nCache-Control: max-age=60\r\n",
+                seen.header("X-Kind").unwrap_or("none").to_owned(),
+            ),
+            false => Reply::status(
+                200,
+                "ETag: \"e\"\r\nAccept-Ranges: bytes\r\nCache-Control: max-age=60\r\n",
+                "0123456789".repeat(2000),
+            ),
+        });
+        let server = front("proxy_cache_purge $http_x_purge;").backend("app", &app).start(subject);
+        for want in ["MISS", "HIT", "HIT", "HIT"] {
+            let seen = server.get("/a");
+            assert_eq!((seen.header("X-Cache"), seen.body.len()), (Some(want), 20_000));
+            assert!(seen.text() == "0123456789".repeat(2000));
+        }
+        check_on(
+            &server,
+            &[
+                (
+                    "GET /a\nRange: bytes=12-13",
+                    "206 | = 23 | Content-Range: bytes 12-13/20000 | X-Cache: HIT",
+                ),
+                ("GET /a\nRange: bytes=0-0,19999-", "206 | ~ bytes 19999-19999/20000 | X-Cache: HIT"),
+                ("GET /a\nIf-None-Match: \"e\"", "304 | X-Cache: HIT"),
+                ("HEAD /a", "200 | Content-Length: 20000 | X-Cache: HIT"),
+                ("GET /a\nX-Purge: 1", "204"),
+                ("GET /a", "200 | X-Cache: MISS"),
+                ("GET /a", "200 | X-Cache: HIT"),
+                ("GET /vary\nX-Kind: one", "200 | = one | X-Cache: MISS"),
+                ("GET /vary\nX-Kind: two", "200 | = two | X-Cache: MISS"),
+                ("GET /vary\nX-Kind: one", "200 | = one | X-Cache: HIT"),
+                ("GET /vary\nX-Kind: two", "200 | = two | X-Cache: HIT"),
+                ("GET /vary\nX-Kind: one", "200 | = one | X-Cache: HIT"),
+                ("GET /vary\nX-Kind: two", "200 | = two | X-Cache: HIT"),
+                ("GET /vary\nX-Purge: 1", "204"),
+                ("GET /vary\nX-Kind: two", "200 | = two | X-Cache: MISS"),
+                ("GET /vary\nX-Kind: one", "200 | = one | X-Cache: MISS"),
+            ],
+        );
+    });
+}
+
+#[test]
+fn who_removes_files_by_hand_is_heard_within_a_second() {
+    foregate_only(|subject| {
+        let app = counting();
+        let server = front("proxy_cache_valid 200 1m;").backend("app", &app).start(subject);
+        for _ in 0..3 {
+            assert_eq!(server.get("/a").text(), "answer 1");
+        }
+        objects(&server).iter().for_each(|it| fs::remove_file(it).expect("because it was found"));
+        server.eventually(|server| server.get("/a").text() == "answer 2");
     });
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use foregate_core::Exchange;
 use foregate_net::sys::errno_text;
@@ -35,7 +35,7 @@ pub(super) enum Kind {
 #[derive(Clone)]
 pub(super) struct Opened {
     pub(super) facts: Facts,
-    pub(super) file: Option<Rc<File>>,
+    pub(super) file: Option<Arc<File>>,
 }
 
 /// Which call failed, and why: `open() "…" failed (2: …)`.
@@ -73,7 +73,7 @@ pub(super) fn open_now(path: &[u8], guard: Guard) -> Result<Opened, Failure> {
     let fd = open_guarded(path, guard, flags).map_err(|why| Failure { call, why })?;
     let facts = fstat(&fd).map_err(|why| Failure { call: "fstat()", why })?;
     let facts = Facts::of(&facts);
-    let file = (facts.kind != Kind::Folder).then(|| Rc::new(File::from(fd)));
+    let file = (facts.kind != Kind::Folder).then(|| Arc::new(File::from(fd)));
     Ok(Opened { facts, file })
 }
 

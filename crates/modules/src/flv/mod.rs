@@ -57,7 +57,7 @@ pub fn cut(_: &Settings, ex: &Exchange, reply: &mut Reply) {
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
+    use std::sync::Arc;
 
     use foregate_core::FileSlice;
 
@@ -67,7 +67,7 @@ mod tests {
     fn check(request: &str) -> Option<u64> {
         let site = Site::new("server { location / { flv; } }");
         let on = site.settings().flv.as_ref()?;
-        let file = Rc::new(std::fs::File::open("/dev/null").ok()?);
+        let file = Arc::new(std::fs::File::open("/dev/null").ok()?);
         let mut reply = Reply { body: Body::File(FileSlice { file, start: 0, end: 100 }), ..Reply::default() };
         cut(on, &site.exchange(request), &mut reply);
         reply.body.len()

@@ -1,7 +1,7 @@
 //! Ranges of bodies of every kind.
 
 use std::pin::pin;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use foregate_core::{Body, BodyError, FileSlice, Reply, Source, next};
@@ -96,7 +96,7 @@ fn one_part_is_cut_out() {
 fn files_and_streams_are_cut_as_bytes_are() {
     let path = std::env::temp_dir().join(format!("foregate-range-{}", std::process::id()));
     std::fs::write(&path, format!("xx{TEXT}yy")).expect("because tests may write to the temporary folder");
-    let file = Rc::new(std::fs::File::open(&path).expect("because it was written above"));
+    let file = Arc::new(std::fs::File::open(&path).expect("because it was written above"));
     _ = std::fs::remove_file(&path);
     let file = || Body::File(FileSlice { file: file.clone(), start: 2, end: 12 });
     let stream = || Body::Source(Box::new(Stream(TEXT)));

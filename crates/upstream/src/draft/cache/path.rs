@@ -16,6 +16,9 @@ const ZONE_BYTES_MIN: u64 = 2 * 4096;
 const LEVELS_MAX: usize = 3;
 const LEVEL_CHARS_MAX: usize = 2;
 
+/// Our own: what is asked for often is served out of memory, up to so much.
+const MEMORY_BYTES: u64 = 64 << 20;
+
 /// nginx's defaults.
 const INACTIVE: Duration = Duration::from_secs(600);
 const PACE: Pace =
@@ -33,6 +36,7 @@ pub struct Line {
     inactive: Duration,
     max_bytes: u64,
     min_free_bytes: u64,
+    memory_bytes: u64,
     use_temp_path: bool,
     manager: Pace,
     loader: Pace,
@@ -51,6 +55,7 @@ impl Line {
             inactive: self.inactive,
             max_bytes: self.max_bytes,
             min_free_bytes: self.min_free_bytes,
+            memory_bytes: self.memory_bytes,
             use_temp_path: self.use_temp_path,
             manager: self.manager,
             loader: self.loader,
@@ -69,6 +74,7 @@ pub fn read(o: &mut CacheDraft, directive: &'static str, node: &Node) -> Result<
         inactive: INACTIVE,
         max_bytes: u64::MAX,
         min_free_bytes: 0,
+        memory_bytes: MEMORY_BYTES,
         use_temp_path: true,
         manager: PACE,
         loader: PACE,
@@ -110,6 +116,8 @@ impl Line {
             "keys_zone" => self.zone = zone(word, text)?,
             "inactive" => self.inactive = seconds()?,
             "max_size" => self.max_bytes = value::offset(text).ok_or_else(invalid)?,
+            "memory" if text == "off" => self.memory_bytes = 0,
+            "memory" => self.memory_bytes = value::offset(text).ok_or_else(invalid)?,
             "min_free" => self.min_free_bytes = value::offset(text).ok_or_else(invalid)?,
             "purger" => {
                 if !matches!(text, "on" | "off") {
