@@ -17,6 +17,7 @@ registry::modules! {
     addition,
     api,
     auth_basic,
+    auth_jwt,
     auth_request,
     brotli,
     brotli_static,

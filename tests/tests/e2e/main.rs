@@ -5,6 +5,7 @@ mod access_log;
 mod acme;
 mod add_header;
 mod api;
+mod auth_jwt;
 mod balancing;
 mod certbot;
 mod config;

@@ -9,15 +9,6 @@ use super::{Known, known as of};
 /// Sorted by name.
 #[rustfmt::skip]
 pub(super) static NAMES: &[Known] = &[
-    of("auth_jwt", "http, server, location, limit_except", "any", "off", NOT_YET),
-    of("auth_jwt_claim_set", "http", "any", "", NOT_YET),
-    of("auth_jwt_header_set", "http", "any", "", NOT_YET),
-    of("auth_jwt_key_cache", "http, server, location", "any", "", NOT_YET),
-    of("auth_jwt_key_file", "http, server, location, limit_except", "any", "", NOT_YET),
-    of("auth_jwt_key_request", "http, server, location, limit_except", "any", "", NOT_YET),
-    of("auth_jwt_leeway", "http, server, location", "any", "", NOT_YET),
-    of("auth_jwt_require", "http, server, location, limit_except", "any", "", NOT_YET),
-    of("auth_jwt_type", "http, server, location, limit_except", "any", "", NOT_YET),
     of("auth_oidc", "http, server, location", "any", "off", NOT_YET),
     of("auth_require", "http, server, location, limit_except", "any", "", NOT_YET),
     of("error_log_tag", "http, server, location", "any", "", NOT_YET),

@@ -1,0 +1,204 @@
+//! Where the keys come from: files that are read with the configuration, files whose names depend on the request, and
+//! requests inside, whose answers are kept as long as `auth_jwt_key_cache` says.
+
+use std::cell::RefCell;
+use std::fs;
+use std::ops::ControlFlow::{Break, Continue};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use foregate_conf::{Error, Word, os_error};
+use foregate_core::{Compile, Exchange, Flow, Level, Stop, Template, log, next};
+use foregate_jose::{KEYS_BYTES_MAX, Keys};
+use foregate_net::sys::errno_text;
+use foregate_net::{FileVersion, clock};
+
+use super::Settings;
+
+/// Sets that one thread keeps: files named by variables, and answers of requests.
+const KEPT_MAX: usize = 64;
+/// An unknown key makes the keys be asked for anew, but not more often than this, milliseconds: strangers can name
+/// keys as they like.
+const RENEWAL_MS_MIN: u64 = 10_000;
+/// How long keys serve on when they cannot be got anew, milliseconds.
+const STALE_MS_MAX: u64 = 3_600_000;
+
+/// Reads a set while the configuration is read; it is read again when it changes.
+pub(super) fn load(word: &Word, cx: &mut Compile<'_>) -> Result<Keys, Error> {
+    let path = cx.conf_path(word);
+    let text = cx.files.read(&path).map_err(|why| {
+        Error::at(word.span, format!("open() \"{}\" failed{}", path.display(), os_error(&why)))
+    })?;
+    cx.watch(word);
+    let bad = |what: String| {
+        Error::at(word.span, what).advise("a JSON Web Key Set is wanted: {\"keys\":[{\"kty\":\"RSA\",\"n\":\"...\",\"e\":\"AQAB\"}]}")
+    };
+    let keys = Keys::parse(&text).map_err(|why| bad(format!("\"{}\" is no set of keys: {why}", path.display())))?;
+    if keys.is_empty() {
+        let why = keys.remarks.first().map_or_else(String::new, |it| format!(": {it}"));
+        return Err(bad(format!("\"{}\" has no key that can be used{why}", path.display())));
+    }
+    for remark in &keys.remarks {
+        cx.warn(Error::at(word.span, format!("{remark}, in \"{}\"", path.display())).warn());
+    }
+    Ok(keys)
+}
+
+/// A set that a thread keeps.
+struct Kept {
+    name: Name,
+    keys: Arc<Keys>,
+    version: Option<FileVersion>,
+    /// `clock::ms` of when it came.
+    since: u64,
+    /// `clock::ms` of when it was last asked for.
+    asked: u64,
+}
+
+#[derive(PartialEq, Eq)]
+enum Name {
+    File(PathBuf),
+    /// Of these settings, the request at this place.
+    Request(u64, usize),
+}
+
+thread_local! {
+    static KEPT: RefCell<Vec<Kept>> = const { RefCell::new(Vec::new()) };
+}
+
+fn keep(kept: Kept) {
+    KEPT.with_borrow_mut(|all| {
+        all.retain(|it| it.name != kept.name);
+        if all.len() >= KEPT_MAX {
+            all.remove(0);
+        }
+        all.push(kept);
+    });
+}
+
+/// All sets of a place. `unknown`: a key that is not among those kept, so that they may be too old.
+pub(super) async fn all(on: &Settings, ex: &mut Exchange, unknown: Option<&str>) -> Flow<Vec<Arc<Keys>>> {
+    let mut sets = Vec::with_capacity(1 + on.key_files.len() + on.key_requests.len());
+    if !on.keys.is_empty() {
+        sets.push(on.keys.clone());
+    }
+    for name in &on.key_files {
+        sets.push(file(on, name, ex)?);
+    }
+    for (at, uri) in on.key_requests.iter().enumerate() {
+        sets.push(requested(on, at, uri, ex, unknown).await?);
+    }
+    Continue(sets)
+}
+
+/// A file that the request names, read again whenever it changes.
+fn file(on: &Settings, name: &Template, ex: &mut Exchange) -> Flow<Arc<Keys>> {
+    let name = name.fill_new(ex);
+    let path = on.conf_prefix.join(Path::new(std::ffi::OsStr::from_bytes(&name)));
+    let read = || -> Result<Arc<Keys>, String> {
+        let failed = |why: std::io::Error| format!("open() \"{}\" failed ({})", path.display(), errno_text(&why));
+        let version = FileVersion::at(&path).map_err(failed)?;
+        let name = Name::File(path.clone());
+        let kept = KEPT.with_borrow(|all| {
+            all.iter().find(|it| it.name == name && it.version == Some(version)).map(|it| it.keys.clone())
+        });
+        if let Some(keys) = kept {
+            return Ok(keys);
+        }
+        let text = fs::read(&path).map_err(failed)?;
+        let keys = Keys::parse(&text).map_err(|why| format!("\"{}\" is no set of keys: {why}", path.display()))?;
+        let (keys, since) = (Arc::new(keys), clock::ms());
+        keep(Kept { name, keys: keys.clone(), version: Some(version), since, asked: since });
+        Ok(keys)
+    };
+    match read() {
+        Ok(keys) => Continue(keys),
+        Err(why) => {
+            log!(ex, Level::Error, "{why}");
+            Break(Stop::status(500))
+        }
+    }
+}
+
+/// What a request inside brings.
+async fn requested(
+    on: &Settings,
+    at: usize,
+    uri: &Template,
+    ex: &mut Exchange,
+    unknown: Option<&str>,
+) -> Flow<Arc<Keys>> {
+    let name = Name::Request(on.id, at);
+    let now = clock::ms();
+    let keeps = !on.key_cache.is_zero() && uri.as_constant().is_some();
+    let mut old = None;
+    if keeps {
+        KEPT.with_borrow_mut(|all| {
+            let Some(kept) = all.iter_mut().find(|it| it.name == name) else { return };
+            let fresh = now < kept.since + clock::as_ms(on.key_cache) && unknown.is_none_or(|kid| kept.keys.knows(kid));
+            // Somebody asks already, or has just asked.
+            let rests = now < kept.asked + RENEWAL_MS_MIN;
+            if !(fresh || rests) {
+                kept.asked = now;
+            }
+            old = Some((kept.keys.clone(), fresh || rests, kept.since));
+        });
+    }
+    if let Some((keys, true, _)) = old {
+        return Continue(keys);
+    }
+    match fetch(uri, ex).await {
+        Ok(keys) => {
+            if keeps {
+                let since = clock::ms();
+                keep(Kept { name, keys: keys.clone(), version: None, since, asked: since });
+            }
+            Continue(keys)
+        }
+        Err(()) => match old.filter(|(_, _, since)| now < since + clock::as_ms(on.key_cache) + STALE_MS_MAX) {
+            Some((keys, ..)) => Continue(keys),
+            None => Break(Stop::status(500)),
+        },
+    }
+}
+
+/// Asks, and reads the answer. What goes wrong is logged.
+async fn fetch(uri: &Template, ex: &mut Exchange) -> Result<Arc<Keys>, ()> {
+    let uri = uri.fill_new(ex);
+    let (path, args) = match uri.iter().position(|b| *b == b'?') {
+        Some(at) => (&uri[..at], &uri[at + 1..]),
+        None => (&uri[..], &b""[..]),
+    };
+    let fetched = ex.fetch(path, args).await;
+    let status = fetched.reply.as_ref().map_or(500, |it| it.status);
+    let shown = String::from_utf8_lossy(&uri);
+    if status != 200 {
+        log!(ex, Level::Error, "auth_jwt_key_request \"{shown}\" was answered with status {status}");
+        return Err(());
+    }
+    let mut source = fetched.into_source();
+    let mut text = Vec::new();
+    loop {
+        match next(&mut *source).await {
+            Ok(Some(bytes)) if text.len() + bytes.len() <= KEYS_BYTES_MAX => text.extend_from_slice(&bytes),
+            Ok(None) => break,
+            _ => {
+                log!(ex, Level::Error, "auth_jwt_key_request \"{shown}\": the keys did not come whole");
+                return Err(());
+            }
+        }
+    }
+    match Keys::parse(&text) {
+        Ok(keys) if !keys.is_empty() => Ok(Arc::new(keys)),
+        Ok(keys) => {
+            let why = keys.remarks.first().map_or("it is empty", String::as_str);
+            log!(ex, Level::Error, "auth_jwt_key_request \"{shown}\" brought no key that can be used: {why}");
+            Err(())
+        }
+        Err(why) => {
+            log!(ex, Level::Error, "auth_jwt_key_request \"{shown}\" brought no set of keys: {why}");
+            Err(())
+        }
+    }
+}
