@@ -7,7 +7,8 @@ use foregate_testkit::{Backend, Reply, Server, Setup, foregate_only};
 
 /// The status and the body, or the challenge where there is one.
 fn ask(server: &Server, path: &str, token: &str) -> (u16, String) {
-    let answer = server.ask(&format!("GET {path}\nAuthorization: Bearer {token}")).expect("because it answers");
+    let answer =
+        server.ask(&format!("GET {path}\nAuthorization: Bearer {token}")).expect("because it answers");
     let challenge = answer.header("WWW-Authenticate").map(str::to_owned);
     (answer.status, challenge.unwrap_or_else(|| answer.text()))
 }
@@ -37,7 +38,9 @@ fn every_algorithm_and_what_the_application_is_told() {
         .backend("app", &app)
         .start(subject);
         for (alg, signer) in ALGORITHMS.iter().zip(&signers) {
-            let token = signer.sign(&format!("{{\"sub\":\"{alg}\",\"realm\":{{\"roles\":[\"a\",\"b\"]}},\"exp\":9999999999}}"));
+            let token = signer.sign(&format!(
+                "{{\"sub\":\"{alg}\",\"realm\":{{\"roles\":[\"a\",\"b\"]}},\"exp\":9999999999}}"
+            ));
             let (status, body) = ask(&server, "/", &token);
             assert_eq!(status, 200, "{alg}");
             assert!(body.contains(&format!("X-User: {alg} by {alg} as a,b")), "{body}");
@@ -49,7 +52,10 @@ fn every_algorithm_and_what_the_application_is_told() {
         assert_eq!(ask(&server, "/", &signers[3].sign("{\"exp\":1}")), invalid);
         assert_eq!(ask(&server, "/", "a.b.c"), invalid);
         let nothing = server.get("/");
-        assert_eq!((nothing.status, nothing.header("WWW-Authenticate")), (401, Some("Bearer realm=\"the house\"")));
+        assert_eq!(
+            (nothing.status, nothing.header("WWW-Authenticate")),
+            (401, Some("Bearer realm=\"the house\""))
+        );
         assert_eq!(server.get("/open").status, 200);
         server.wait_for_error("JSON Web Token is refused: it expired");
     });
