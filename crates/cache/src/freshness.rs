@@ -16,9 +16,9 @@ pub struct Heeds {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Freshness {
     /// Something forbids to keep it, whatever else is said.
-    barred: bool,
-    no_cache: bool,
-    expired: bool,
+    pub(crate) barred: bool,
+    pub(crate) no_cache: bool,
+    pub(crate) expired: bool,
     /// The end of its freshness; 0 where nothing is said.
     pub valid_s: i64,
     /// Seconds behind that end in which it may be served while it is fetched anew (RFC 5861).
@@ -27,10 +27,16 @@ pub struct Freshness {
     pub error_s: i64,
     /// What `Vary` names, all its lines together.
     pub vary: Vec<u8>,
+    /// By RFC 9111: when it was made, so that its age is the time since then.
+    pub dated_s: Option<i64>,
+    /// By RFC 9111: what `Date` says, or should.
+    pub date_s: Option<i64>,
+    /// By RFC 9111: fields that are not to be kept with it, in lower case.
+    pub left_out: Vec<Vec<u8>>,
 }
 
 /// More names than this in `Vary` would make a header too long to be read at once.
-const VARY_BYTES_MAX: usize = 1024;
+pub(crate) const VARY_BYTES_MAX: usize = 1024;
 
 impl Freshness {
     /// Reads fields in the order in which they came: for some of them it counts.

@@ -147,6 +147,11 @@ impl Index {
         }
     }
 
+    /// Whether it has been heard of: it is kept, or being fetched.
+    pub(crate) fn knows(&self, key: Key) -> bool {
+        self.shard(key).get(key).is_some()
+    }
+
     /// Forgets an object unless somebody fetches it. `false`: it was not known.
     pub(crate) fn forget(&self, key: Key) -> bool {
         let mut shard = self.shard(key);

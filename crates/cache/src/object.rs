@@ -21,6 +21,8 @@ const READ_BYTES: usize = 4 << 10;
 pub struct Object {
     from: From,
     life: Life,
+    /// In the place of the head as stored, once another answer has changed it.
+    changed_head: Option<Buf>,
 }
 
 enum From {
@@ -90,13 +92,13 @@ impl Opened {
 
 impl std::convert::From<Opened> for Object {
     fn from(opened: Opened) -> Self {
-        Self { life: opened.header.life, from: From::File(Box::new(opened)) }
+        Self { life: opened.header.life, from: From::File(Box::new(opened)), changed_head: None }
     }
 }
 
 impl std::convert::From<Arc<Held>> for Object {
     fn from(held: Arc<Held>) -> Self {
-        Self { life: held.header.life, from: From::Memory(held) }
+        Self { life: held.header.life, from: From::Memory(held), changed_head: None }
     }
 }
 
@@ -126,11 +128,24 @@ impl Object {
 
     /// The answer's head as received.
     pub fn head(&self) -> Buf {
+        if let Some(head) = &self.changed_head {
+            return head.clone();
+        }
         let range = self.header().head.clone();
         match &self.from {
             From::Memory(held) => Buf::from_common(held.bytes.clone()).slice(range),
             From::File(opened) => opened.bytes.slice(range),
         }
+    }
+
+    /// This is the head from now on, of this value alone.
+    pub fn set_head(&mut self, head: Buf) {
+        self.changed_head = Some(head);
+    }
+
+    /// What `Vary` named.
+    pub fn varies_by(&self) -> &[u8] {
+        &self.bytes()[self.header().vary.clone()]
     }
 
     pub fn etag(&self) -> &[u8] {
@@ -178,10 +193,6 @@ impl Object {
         }
         self.life = life;
         Ok(())
-    }
-
-    pub(crate) fn vary(&self) -> &[u8] {
-        &self.bytes()[self.header().vary.clone()]
     }
 
     /// Its file's length.

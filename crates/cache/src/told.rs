@@ -1,5 +1,7 @@
 //! What the cache did with a request, for `$upstream_cache_…`.
 
+use crate::rfc::Forwarded;
+
 /// `$upstream_cache_status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -43,4 +45,8 @@ pub struct Told {
     /// What the upstream may compare with, where an object is to be revalidated.
     pub modified_s: Option<i64>,
     pub etag: Option<Vec<u8>>,
+    /// The cache goes by RFC 9111 and says so in the answer.
+    pub by_rfc: bool,
+    /// Why the upstream was asked, and what it answered; unset where the answer comes from the cache alone.
+    pub forwarded: Option<(Forwarded, Option<u16>)>,
 }

@@ -14,6 +14,7 @@ use foregate_wire::Fields;
 use crate::header::{Life, Parts, seal};
 use crate::hold::Hold;
 use crate::key::Key;
+use crate::rfc;
 use crate::zone::{Zone, now_s};
 
 /// As nginx: nobody else looks into the cache.
@@ -27,6 +28,8 @@ pub struct Draft<'a> {
     /// What the answer's `Vary` names, and the request's fields that it looks at.
     pub vary: &'a [u8],
     pub fields: &'a Fields,
+    /// Requests are told apart as RFC 9111 does it.
+    pub by_rfc: bool,
     pub status: u16,
     pub life: Life,
     /// When the upstream was asked, by [`Zone::stamp`].
@@ -58,6 +61,7 @@ impl Writer {
     ) -> Option<Self> {
         let variant = match draft.vary {
             [] => None,
+            vary if draft.by_rfc => Some(rfc::variant(draft.main, vary, draft.fields)),
             vary => Some(Key::variant(draft.main, vary, draft.fields)),
         };
         // A file of another representation is found by way of the main one's `Vary`. Where this answer's differs from

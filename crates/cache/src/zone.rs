@@ -24,6 +24,7 @@ use crate::key::Key;
 use crate::memory::{HeldNow, Memory};
 use crate::object::{Miss, Object, Opened};
 use crate::purge::Purged;
+use crate::rfc::{self, Wants};
 
 /// All zones of a configuration, by name. Kept in `Shared`.
 #[derive(Default)]
@@ -96,6 +97,17 @@ pub struct Ask<'a> {
     pub lock_age: Option<Duration>,
     /// The same request asks again, having waited.
     pub again: bool,
+    pub wants: Wants,
+}
+
+impl Ask<'_> {
+    /// The key of the representation that is asked for, where an answer says what they differ by.
+    fn variant(&self, vary: &[u8]) -> Key {
+        match self.wants.by_rfc {
+            true => rfc::variant(self.main, vary, self.fields),
+            false => Key::variant(self.main, vary, self.fields),
+        }
+    }
 }
 
 /// What there is.
@@ -188,6 +200,21 @@ impl Zone {
         fits
     }
 
+    /// As `purge`, where something may be kept under this key: what a request has changed (RFC 9111, section 4.4).
+    pub fn invalidate(&self, text: &[u8]) {
+        let main = Key::of(text);
+        if self.state.index.knows(main) || (self.state.cold.load(Ordering::Relaxed) && self.path(main).exists()) {
+            self.purge(text);
+        }
+    }
+
+    /// Forgets an object that turned out to be of no use.
+    pub fn forget(&self, object: &Object) {
+        let key = object.header().key;
+        self.state.index.forget(key);
+        self.state.unlink(key);
+    }
+
     /// What a request is to hold whose answer is stored although the cache was not asked.
     pub fn hold(&self, key: Key) -> Hold {
         let now_s = now_s();
@@ -202,13 +229,13 @@ impl Zone {
         let memory = &self.state.memory;
         let mut held = memory.get(ask.main)?;
         if !held.header.vary.is_empty() {
-            let variant = Key::variant(ask.main, &held.bytes[held.header.vary.clone()], ask.fields);
+            let variant = ask.variant(&held.bytes[held.header.vary.clone()]);
             if variant != held.header.variant {
                 held = memory.get(variant).filter(|it| it.header.variant == variant)?;
             }
         }
         let now_s = now_s();
-        if held.header.life.valid_s < i64::from(now_s)
+        if !ask.wants.is_met_by(held.header.life, i64::from(now_s))
             || held.bytes[held.header.text.clone()] != *ask.text
             || (held.is_due(now_s) && !self.touch(&held, now_s))
             || self.is_purged(&held)
@@ -296,8 +323,8 @@ impl Zone {
             Known::New => self.state.cold.load(Ordering::Relaxed),
         };
         if looks && let Some(object) = self.read(ask, key, ex) {
-            if !object.vary().is_empty() {
-                let variant = Key::variant(ask.main, object.vary(), ask.fields);
+            if !object.varies_by().is_empty() {
+                let variant = ask.variant(object.varies_by());
                 if variant != object.header().variant && key == ask.main {
                     return Err(variant);
                 }
@@ -315,9 +342,9 @@ impl Zone {
                 let expires_s = now_s.saturating_add(self.inactive_s());
                 self.state.index.found(key, object.file_bytes(), expires_s);
             }
-            return Ok(match object.life().valid_s < i64::from(now_s) {
-                false => Found::Fresh(object),
-                true => {
+            return Ok(match ask.wants.is_met_by(object.life(), i64::from(now_s)) {
+                true => Found::Fresh(object),
+                false => {
                     let right = match self.state.index.hold_stale(key) {
                         Lock::Ours(right) => Some(right),
                         Lock::Theirs => None,

@@ -7,6 +7,7 @@ use foregate_cache::{Heeds, Valid, Zone};
 use foregate_core::{Exchange, Method, Template};
 
 use crate::fields::Ignored;
+use crate::rfc::ByRfc;
 use crate::rules::Conditions;
 
 /// The settings that all protocols share.
@@ -34,6 +35,10 @@ pub struct Caching {
     pub background_update: bool,
     pub revalidate: bool,
     pub convert_head: bool,
+    /// By RFC 9111; unset: as nginx does it.
+    pub rfc: Option<ByRfc>,
+    /// Parts of an answer have keys of their own (`$slice_range`).
+    pub keeps_parts: bool,
     /// Ranges that begin behind this are asked of the upstream and not kept.
     pub max_range_offset: Option<u64>,
 }
@@ -47,7 +52,7 @@ pub enum By {
 
 impl Caching {
     pub(crate) fn is_for(&self, method: Method) -> bool {
-        matches!(method, Method::Get | Method::Head) || (self.caches_post && method == Method::Post)
+        matches!(method, Method::Get | Method::Head) || (self.caches_post && self.rfc.is_none() && method == Method::Post)
     }
 
     /// Whether a request's range begins too far behind for the whole to be fetched.

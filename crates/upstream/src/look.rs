@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use foregate_cache::rfc::{Forwarded, NEVER_STALE, Wants};
 use foregate_cache::{Ask, Found, Freshness, Hold, Key, Object, Status, Told, Zone, Zones};
 use foregate_core::{Behind, Exchange, Flow, Level, Method, Reply, Stop, log, next};
 use foregate_net::clock;
 
 use crate::caching::{By, Caching, any};
+use crate::rfc::{is_for_origin, is_unsafe, key_text, why};
 use crate::rules::Rules;
 use crate::run::{Protocol, body_failed, client_gone};
 use crate::serve::serve;
@@ -37,6 +39,14 @@ pub struct Fetch<'a> {
     pub(crate) apart: bool,
     /// When this began, by the zone's stamps.
     pub(crate) asked_us: u64,
+    /// The same in seconds since the epoch.
+    pub(crate) asked_s: i64,
+    /// What the request says of caching, and why it goes on to the upstream.
+    pub(crate) wants: Wants,
+    pub(crate) why: Forwarded,
+    /// The request may change what is kept.
+    pub(crate) changes: bool,
+    pub(crate) upstream_status: Option<u16>,
     /// What the upstream says of its answer.
     pub(crate) freshness: Freshness,
     /// What the next request may compare with.
@@ -79,7 +89,8 @@ pub async fn look<'a, P: Protocol>(
     ex: &mut Exchange,
 ) -> Looked<'a> {
     let purges = any(&on.purge, ex);
-    if !purges && !on.is_for(ex.method) {
+    let changes = !purges && on.rfc.is_some() && is_unsafe(ex.method);
+    if !purges && !changes && !on.is_for(ex.method) {
         ex.notes.take::<Told>();
         return Looked::Fetch(None);
     }
@@ -91,6 +102,9 @@ pub async fn look<'a, P: Protocol>(
         }
         Err(stop) => return Looked::Answer(Flow::Break(stop)),
     };
+    if changes {
+        return write_through(on, zone, protocol, ex);
+    }
     let mut text = Vec::new();
     match &on.key {
         Some(key) => key.fill(ex, &mut text),
@@ -115,9 +129,17 @@ pub async fn look<'a, P: Protocol>(
         return fetch(on, grip, Status::Bypass, true, ex);
     }
     let apart = ex.notes.get::<Handed>().is_some();
-    match open(on, &grip, ex).await {
+    let wants = on.wants(ex);
+    if wants.by_rfc && is_for_origin(ex) {
+        return fetch(on, grip, Status::Bypass, false, ex);
+    }
+    match open(on, &grip, wants, ex).await {
         Err(stop) => Looked::Answer(Flow::Break(stop)),
-        Ok(Found::Fresh(object)) => match serve(rules, protocol, ex, &object, told(&grip, Status::Hit)) {
+        // RFC 9111, section 5.2.1.7.
+        Ok(Found::Stale(..) | Found::Missing(_) | Found::Locked(_) | Found::Scarce) if wants.only_if_cached => {
+            Looked::Answer(Flow::Break(Stop::status(504)))
+        }
+        Ok(Found::Fresh(object)) => match serve(rules, protocol, ex, &object, told(on, &grip, Status::Hit)) {
             Some(reply) => Looked::Answer(Flow::Continue(reply)),
             None => {
                 let hold = Some(grip.zone.hold(main));
@@ -130,7 +152,7 @@ pub async fn look<'a, P: Protocol>(
         Ok(Found::Missing(hold)) => fetch(on, Grip { hold: Some(hold), ..grip }, Status::Miss, true, ex),
         Ok(Found::Locked(_) | Found::Scarce) => fetch(on, grip, Status::Miss, false, ex),
         Ok(Found::Failed(status)) => {
-            ex.notes.put(told(&grip, Status::Hit));
+            ex.notes.put(told(on, &grip, Status::Hit));
             Looked::Answer(Flow::Break(Stop::status(status)))
         }
     }
@@ -168,7 +190,7 @@ fn purge(zone: &Zone, text: &[u8]) -> Stop {
 }
 
 /// Looks the object up; waits while somebody else fetches it.
-async fn open(on: &Caching, grip: &Grip, ex: &Exchange) -> Result<Found, Stop> {
+async fn open(on: &Caching, grip: &Grip, wants: Wants, ex: &Exchange) -> Result<Found, Stop> {
     let mut again = false;
     let end_ms = clock::ms().saturating_add(clock::as_ms(on.lock_timeout));
     loop {
@@ -179,6 +201,7 @@ async fn open(on: &Caching, grip: &Grip, ex: &Exchange) -> Result<Found, Stop> {
             min_uses: on.min_uses,
             lock_age: on.lock.then_some(on.lock_age),
             again,
+            wants,
         };
         let found = grip.zone.open(&ask, ex);
         let Found::Locked(key) = found else { return Ok(found) };
@@ -212,13 +235,16 @@ fn stale<'a, P: Protocol>(
 ) -> Looked<'a> {
     let now_s = (clock::unix_ms() / 1000).cast_signed();
     let life = grip.object.as_ref().map(Object::life).unwrap_or_default();
-    let may = on.use_stale_updating || life.valid_s.saturating_add(life.updating_s) >= now_s;
+    let mut may = on.use_stale_updating || life.valid_s.saturating_add(life.updating_s) >= now_s;
+    if on.rfc.is_some() {
+        may &= life.error_s != NEVER_STALE && !on.wants(ex).insists();
+    }
     let ours = grip.hold.as_ref().is_some_and(Hold::is_right);
     if apart || !may || (ours && !on.background_update) {
         return fetch(on, grip, Status::Expired, true, ex);
     }
     let status = if ours { Status::Stale } else { Status::Updating };
-    let served = grip.object.as_ref().and_then(|it| serve(rules, protocol, ex, it, told(&grip, status)));
+    let served = grip.object.as_ref().and_then(|it| serve(rules, protocol, ex, it, told(on, &grip, status)));
     let Some(reply) = served else { return fetch(on, grip, Status::Expired, true, ex) };
     if ours {
         let mut child = ex.again();
@@ -231,14 +257,47 @@ fn stale<'a, P: Protocol>(
     Looked::Answer(Flow::Continue(reply))
 }
 
-fn told(grip: &Grip, status: Status) -> Told {
-    Told { status, key: grip.text.clone(), dated_s: None, modified_s: None, etag: None }
+fn told(on: &Caching, grip: &Grip, status: Status) -> Told {
+    Told {
+        status,
+        key: grip.text.clone(),
+        dated_s: None,
+        modified_s: None,
+        etag: None,
+        by_rfc: on.rfc.is_some(),
+        forwarded: None,
+    }
+}
+
+/// What may change something is never answered from here; what it has changed is not served any more.
+fn write_through<'a, P: Protocol>(
+    on: &'a Caching,
+    zone: Arc<Zone>,
+    protocol: &P,
+    ex: &mut Exchange,
+) -> Looked<'a> {
+    let text = key_text(on, protocol, ex);
+    let grip = Grip { zone, main: Key::of(&text), text, hold: None, object: None };
+    let looked = fetch(on, grip, Status::Bypass, false, ex);
+    ex.notes.take::<Told>();
+    match looked {
+        Looked::Fetch(Some(fetch)) => {
+            Looked::Fetch(Some(Box::new(Fetch { changes: true, why: Forwarded::Method, ..*fetch })))
+        }
+        looked => looked,
+    }
 }
 
 /// The upstream is to be asked.
 fn fetch<'a>(on: &'a Caching, grip: Grip, status: Status, keeps: bool, ex: &mut Exchange) -> Looked<'a> {
     let asked_us = grip.zone.stamp();
+    let (wants, now_s) = (on.wants(ex), (clock::unix_ms() / 1000).cast_signed());
     let mut fetch = Fetch {
+        why: why(status, wants, grip.object.as_ref().map(Object::life), now_s),
+        asked_s: now_s,
+        wants,
+        changes: false,
+        upstream_status: None,
         on,
         grip,
         asked: AskedFor::default(),
@@ -253,8 +312,9 @@ fn fetch<'a>(on: &'a Caching, grip: Grip, status: Status, keeps: bool, ex: &mut 
     if !fetch.keeps {
         fetch.grip.hold = None;
     }
-    let mut told = told(&fetch.grip, status);
-    let known = fetch.grip.object.as_ref().filter(|_| fetch.expired && on.revalidate);
+    let mut told = told(on, &fetch.grip, status);
+    let revalidates = on.revalidate || wants.by_rfc;
+    let known = fetch.grip.object.as_ref().filter(|_| fetch.expired && revalidates);
     if let Some(object) = known {
         told.modified_s = object.modified_s();
         told.etag = Some(object.etag().to_vec()).filter(|it| !it.is_empty());

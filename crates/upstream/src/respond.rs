@@ -13,6 +13,7 @@ use crate::attempts::Progress;
 use crate::body::{Decoder, UpstreamBody};
 use crate::connect::{Lane, Link};
 use crate::fields::{KEPT, Sifted};
+use crate::rfc::Passed;
 use crate::rules::Rules;
 use crate::run::{Protocol, Run};
 use crate::store::Replica;
@@ -79,12 +80,16 @@ pub(crate) fn reply<P: Protocol>(run: &mut Run<'_, P>, answer: Answer) -> Reply 
     if run.head.framing == Framing::Empty {
         reply.length = run.head.content_length.filter(|_| !run.head.chunked);
     }
+    let passed = Passed::of(run.cache.as_deref());
     if run.cache.is_some() {
         let buffering = answer.sifted.buffering.unwrap_or(run.rules.buffering);
         if let Some(writer) = run.writer(&answer, buffering) {
             let (ahead_max, reporter) = (run.rules.ahead_max, run.ex.reporter());
             let body = body(run, answer, false);
             reply.body = Fill::attach(body, writer, ahead_max, reporter);
+            if let Some(passed) = passed {
+                passed.finish(run.rules, run.ex, &mut reply, true);
+            }
             return reply;
         }
     }
@@ -92,6 +97,9 @@ pub(crate) fn reply<P: Protocol>(run: &mut Run<'_, P>, answer: Answer) -> Reply 
     reply.body = body(run, answer, true);
     if let Some(copy) = copy {
         reply.body = copy.attach(std::mem::take(&mut reply.body));
+    }
+    if let Some(passed) = passed {
+        passed.finish(run.rules, run.ex, &mut reply, false);
     }
     reply
 }

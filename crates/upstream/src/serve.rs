@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use foregate_cache::rfc::NEVER_STALE;
 use foregate_cache::{Draft, Freshness, Life, Object, Status, Told, Writer};
 use foregate_core::{Exchange, Flow, Level, Method, Reply, Stop, log};
 use foregate_net::{clock, sys::errno_text};
@@ -13,6 +14,7 @@ use crate::caching::{any, heeds};
 use crate::fields::Sieve;
 use crate::look::Fetch;
 use crate::respond::{Answer, Received, abandon, dress};
+use crate::rfc::{finish_stored, life, may_outlive_error, stored_head};
 use crate::rules::{Conditions, Rules};
 use crate::run::{Protocol, Run};
 use crate::scratch;
@@ -33,7 +35,8 @@ pub(crate) fn serve<P: Protocol>(
         log!(ex, Level::Crit, "a cache file contains invalid header");
         return None;
     }
-    ex.notes.put(Told { dated_s: Some(object.life().dated_s), ..told });
+    let date = head.find(Name::Date).map(|it| it.value.of(&bytes).to_vec()).filter(|_| told.by_rfc);
+    ex.notes.put(Told { dated_s: Some(object.life().dated_s), ..told.clone() });
     ex.notes.get_or_default::<AttemptsNote>().get_mut().head = bytes.clone();
     let sieve = Sieve {
         hidden: &rules.hidden,
@@ -50,6 +53,10 @@ pub(crate) fn serve<P: Protocol>(
         reply.length = head.content_length.filter(|_| !head.chunked);
     }
     scratch::keep(Vec::new(), head);
+    if told.by_rfc {
+        let date = date.unwrap_or_else(|| date::format(object.life().dated_s).to_vec());
+        finish_stored(rules, ex, &mut reply, object.life(), &date, &told);
+    }
     Some(reply)
 }
 
@@ -71,6 +78,9 @@ impl<P: Protocol> Run<'_, P> {
     /// Where an upstream was asked for the cache: takes note of what its answer says. Something older may be served in
     /// its place.
     pub(crate) fn meet(&mut self, answer: Answer) -> Met {
+        if self.cache.as_ref().is_some_and(|it| it.wants.by_rfc) {
+            return self.meet_by_rfc(answer);
+        }
         let Some(fetch) = self.cache.as_mut() else { return Met::Itself(answer) };
         let now_s = unix_s();
         fetch.freshness = freshness(&answer.bytes, &self.head, self.rules, now_s);
@@ -103,12 +113,19 @@ impl<P: Protocol> Run<'_, P> {
     }
 
     /// What an exchange ends with that no peer has answered: something old, or an error that may be remembered.
-    pub(crate) fn without_peer(&mut self, condition: Conditions, status: u16) -> Flow<Reply> {
+    pub(crate) fn without_peer(&mut self, condition: Conditions, mut status: u16) -> Flow<Reply> {
         let now_s = unix_s();
         if let Some(fetch) = self.cache.as_mut() {
             let life = fetch.grip.object.as_ref().map(Object::life).unwrap_or_default();
-            let lives = life.valid_s.saturating_add(life.error_s) >= now_s;
+            let lives = life.valid_s.saturating_add(life.error_s) >= now_s
+                || (fetch.wants.by_rfc && may_outlive_error(fetch.wants, life, now_s));
+            let never = fetch.wants.by_rfc && life.error_s == NEVER_STALE;
+            if fetch.expired && never && status == 502 {
+                // RFC 9111, section 5.2.2.2.
+                status = 504;
+            }
             if fetch.expired
+                && !never
                 && (fetch.on.use_stale.contain(condition) || lives)
                 && let Some(reply) = self.serve_old(Status::Stale)
             {
@@ -125,9 +142,11 @@ impl<P: Protocol> Run<'_, P> {
     }
 
     /// The upstream's answer is left, and what is out of date is served.
-    fn serve_old(&mut self, status: Status) -> Option<Reply> {
+    pub(crate) fn serve_old(&mut self, status: Status) -> Option<Reply> {
         let fetch = self.cache.take()?;
         let told = Told { status, ..self.ex.notes.get::<Told>()?.clone() };
+        let forwarded = fetch.wants.by_rfc.then_some((fetch.why, fetch.upstream_status));
+        let told = Told { forwarded, ..told };
         let served = fetch
             .grip
             .object
@@ -186,7 +205,7 @@ impl<P: Protocol> Run<'_, P> {
     /// What keeps this answer, if it is kept after all.
     pub(crate) fn writer(&mut self, answer: &Answer, buffering: bool) -> Option<Writer> {
         let fetch = *self.cache.take()?;
-        let Fetch { on, grip, keeps, freshness, asked_us, modified_s, etag, .. } = fetch;
+        let Fetch { on, grip, keeps, freshness, asked_us, modified_s, etag, wants, .. } = fetch;
         if !keeps
             || !buffering
             || answer.head_len == 0
@@ -197,24 +216,24 @@ impl<P: Protocol> Run<'_, P> {
         }
         let (status, now_s) = (self.head.status, unix_s());
         let valid_s = match (freshness.valid_s, on.valid.seconds(status)) {
+            _ if wants.by_rfc => freshness.valid_s,
             (0, 0) => return None,
             (0, seconds) => now_s.saturating_add(seconds),
             (valid_s, _) => valid_s,
         };
         let hold = grip.hold.unwrap_or_else(|| grip.zone.hold(grip.main));
-        let head = self.kept_head(answer);
+        let mut head = self.kept_head(answer);
+        if wants.by_rfc {
+            head = Cow::Owned(stored_head(&head, &freshness)?);
+        }
         let draft = Draft {
             text: &grip.text,
             main: grip.main,
             vary: &freshness.vary,
             fields: &self.ex.fields,
+            by_rfc: wants.by_rfc,
             status,
-            life: Life {
-                valid_s,
-                updating_s: freshness.updating_s,
-                error_s: freshness.error_s,
-                dated_s: now_s,
-            },
+            life: Life { valid_s, ..life(&freshness, now_s) },
             asked_us,
             modified_s,
             etag: &etag,
@@ -246,6 +265,6 @@ impl<P: Protocol> Run<'_, P> {
 
 const NOT_MODIFIED: u16 = 304;
 
-fn unix_s() -> i64 {
+pub(crate) fn unix_s() -> i64 {
     (clock::unix_ms() / 1000).cast_signed()
 }

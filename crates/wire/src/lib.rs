@@ -1,5 +1,6 @@
 //! HTTP messages and the protocols that carry them: bytes in, facts out; knows no socket and no clock.
 
+pub mod cache_control;
 pub mod date;
 pub mod fastcgi;
 pub mod h1;
@@ -8,6 +9,7 @@ pub mod host;
 pub mod proxy_protocol;
 pub mod range;
 pub mod status;
+pub mod structured;
 pub mod uri;
 
 mod buf;

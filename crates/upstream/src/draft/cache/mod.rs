@@ -13,6 +13,7 @@ use foregate_core::{Compile, Template, ZoneNames};
 
 use super::Family;
 use crate::caching::{By, Caching};
+use crate::rfc::ByRfc;
 use crate::rules::Conditions;
 
 /// Directives of caches that all protocols share, as written in one block: every field may be unset.
@@ -37,7 +38,12 @@ pub struct CacheDraft {
     pub background_update: Option<bool>,
     pub revalidate: Option<bool>,
     pub max_range_offset: Option<u64>,
+    /// One of [`BY_RFC`].
+    pub rfc: Option<usize>,
 }
+
+/// Words of `…_cache_rfc`: as nginx does it, by RFC 9111, and by RFC 9111 but for what requests say.
+pub const BY_RFC: &[&str] = &["off", "on", "responses"];
 
 /// nginx's defaults.
 const LOCK_TIME: Duration = Duration::from_secs(5);
@@ -68,6 +74,11 @@ impl CacheDraft {
     /// An unknown zone, or a value that cannot be compiled.
     pub fn compile(self, family: &Family, cx: &mut Compile<'_>) -> Result<Option<Caching>, Error> {
         let Some(word) = self.zone.as_ref().filter(|it| **it != "off") else { return Ok(None) };
+        let rfc = match self.rfc {
+            Some(1) => Some(ByRfc { heeds_requests: true }),
+            Some(2) => Some(ByRfc { heeds_requests: false }),
+            _ => None,
+        };
         let (use_stale, use_stale_updating) = self.use_stale.unwrap_or((Conditions::OFF, false));
         Ok(Some(Caching {
             zone: zone(word, family, cx)?,
@@ -83,9 +94,11 @@ impl CacheDraft {
             lock_timeout: self.lock_timeout.unwrap_or(LOCK_TIME),
             use_stale,
             use_stale_updating,
-            background_update: self.background_update.unwrap_or(false),
+            background_update: self.background_update.unwrap_or(rfc.is_some()),
             revalidate: self.revalidate.unwrap_or(false),
             convert_head: false,
+            keeps_parts: self.key.as_ref().is_some_and(|it| it.contains("slice_range")),
+            rfc,
             max_range_offset: self.max_range_offset,
         }))
     }

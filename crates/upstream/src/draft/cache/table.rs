@@ -28,6 +28,12 @@ macro_rules! cache_directives {
             $crate::cache_shape!(own, $family, "_cache_use_stale", usize::MAX, $draft.use_stale, use_stale),
             $crate::cache_shape!(flag, $family, "_cache_background_update", $draft.background_update),
             $crate::cache_shape!(flag, $family, "_cache_revalidate", $draft.revalidate),
+            foregate_core::Directive::choice(
+                concat!($family, "_cache_rfc"),
+                foregate_core::Scope::ANY_HTTP,
+                $crate::draft::cache::BY_RFC,
+                |o| &mut o.$draft.rfc,
+            ),
             $crate::cache_shape!(own, $family, "_cache_max_range_offset", 1, $draft.max_range_offset, max_range_offset),
         ]
     };
