@@ -19,7 +19,7 @@ use crate::run::{Protocol, Run};
 use crate::scratch;
 use crate::serve::{Met, unix_s};
 
-pub(crate) use finish::{Passed, finish_stored};
+pub(crate) use finish::{Passed, Stored};
 pub(crate) use invalidate::{is_unsafe, key_text};
 
 /// `proxy_cache_rfc`

@@ -14,7 +14,7 @@ use crate::caching::{any, heeds};
 use crate::fields::Sieve;
 use crate::look::Fetch;
 use crate::respond::{Answer, Received, abandon, dress};
-use crate::rfc::{finish_stored, life, may_outlive_error, stored_head};
+use crate::rfc::{Stored, life, may_outlive_error, stored_head};
 use crate::rules::{Conditions, Rules};
 use crate::run::{Protocol, Run};
 use crate::scratch;
@@ -35,8 +35,8 @@ pub(crate) fn serve<P: Protocol>(
         log!(ex, Level::Crit, "a cache file contains invalid header");
         return None;
     }
-    let date = head.find(Name::Date).map(|it| it.value.of(&bytes).to_vec()).filter(|_| told.by_rfc);
-    ex.notes.put(Told { dated_s: Some(object.life().dated_s), ..told.clone() });
+    let by_rfc = told.by_rfc.then(|| Stored::of(object.life(), told.forwarded, &bytes, &head));
+    ex.notes.put(Told { dated_s: Some(object.life().dated_s), ..told });
     ex.notes.get_or_default::<AttemptsNote>().get_mut().head = bytes.clone();
     let sieve = Sieve {
         hidden: &rules.hidden,
@@ -53,9 +53,8 @@ pub(crate) fn serve<P: Protocol>(
         reply.length = head.content_length.filter(|_| !head.chunked);
     }
     scratch::keep(Vec::new(), head);
-    if told.by_rfc {
-        let date = date.unwrap_or_else(|| date::format(object.life().dated_s).to_vec());
-        finish_stored(rules, ex, &mut reply, object.life(), &date, &told);
+    if let Some(stored) = by_rfc {
+        stored.finish(rules, ex, &mut reply);
     }
     Some(reply)
 }

@@ -37,6 +37,7 @@ mod ranges;
 mod realip;
 mod resilience;
 mod return_;
+mod rfc9111;
 mod rewrite;
 mod security_headers;
 mod server_name;

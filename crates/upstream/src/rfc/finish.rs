@@ -1,8 +1,9 @@
 //! What a cache adds to an answer: its date, its age, how it came about (`Cache-Status`, RFC 9211).
 
 use foregate_cache::rfc::{Forwarded, push_status};
-use foregate_cache::{Life, Told};
+use foregate_cache::Life;
 use foregate_core::{Exchange, Reply, push_number};
+use foregate_wire::h1::ResponseHead;
 use foregate_wire::{Name, date};
 
 use super::conditions;
@@ -12,20 +13,41 @@ use crate::serve::unix_s;
 
 const CACHE_STATUS: &[u8] = b"Cache-Status";
 
-/// An answer out of the cache (RFC 9111, sections 4 and 5.1).
-pub(crate) fn finish_stored(rules: &Rules, ex: &Exchange, reply: &mut Reply, life: Life, date: &[u8], told: &Told) {
-    let now_s = unix_s();
-    let age_s = now_s.saturating_sub(life.dated_s).max(0).cast_unsigned();
-    let mut age = Vec::new();
-    push_number(age_s, &mut age);
-    reply.fields.set(Name::Age, &age);
-    reply.fields.set(Name::Date, date);
-    if !rules.hidden.has(CACHE_STATUS) {
-        let (mut value, ttl_s) = (Vec::new(), life.valid_s.saturating_sub(now_s).saturating_add(1));
-        push_status(told.forwarded, false, Some(ttl_s), &mut value);
-        reply.fields.push(CACHE_STATUS, &value);
+/// An answer out of the cache.
+pub(crate) struct Stored {
+    life: Life,
+    forwarded: Option<(Forwarded, Option<u16>)>,
+    /// What its `Date` says.
+    date_s: i64,
+}
+
+impl Stored {
+    /// `head`: as stored, of `bytes`.
+    pub(crate) fn of(
+        life: Life,
+        forwarded: Option<(Forwarded, Option<u16>)>,
+        bytes: &[u8],
+        head: &ResponseHead,
+    ) -> Self {
+        let date_s = head.find(Name::Date).and_then(|it| date::parse(it.value.of(bytes)));
+        Self { life, forwarded, date_s: date_s.unwrap_or(life.dated_s) }
     }
-    conditions::judge(ex, reply, date::parse(date).unwrap_or(now_s));
+
+    /// RFC 9111, sections 4 and 5.1.
+    pub(crate) fn finish(&self, rules: &Rules, ex: &Exchange, reply: &mut Reply) {
+        let (life, now_s) = (self.life, unix_s());
+        let age_s = now_s.saturating_sub(life.dated_s).max(0).cast_unsigned();
+        let mut age = Vec::new();
+        push_number(age_s, &mut age);
+        reply.fields.set(Name::Age, &age);
+        reply.fields.set(Name::Date, &date::format(self.date_s));
+        if !rules.hidden.has(CACHE_STATUS) {
+            let (mut value, ttl_s) = (Vec::new(), life.valid_s.saturating_sub(now_s).saturating_add(1));
+            push_status(self.forwarded, false, Some(ttl_s), &mut value);
+            reply.fields.push(CACHE_STATUS, &value);
+        }
+        conditions::judge(ex, reply, self.date_s);
+    }
 }
 
 /// An answer of the upstream on its way to the client.

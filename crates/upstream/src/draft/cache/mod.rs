@@ -1,5 +1,6 @@
 //! What a block writes about keeping answers, whatever the protocol: `proxy_cache…`, `fastcgi_cache…` and their kin.
 
+mod auto;
 pub mod path;
 pub mod read;
 mod table;
@@ -74,22 +75,29 @@ impl CacheDraft {
     /// An unknown zone, or a value that cannot be compiled.
     pub fn compile(self, family: &Family, cx: &mut Compile<'_>) -> Result<Option<Caching>, Error> {
         let Some(word) = self.zone.as_ref().filter(|it| **it != "off") else { return Ok(None) };
-        let rfc = match self.rfc {
+        let is_auto = **word == *auto::NAME;
+        let rfc = match self.rfc.or(is_auto.then_some(1)) {
             Some(1) => Some(ByRfc { heeds_requests: true }),
             Some(2) => Some(ByRfc { heeds_requests: false }),
             _ => None,
         };
-        let (use_stale, use_stale_updating) = self.use_stale.unwrap_or((Conditions::OFF, false));
+        let by_default = if is_auto { (auto::USE_STALE, true) } else { (Conditions::OFF, false) };
+        let (use_stale, use_stale_updating) = self.use_stale.unwrap_or(by_default);
+        let zone = zone(word, family, cx)?;
+        let key = match self.key {
+            None if is_auto => Some(Word::new(auto::key(family.name).as_bytes().to_vec(), word.span, true)),
+            key => key,
+        };
         Ok(Some(Caching {
-            zone: zone(word, family, cx)?,
-            key: self.key.as_ref().map(|it| cx.template(it)).transpose()?,
+            zone,
+            key: key.as_ref().map(|it| cx.template(it)).transpose()?,
             valid: Valid { by_status: self.valid.unwrap_or_default() },
             caches_post: self.methods.unwrap_or(false),
             min_uses: u32::try_from(self.min_uses.unwrap_or(1)).unwrap_or(u32::MAX),
             bypass: templates(self.bypass, cx)?,
             no_cache: templates(self.no_cache, cx)?,
             purge: templates(self.purge, cx)?,
-            lock: self.lock.unwrap_or(false),
+            lock: self.lock.unwrap_or(is_auto),
             lock_age: self.lock_age.unwrap_or(LOCK_TIME),
             lock_timeout: self.lock_timeout.unwrap_or(LOCK_TIME),
             use_stale,
@@ -97,7 +105,7 @@ impl CacheDraft {
             background_update: self.background_update.unwrap_or(rfc.is_some()),
             revalidate: self.revalidate.unwrap_or(false),
             convert_head: false,
-            keeps_parts: self.key.as_ref().is_some_and(|it| it.contains("slice_range")),
+            keeps_parts: key.as_ref().is_some_and(|it| it.contains("slice_range")),
             rfc,
             max_range_offset: self.max_range_offset,
         }))
@@ -107,6 +115,9 @@ impl CacheDraft {
 fn zone(word: &Word, family: &Family, cx: &mut Compile<'_>) -> Result<By, Error> {
     if word.contains('$') {
         return Ok(By::Name(cx.template(word)?));
+    }
+    if **word == *auto::NAME {
+        return Ok(By::Zone(auto::zone(cx)));
     }
     let zone = cx.shared.get::<Zones>().and_then(|it| it.0.get(&word.text));
     let of = family.name;

@@ -17,11 +17,11 @@ const LEVELS_MAX: usize = 3;
 const LEVEL_CHARS_MAX: usize = 2;
 
 /// Our own: what is asked for often is served out of memory, up to so much.
-const MEMORY_BYTES: u64 = 64 << 20;
+pub(super) const MEMORY_BYTES: u64 = 64 << 20;
 
 /// nginx's defaults.
 const INACTIVE: Duration = Duration::from_secs(600);
-const PACE: Pace =
+pub(super) const PACE: Pace =
     Pace { files: 100, sleep: Duration::from_millis(50), threshold: Duration::from_millis(200) };
 
 /// One directive as read.
