@@ -12,7 +12,14 @@ use crate::zone::Zone;
 const AT_ONCE_BYTES_MAX: u64 = 256 << 10;
 
 /// Stores an object anew as `draft` says, with the body that it has. A failure has been logged, and leaves the old one.
-pub fn rewrite(zone: &Zone, hold: Hold, object: &Object, draft: &Draft<'_>, temp: &TempDir, reporter: Reporter) {
+pub fn rewrite(
+    zone: &Zone,
+    hold: Hold,
+    object: &Object,
+    draft: &Draft<'_>,
+    temp: &TempDir,
+    reporter: Reporter,
+) {
     let Some(mut writer) = Writer::begin(zone, hold, draft, temp, &reporter) else { return };
     match object.body() {
         Body::Empty => writer.finish_with(&[], &reporter),

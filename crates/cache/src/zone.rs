@@ -203,7 +203,9 @@ impl Zone {
     /// As `purge`, where something may be kept under this key: what a request has changed (RFC 9111, section 4.4).
     pub fn invalidate(&self, text: &[u8]) {
         let main = Key::of(text);
-        if self.state.index.knows(main) || (self.state.cold.load(Ordering::Relaxed) && self.path(main).exists()) {
+        if self.state.index.knows(main)
+            || (self.state.cold.load(Ordering::Relaxed) && self.path(main).exists())
+        {
             self.purge(text);
         }
     }

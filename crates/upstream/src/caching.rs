@@ -52,7 +52,8 @@ pub enum By {
 
 impl Caching {
     pub(crate) fn is_for(&self, method: Method) -> bool {
-        matches!(method, Method::Get | Method::Head) || (self.caches_post && self.rfc.is_none() && method == Method::Post)
+        matches!(method, Method::Get | Method::Head)
+            || (self.caches_post && self.rfc.is_none() && method == Method::Post)
     }
 
     /// Whether a request's range begins too far behind for the whole to be fetched.

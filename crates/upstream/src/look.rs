@@ -136,7 +136,9 @@ pub async fn look<'a, P: Protocol>(
     match open(on, &grip, wants, ex).await {
         Err(stop) => Looked::Answer(Flow::Break(stop)),
         // RFC 9111, section 5.2.1.7.
-        Ok(Found::Stale(..) | Found::Missing(_) | Found::Locked(_) | Found::Scarce) if wants.only_if_cached => {
+        Ok(Found::Stale(..) | Found::Missing(_) | Found::Locked(_) | Found::Scarce)
+            if wants.only_if_cached =>
+        {
             Looked::Answer(Flow::Break(Stop::status(504)))
         }
         Ok(Found::Fresh(object)) => match serve(rules, protocol, ex, &object, told(on, &grip, Status::Hit)) {

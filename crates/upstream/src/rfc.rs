@@ -64,7 +64,8 @@ impl<P: Protocol> Run<'_, P> {
         let Some(fetch) = self.cache.as_mut() else { return Met::Itself(answer) };
         let life = fetch.grip.object.as_ref().map(Object::life).unwrap_or_default();
         let condition = Conditions::of_status(status);
-        let allowed = life.error_s != NEVER_STALE && condition.is_some_and(|it| fetch.on.use_stale.contain(it));
+        let allowed =
+            life.error_s != NEVER_STALE && condition.is_some_and(|it| fetch.on.use_stale.contain(it));
         // What the validators of a GET's object say to HEAD, they say to the object (section 4.3.5).
         let is_head = self.ex.method == Method::Head && !fetch.asked.as_get;
         let same = fetch.grip.object.as_ref().is_some_and(|it| is_same(it, &answer.bytes, &self.head));
@@ -238,7 +239,9 @@ fn is_same(object: &Object, bytes: &[u8], head: &ResponseHead) -> bool {
 pub(crate) fn why(status: Status, wants: Wants, life: Option<Life>, now_s: i64) -> Forwarded {
     match status {
         Status::Bypass => Forwarded::Bypass,
-        Status::Expired if life.is_some_and(|it| it.valid_s >= now_s) && wants.insists() => Forwarded::Request,
+        Status::Expired if life.is_some_and(|it| it.valid_s >= now_s) && wants.insists() => {
+            Forwarded::Request
+        }
         Status::Expired => Forwarded::Stale,
         _ => Forwarded::UriMiss,
     }

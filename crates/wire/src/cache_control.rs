@@ -101,7 +101,9 @@ mod tests {
 
     fn shown(line: &str) -> String {
         let all = cache_directives(line.as_bytes()).map(|it| match it.argument {
-            Some(argument) => format!("{}={}", String::from_utf8_lossy(it.name), String::from_utf8_lossy(argument)),
+            Some(argument) => {
+                format!("{}={}", String::from_utf8_lossy(it.name), String::from_utf8_lossy(argument))
+            }
             None => String::from_utf8_lossy(it.name).into_owned(),
         });
         all.collect::<Vec<_>>().join("|")

@@ -198,7 +198,11 @@ mod tests {
 
     fn one(line: &str) -> Option<Vec<(String, Bare)>> {
         let read = dictionary([line.as_bytes()].into_iter())?;
-        Some(read.into_iter().map(|(key, value)| (String::from_utf8_lossy(&key).into_owned(), value)).collect())
+        Some(
+            read.into_iter()
+                .map(|(key, value)| (String::from_utf8_lossy(&key).into_owned(), value))
+                .collect(),
+        )
     }
 
     #[test]
@@ -225,9 +229,28 @@ mod tests {
     #[test]
     fn one_mistake_makes_all_of_it_invalid() {
         for bad in [
-            "Max-Age=1", "a=", "a=1,", "a=1 b=2", "a=1;", "a=1;B", "a=\"x", "a=\"\\x\"", "a=1.", "a=1.2345",
-            "a=1234567890123456", "a=?2", "a=:x", "a=(1", "a=(1,2)", "=1", "a b", "a=-", "\u{e9}", "a=\"\u{e9}\"",
-            "a=1 ;b", ",a",
+            "Max-Age=1",
+            "a=",
+            "a=1,",
+            "a=1 b=2",
+            "a=1;",
+            "a=1;B",
+            "a=\"x",
+            "a=\"\\x\"",
+            "a=1.",
+            "a=1.2345",
+            "a=1234567890123456",
+            "a=?2",
+            "a=:x",
+            "a=(1",
+            "a=(1,2)",
+            "=1",
+            "a b",
+            "a=-",
+            "\u{e9}",
+            "a=\"\u{e9}\"",
+            "a=1 ;b",
+            ",a",
         ] {
             assert_eq!(one(bad), None, "{bad}");
         }

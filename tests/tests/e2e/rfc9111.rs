@@ -58,9 +58,7 @@ fn obedient() -> Backend {
         match status {
             "304" => Reply::raw(format!("HTTP/1.1 304 Not Modified\r\n{lines}\r\n")),
             "close" => Reply::close_at_once(),
-            "cut" => {
-                Reply::raw(format!("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n{lines}\r\npart")).close()
-            }
+            "cut" => Reply::raw(format!("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n{lines}\r\npart")).close(),
             status => Reply::status(status.parse().unwrap_or(200), &lines, format!("answer {n}")),
         }
     })
@@ -318,7 +316,10 @@ fn what_is_stale_is_validated() {
             server,
             &[
                 (ask, "200 | = answer 1 | X-A: 1"),
-                (ask, "200 | = answer 1 | X-A: 2 | X-B: 1 | X-Cache: REVALIDATED | Cache-Control: max-age=60"),
+                (
+                    ask,
+                    "200 | = answer 1 | X-A: 2 | X-B: 1 | X-Cache: REVALIDATED | Cache-Control: max-age=60",
+                ),
                 (ask, "200 | = answer 1 | X-A: 2 | X-B: 1 | X-Cache: HIT | Content-Length: 8"),
             ],
         );
@@ -349,7 +350,8 @@ fn a_304_that_means_something_else_changes_nothing() {
 #[test]
 fn head_freshens_what_get_has_brought() {
     let inside = "proxy_cache_convert_head off;";
-    let same = "/a?200!Cache-Control:+max-age=0;ETag:+\"e\"|200!Cache-Control:+max-age=60;ETag:+\"e\";X-A:+2|200!";
+    let same =
+        "/a?200!Cache-Control:+max-age=0;ETag:+\"e\"|200!Cache-Control:+max-age=60;ETag:+\"e\";X-A:+2|200!";
     with(inside, |server, app| {
         check_on(
             server,
@@ -384,7 +386,8 @@ fn head_is_answered_by_what_get_has_brought() {
 
 #[test]
 fn conditions_are_answered_from_what_is_stored() {
-    let ask = "GET /a?200!Cache-Control:+max-age=60;ETag:+\"e\";Last-Modified:+@-100;Content-Type:+text/plain";
+    let ask =
+        "GET /a?200!Cache-Control:+max-age=60;ETag:+\"e\";Last-Modified:+@-100;Content-Type:+text/plain";
     let (before, after) = (http_date(-3600), http_date(0));
     check(&[
         (&format!("{ask}\nIf-None-Match: \"e\""), "304 | X-Cache: MISS | ETag: \"e\""),
@@ -480,7 +483,8 @@ fn staleness_is_served_only_where_it_is_allowed() {
 
 #[test]
 fn nobody_waits_while_it_is_fetched_anew() {
-    let ask = "/a?200!Cache-Control:+max-age=60,stale-while-revalidate=60;Age:+70|200!Cache-Control:+max-age=60";
+    let ask =
+        "/a?200!Cache-Control:+max-age=60,stale-while-revalidate=60;Age:+70|200!Cache-Control:+max-age=60";
     with("", |server, _| {
         assert_eq!(server.get(ask).text(), "answer 1");
         let stale = server.get(ask);
@@ -517,7 +521,10 @@ fn what_was_done_is_told() {
         (&ask, "200 | Cache-Status: Origin | Cache-Status: Foregate; fwd=miss; fwd-status=200; stored"),
         (&ask, "200 | Cache-Status~ Foregate; fwd=stale; fwd-status=304; ttl="),
         (&ask, "200 | Cache-Status~ Foregate; hit; ttl="),
-        (&format!("{ask}\nCache-Control: no-cache"), "200 | Cache-Status~ Foregate; fwd=request; fwd-status=200"),
+        (
+            &format!("{ask}\nCache-Control: no-cache"),
+            "200 | Cache-Status~ Foregate; fwd=request; fwd-status=200",
+        ),
         ("POST /b?200!\n\nx", "200 | Cache-Status: Foregate; fwd=method; fwd-status=200"),
     ]);
     with("proxy_cache_bypass $arg_x; proxy_hide_header X-A;", |server, _| {

@@ -137,7 +137,10 @@ mod tests {
         assert_eq!(targeted("no-store").map(|it| it.no_store), Some(true));
         assert_eq!(targeted("no-store=?0").map(|it| it.no_store), Some(false));
         assert_eq!(targeted("max-age=\"60\"").map(|it| it.max_age_s), Some(Some(0)));
-        assert_eq!(targeted("private=\"x-a\"").map(|it| (it.private, it.left_out)), Some((false, vec![b"x-a".to_vec()])));
+        assert_eq!(
+            targeted("private=\"x-a\"").map(|it| (it.private, it.left_out)),
+            Some((false, vec![b"x-a".to_vec()]))
+        );
         for bad in ["", "max-age=", "Max-Age=60", "max-age=60;;"] {
             assert_eq!(targeted(bad), None, "{bad}");
         }

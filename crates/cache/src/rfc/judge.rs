@@ -17,8 +17,8 @@ const HEURISTIC: [u16; 11] = [200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 
 
 /// Statuses whose meaning for a cache is known here, for `must-understand`. Not 206 and 304.
 const UNDERSTOOD: [u16; 38] = [
-    200, 201, 202, 203, 204, 205, 300, 301, 302, 303, 307, 308, 400, 401, 402, 403, 404, 405, 406, 408, 409, 410, 411,
-    412, 413, 414, 415, 416, 417, 421, 422, 426, 500, 501, 502, 503, 504, 505,
+    200, 201, 202, 203, 204, 205, 300, 301, 302, 303, 307, 308, 400, 401, 402, 403, 404, 405, 406, 408, 409,
+    410, 411, 412, 413, 414, 415, 416, 417, 421, 422, 426, 500, 501, 502, 503, 504, 505,
 ];
 
 /// What is known of an answer besides its fields. Times are seconds since the epoch.
@@ -70,7 +70,8 @@ pub fn judge<'a>(fields: impl Iterator<Item = (Name, &'a [u8], &'a [u8])>, of: &
     let stale = |seconds: Option<i64>| if forbids_stale { NEVER_STALE } else { seconds.unwrap_or(0) };
     let validates = facts.has_etag || facts.modified.is_some();
     let is_good = good_until_s.is_some_and(|it| it >= of.now_s) && !facts.control.no_cache;
-    let may_be_stale = !forbids_stale && (facts.control.updating_s > Some(0) || facts.control.error_s > Some(0));
+    let may_be_stale =
+        !forbids_stale && (facts.control.updating_s > Some(0) || facts.control.error_s > Some(0));
     // What is neither good nor can be found good again is of no use.
     let is_of_use = good_until_s.is_some() && (is_good || validates || may_be_stale);
     let mut it = Freshness::default();
@@ -211,7 +212,10 @@ mod tests {
                 _ => (name.to_owned(), value.to_owned()),
             })
             .collect();
-        judge(lines.iter().map(|(name, value)| (Name::of(name.as_bytes()), name.as_bytes(), value.as_bytes())), of)
+        judge(
+            lines.iter().map(|(name, value)| (Name::of(name.as_bytes()), name.as_bytes(), value.as_bytes())),
+            of,
+        )
     }
 
     fn to(request: &Fields) -> Answered<'_> {
@@ -323,7 +327,10 @@ mod tests {
         assert!(kept(Answered { status: 206, keeps_parts: true, ..to(&request) }, long));
         assert!(!kept(Answered { status: 304, ..to(&request) }, long));
         assert!(kept(Answered { status: 599, ..to(&request) }, long));
-        assert!(!kept(Answered { status: 599, ..to(&request) }, "Cache-Control: must-understand, max-age=60"));
+        assert!(!kept(
+            Answered { status: 599, ..to(&request) },
+            "Cache-Control: must-understand, max-age=60"
+        ));
     }
 
     #[test]

@@ -43,7 +43,11 @@ pub fn storable_head(bytes: &[u8], head: &ResponseHead, said: &Freshness) -> Vec
 }
 
 /// A stored head with the fields of an answer that found it good again (304, or 200 to HEAD). `None`: it is the same.
-pub fn merge(stored: (&[u8], &ResponseHead), fresh: (&[u8], &ResponseHead), said: &Freshness) -> Option<Vec<u8>> {
+pub fn merge(
+    stored: (&[u8], &ResponseHead),
+    fresh: (&[u8], &ResponseHead),
+    said: &Freshness,
+) -> Option<Vec<u8>> {
     let ((old_bytes, old), (new_bytes, new)) = (stored, fresh);
     let listed = listed(new_bytes, new);
     let changes = |known: Name, name: &[u8]| {
@@ -145,7 +149,8 @@ mod tests {
 
     #[test]
     fn a_304_brings_its_fields_along() {
-        let (old_bytes, old) = head("Date: d\nX-A: 1\nX-A: 2\nContent-Length: 10\nContent-Encoding: gzip\nX-B: 3\n");
+        let (old_bytes, old) =
+            head("Date: d\nX-A: 1\nX-A: 2\nContent-Length: 10\nContent-Encoding: gzip\nX-B: 3\n");
         let (new_bytes, new) = head(
             "Date: e\nX-A: 4\nX-C: 5\nContent-Length: 0\nContent-Encoding: br\nConnection: X-Hop\nX-Hop: 6\nVary: X\n",
         );

@@ -1,7 +1,7 @@
 //! What a cache adds to an answer: its date, its age, how it came about (`Cache-Status`, RFC 9211).
 
-use foregate_cache::rfc::{Forwarded, push_status};
 use foregate_cache::Life;
+use foregate_cache::rfc::{Forwarded, push_status};
 use foregate_core::{Exchange, Reply, push_number};
 use foregate_wire::h1::ResponseHead;
 use foregate_wire::{Name, date};

@@ -57,8 +57,13 @@ fn key_of<P: Protocol>(
 }
 
 /// The key under which GET of this request's target is kept.
-pub(crate) fn key_text<P: Protocol>(on: &crate::caching::Caching, protocol: &P, ex: &mut Exchange) -> Vec<u8> {
-    let (method, name) = (std::mem::replace(&mut ex.method, Method::Get), std::mem::take(&mut ex.method_name));
+pub(crate) fn key_text<P: Protocol>(
+    on: &crate::caching::Caching,
+    protocol: &P,
+    ex: &mut Exchange,
+) -> Vec<u8> {
+    let (method, name) =
+        (std::mem::replace(&mut ex.method, Method::Get), std::mem::take(&mut ex.method_name));
     ex.method_name = b"GET".to_vec();
     let mut text = Vec::new();
     match &on.key {
@@ -90,6 +95,7 @@ fn place(ex: &Exchange, value: &[u8]) -> Option<Vec<u8>> {
     // Another scheme, or beside the target.
     let path = ex.target.split(|b| *b == b'?').next().unwrap_or_default();
     let folder = path.iter().rposition(|b| *b == b'/').map_or(&b"/"[..], |at| &path[..=at]);
-    let is_relative = !value.is_empty() && !value.split(|b| *b == b'/').next().unwrap_or_default().contains(&b':');
+    let is_relative =
+        !value.is_empty() && !value.split(|b| *b == b'/').next().unwrap_or_default().contains(&b':');
     is_relative.then(|| [folder, value].concat())
 }
