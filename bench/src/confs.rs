@@ -77,6 +77,7 @@ fn nginx_servers(door: Door, at: &Place<'_>) -> String {
         ssl_certificate {dir}/cert.pem;
         ssl_certificate_key {dir}/key.pem;
         ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_prefer_server_ciphers off;
         ssl_session_cache shared:tls:10m;
 {pass}    }}
 ",

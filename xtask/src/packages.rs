@@ -40,6 +40,8 @@ const NEEDS: &[Need] = &[
     tests("pebble", &["pebble", "-h"]),
     tests("certbot", &["certbot", "--version"]),
     tests("python3-certbot-nginx", &["test", "-d", "/usr/lib/python3/dist-packages/certbot_nginx"]),
+    // With FOREGATE_FULL=1 only.
+    tests("testssl.sh", &["testssl", "--version"]),
     // Debian names the program after its version.
     tests("php-fpm", &["sh", "-c", "ls /usr/sbin/php-fpm*"]),
     budgets("valgrind", &["valgrind", "--version"]),

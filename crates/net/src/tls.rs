@@ -50,6 +50,8 @@ pub enum Refusal {
 #[derive(Clone, Debug)]
 pub struct Server {
     config: Arc<rustls::ServerConfig>,
+    /// For clients that like ChaCha20 best, as those without AES in hardware do: their order counts.
+    for_chacha: Option<Arc<rustls::ServerConfig>>,
 }
 
 impl Server {
@@ -58,11 +60,26 @@ impl Server {
         config.enable_secret_extraction = true;
         // Data before the end of the handshake may be a replay; nothing above is prepared for it.
         config.max_early_data_size = 0;
-        Server { config: Arc::new(config) }
+        Server { config: Arc::new(config), for_chacha: None }
+    }
+
+    /// The same, but where ChaCha20 is what a client offers first, ciphers are chosen in the client's order
+    /// (OpenSSL: PrioritizeChaCha).
+    pub fn minding_chacha(self) -> Server {
+        let mut config = (*self.config).clone();
+        config.ignore_client_order = false;
+        Server { for_chacha: Some(Arc::new(config)), ..self }
     }
 
     pub fn config(&self) -> &rustls::ServerConfig {
         &self.config
+    }
+
+    fn config_for(self, hello: &ClientHello) -> Arc<rustls::ServerConfig> {
+        match self.for_chacha {
+            Some(config) if ciphers::is_chacha_first(&hello.ciphers) => config,
+            _ => self.config,
+        }
     }
 
     /// The same with other certificates.
@@ -72,9 +89,12 @@ impl Server {
 
     /// The same with certificates that somebody else finds for each handshake.
     pub fn resolving(&self, certificates: Arc<dyn rustls::server::ResolvesServerCert>) -> Server {
-        let mut config = (*self.config).clone();
-        config.cert_resolver = certificates;
-        Server { config: Arc::new(config) }
+        let with = |config: &Arc<rustls::ServerConfig>| {
+            let mut config = (**config).clone();
+            config.cert_resolver = certificates.clone();
+            Arc::new(config)
+        };
+        Server { config: with(&self.config), for_chacha: self.for_chacha.as_ref().map(with) }
     }
 }
 
@@ -139,6 +159,29 @@ pub enum HandshakeError {
     TooLong,
     /// What rustls found wrong, most often with the peer.
     Tls(rustls::Error),
+}
+
+impl HandshakeError {
+    /// Whether something is wrong on this side: what peers do wrong happens all day.
+    pub fn is_ours(&self) -> bool {
+        use rustls::Error;
+        let HandshakeError::Tls(error) = self else { return false };
+        !matches!(
+            error,
+            Error::AlertReceived(_)
+                | Error::InappropriateMessage { .. }
+                | Error::InappropriateHandshakeMessage { .. }
+                | Error::InvalidMessage(_)
+                | Error::InvalidCertificate(_)
+                | Error::NoCertificatesPresented
+                | Error::NoApplicationProtocol
+                | Error::DecryptError
+                | Error::PeerIncompatible(_)
+                | Error::PeerMisbehaved(_)
+                | Error::PeerSentOversizedRecord
+                | Error::UnsupportedNameType
+        )
+    }
 }
 
 impl fmt::Display for HandshakeError {
@@ -226,7 +269,7 @@ pub async fn accept_with(
             return Err(HandshakeError::Refused);
         }
     };
-    let mut side = UnbufferedServerConnection::new(server.config).map_err(HandshakeError::Tls)?;
+    let mut side = UnbufferedServerConnection::new(server.config_for(&hello)).map_err(HandshakeError::Tls)?;
     exchange.run(&mut side).await?;
     let facts = Facts {
         ja4: Ja4::of(&hello),

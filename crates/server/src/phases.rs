@@ -135,6 +135,11 @@ async fn rounds<W: Witness>(
             Turn::Unadorned => return true,
             Turn::Close => return false,
         };
+        if let (Begin::PostRead, Some(on)) = (begin, &on(local, ex).ssl)
+            && ssl::is_to_ask(on, ex)
+        {
+            Box::pin(ssl::ask(on, ex)).await;
+        }
         let mut flow = find_place(witness, local, ex, begin);
         let here = on(local, ex);
         if flow.is_continue() && begin != Begin::Content {

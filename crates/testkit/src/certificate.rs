@@ -39,6 +39,11 @@ impl Authority {
         self.0.pem()
     }
 
+    /// Its key (PKCS#8).
+    pub fn key_pem(&self) -> String {
+        self.0.key().serialize_pem()
+    }
+
     /// A certificate for these names, signed by the authority; the first is its common name.
     pub fn issue(&self, names: &[&str]) -> Certificate {
         let key = new_key();

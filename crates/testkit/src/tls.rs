@@ -1,7 +1,7 @@
 //! A TLS client that believes any certificate and tells which it was shown.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -47,6 +47,17 @@ impl Client {
         Client::connect_tls_with(address, name, config)
     }
 
+    /// The OCSP response that comes with the certificate for `name`, if one does.
+    pub fn stapled(address: SocketAddr, name: &str) -> Option<Vec<u8>> {
+        let believer = Believer::default();
+        let stapled = believer.stapled.clone();
+        let mut config = any_certificate();
+        config.dangerous().set_certificate_verifier(Arc::new(believer));
+        Client::connect_tls_with(address, name, config).ok()?;
+        let response = stapled.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Some(response).filter(|it| !it.is_empty())
+    }
+
     /// The same with a configuration of the test's own: certificates of the client, versions.
     pub fn connect_tls_with(
         address: SocketAddr,
@@ -74,7 +85,7 @@ pub fn any_certificate() -> ClientConfig {
     let builder = ClientConfig::builder_with_provider(provider().clone());
     let builder =
         builder.with_safe_default_protocol_versions().expect("because the provider has both versions");
-    builder.dangerous().with_custom_certificate_verifier(Arc::new(Believer)).with_no_client_auth()
+    builder.dangerous().with_custom_certificate_verifier(Arc::new(Believer::default())).with_no_client_auth()
 }
 
 /// The same, showing a certificate of its own when it is asked for one.
@@ -94,8 +105,11 @@ fn provider() -> &'static Arc<CryptoProvider> {
 }
 
 /// Believes the certificate, not the signatures: whoever answers must hold the certificate's key.
-#[derive(Debug)]
-struct Believer;
+#[derive(Debug, Default)]
+struct Believer {
+    /// What came stapled to the last certificate.
+    stapled: Arc<Mutex<Vec<u8>>>,
+}
 
 impl ServerCertVerifier for Believer {
     fn verify_server_cert(
@@ -103,9 +117,10 @@ impl ServerCertVerifier for Believer {
         _end: &CertificateDer<'_>,
         _between: &[CertificateDer<'_>],
         _name: &ServerName<'_>,
-        _ocsp: &[u8],
+        ocsp: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        *self.stapled.lock().unwrap_or_else(PoisonError::into_inner) = ocsp.to_vec();
         Ok(ServerCertVerified::assertion())
     }
 

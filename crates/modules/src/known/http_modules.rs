@@ -1,8 +1,8 @@
 //! Directives of nginx's http modules, but for those that pass requests on.
 
 use super::reasons::{
-    BUFFERS, COMPRESSION, DEGRADATION, DH, GEOIP, HASHES, IMAGES, NOT_YET, OCSP, OPEN_LOGS, OPENSSL,
-    QUIC_INSIDE, SCRIPTS, TLS_INSIDE, VIDEO, XSLT,
+    BUFFERS, COMPRESSION, DEGRADATION, DH, GEOIP, HASHES, IMAGES, NOT_YET, OPEN_LOGS, OPENSSL, QUIC_INSIDE,
+    SCRIPTS, TLS_INSIDE, VIDEO, XSLT,
 };
 use super::{Known, known as of};
 
@@ -142,10 +142,10 @@ pub(super) static NAMES: &[Known] = &[
     of("ssl_session_ticket_key", "http, server, mail, mail server, stream, stream server", "1", "", NOT_YET),
     of("ssl_session_tickets", "http, server, mail, mail server, stream, stream server", "1", "on", NOT_YET),
     of("ssl_session_timeout", "http, server, mail, mail server, stream, stream server", "1", "5m", TLS_INSIDE),
-    of("ssl_stapling", "http, server, stream, stream server", "1", "off", OCSP),
-    of("ssl_stapling_file", "http, server, stream, stream server", "1", "", OCSP),
-    of("ssl_stapling_responder", "http, server, stream, stream server", "1", "", OCSP),
-    of("ssl_stapling_verify", "http, server, stream, stream server", "1", "off", OCSP),
+    of("ssl_stapling", "http, server, stream, stream server", "1", "off", NOT_YET),
+    of("ssl_stapling_file", "http, server, stream, stream server", "1", "", NOT_YET),
+    of("ssl_stapling_responder", "http, server, stream, stream server", "1", "", NOT_YET),
+    of("ssl_stapling_verify", "http, server, stream, stream server", "1", "off", NOT_YET),
     of("ssl_trusted_certificate", "http, server, mail, mail server, stream, stream server", "1", "", NOT_YET),
     of("ssl_verify_client", "http, server, mail, mail server, stream, stream server", "1", "off", NOT_YET),
     of("ssl_verify_depth", "http, server, mail, mail server, stream, stream server", "1", "1", NOT_YET),

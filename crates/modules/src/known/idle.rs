@@ -1,9 +1,7 @@
 //! Directives that a module reads and checks, and that only tune what works differently here.
 
 use super::Treatment;
-use super::reasons::{
-    BUFFERS, COMPRESSION, DH, DISK, EVENTS, HASHES, MEMORY, OCSP, SOCKETS, SPOOLING, TLS_INSIDE,
-};
+use super::reasons::{BUFFERS, COMPRESSION, DH, DISK, EVENTS, HASHES, MEMORY, SOCKETS, SPOOLING, TLS_INSIDE};
 
 const PROTOCOLS: Treatment =
     Treatment::Ignored("this protocol is not available yet in this version: clients get HTTP/1.1");
@@ -48,8 +46,6 @@ static NAMES: &[(&str, Treatment)] = &[
     ("ssl_certificate_cache", TLS_INSIDE),
     ("ssl_certificate_compression", TLS_INSIDE),
     ("ssl_dhparam", DH),
-    ("ssl_stapling_responder", OCSP),
-    ("ssl_stapling_verify", OCSP),
     ("tcp_nodelay", SOCKETS),
     ("tcp_nopush", SOCKETS),
     ("zstd_buffers", COMPRESSION),

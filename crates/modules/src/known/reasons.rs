@@ -29,7 +29,6 @@ pub(super) const OPEN_LOGS: Treatment = Ignored("log files stay open anyway");
 pub(super) const COMPRESSION: Treatment = Ignored("the compressor sizes its memory itself");
 pub(super) const OLD_BROWSERS: Treatment = Ignored("the browsers it is for have died out");
 pub(super) const DH: Treatment = Ignored("keys are exchanged over elliptic curves only");
-pub(super) const OCSP: Treatment = Ignored("no OCSP responses are stapled, and clients do without them");
 pub(super) const TLS_INSIDE: Treatment = Ignored("the TLS library sees to it itself");
 pub(super) const QUIC_INSIDE: Treatment = Ignored("QUIC is tuned by the server itself");
 pub(super) const COUNTERS: Treatment = Ignored("no counters are kept by zone");

@@ -14,11 +14,12 @@ use rustls::{
 };
 
 use super::commands::Changes;
+use super::ocsp::clients::Asking;
 use super::varying::Varying;
 use super::{AUTO, Options, Tls, Verify, certificates, names as known, sessions, warnings};
 
-/// nginx's default.
-const CIPHERS: &str = "HIGH:!aNULL:!MD5";
+/// nginx's default, cheapest first, in the order of Mozilla's guidelines.
+const CIPHERS: &str = "ECDHE+AES128:HIGH:!aNULL:!MD5";
 /// What is spoken where HTTP/2 may be, best first; without it the first is missing.
 const PROTOCOLS: [&[u8]; 3] = [b"h2", b"http/1.1", b"http/1.0"];
 
@@ -44,20 +45,29 @@ fn build(o: &Options, cx: &mut Compile<'_>) -> Result<Tls, Error> {
     let names = certificates::names(o, &changes)?;
     let has_certificate = !names.is_empty();
     let varying = Varying::compile(&names, o, cx)?;
-    let own = match varying {
-        Some(_) => Vec::new(),
-        None if o.is_automatic() => Vec::new(),
-        None => certificates::own(&names, o, cx)?,
-    };
     let depth_max = o.verify_depth.unwrap_or(1) as usize;
     let (wanted, trusted, revoked) = match has_certificate || reject {
         true => certificates::authorities(o, verify, cx)?,
         // As nginx, which looks at nothing else in a server without a certificate.
         false => Default::default(),
     };
+    let own = match varying {
+        Some(_) => Vec::new(),
+        None if o.is_automatic() => Vec::new(),
+        None => certificates::own(&names, &[&trusted[..], &wanted].concat(), o, cx)?,
+    };
+    let asking = match verify {
+        Verify::Off => None,
+        Verify::OptionalNoCa if o.ocsp.is_some_and(|it| it > 0) => {
+            let what = "\"ssl_ocsp\" is incompatible with \"ssl_verify_client optional_no_ca\"";
+            return Err(Error::plain(what));
+        }
+        _ => Asking::compile(o, cx)?,
+    };
     let chain = ClientChain::new(&[&wanted[..], &trusted].concat(), revoked, depth_max);
     if !has_certificate {
-        return Ok(Tls { server: None, server_h2: None, varying, automatic: false, reject, verify, chain });
+        let (server, server_h2, automatic) = (None, None, false);
+        return Ok(Tls { server, server_h2, varying, automatic, reject, verify, chain, asking });
     }
     warnings::about_settings(o, cx);
     watch(&names, o, cx);
@@ -69,14 +79,20 @@ fn build(o: &Options, cx: &mut Compile<'_>) -> Result<Tls, Error> {
     };
     let by_name = varying.is_some() || o.is_automatic();
     let context = sessions::context(&own, if by_name { &names } else { &[] }, &wanted);
-    let mut config = builder.with_cert_resolver(Arc::new(Certificates::new(own)));
+    let mut config = builder.with_cert_resolver(Arc::new(Certificates::stapled(own)));
     config.alpn_protocols = PROTOCOLS[1..].iter().map(|it| it.to_vec()).collect();
-    config.ignore_client_order = changes.prefer_server.or(o.prefer_server).unwrap_or(false);
+    let order = changes.prefer_server.or(o.prefer_server);
+    config.ignore_client_order = order.unwrap_or(true);
+    let minds_chacha = config.ignore_client_order && changes.chacha.unwrap_or(order.is_none());
     sessions::set_up(o, &changes, &context, &mut config, cx)?;
     let mut with_h2 = config.clone();
     with_h2.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
-    let (server, server_h2) = (Some(tls::Server::new(config)), Some(tls::Server::new(with_h2)));
-    Ok(Tls { server, server_h2, varying, automatic: o.is_automatic(), reject, verify, chain })
+    let serve = |config| match (tls::Server::new(config), minds_chacha) {
+        (server, true) => Some(server.minding_chacha()),
+        (server, false) => Some(server),
+    };
+    let (server, server_h2) = (serve(config), serve(with_h2));
+    Ok(Tls { server, server_h2, varying, automatic: o.is_automatic(), reject, verify, chain, asking })
 }
 
 /// Certificates are renewed while we serve.
@@ -99,7 +115,7 @@ fn builder(
     let versions = versions(o, changes, cx)?;
     let speaks_12 = versions.iter().any(|it| it.version == ProtocolVersion::TLSv1_2);
     let mut suites = suites(changes.ciphers.as_ref().or(o.ciphers.as_ref()), speaks_12, cx)?;
-    suites.splice(0..0, changes.suites.clone().unwrap_or_else(ciphers::tls13_default));
+    suites.splice(0..0, changes.suites.clone().unwrap_or_else(ciphers::tls13_served));
     let groups = match changes.curves.as_ref().or(o.curves.as_ref()) {
         None => ciphers::curves_default(),
         Some(word) => ciphers::curves(&word.text).map_err(|name| {

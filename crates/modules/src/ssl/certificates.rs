@@ -6,17 +6,20 @@ use std::sync::Arc;
 
 use foregate_conf::{Error, Word, os_error};
 use foregate_core::Compile;
-use foregate_net::tls::certs::{self, CertError};
+use foregate_net::tls::certs::{self, CertError, Staple};
 use foregate_net::tls::x509::RevocationList;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 
 use super::commands::Changes;
+use super::ocsp::stapling;
 use super::{Options, Verify};
 
 /// As nginx: the longest line of a file of passwords, in bytes.
 const PASSWORD_BYTES_MAX: usize = 512;
 
+/// A certificate with its key, and where its issuer's word is found.
+pub(super) type Own = (Arc<CertifiedKey>, Option<Arc<Staple>>);
 type Authorities = Vec<CertificateDer<'static>>;
 
 /// The names of the server's own certificates and of their keys.
@@ -41,22 +44,32 @@ pub(super) fn names(o: &Options, changes: &Changes) -> Result<Vec<(Word, Word)>,
     Ok(certificates.into_iter().zip(keys).collect())
 }
 
-/// The server's own certificates with their keys.
-pub(super) fn own(names: &[(Word, Word)], o: &Options, cx: &Compile<'_>) -> Result<Vec<Arc<CertifiedKey>>, Error> {
+/// The server's own certificates with their keys, and where words of their issuers are to be found.
+pub(super) fn own(
+    names: &[(Word, Word)],
+    trusted: &[CertificateDer<'static>],
+    o: &Options,
+    cx: &mut Compile<'_>,
+) -> Result<Vec<Own>, Error> {
     if names.is_empty() {
         return Ok(Vec::new());
     }
     let passwords = passwords(o, cx)?;
-    let staple = staple(o, cx)?;
-    let mut all: Vec<Arc<CertifiedKey>> = Vec::new();
+    let response = staple(o, cx)?;
+    let mut all: Vec<(Arc<CertifiedKey>, &Word)> = Vec::new();
     for (certificate, key) in names {
         let mut certified = one(certificate, key, &passwords, cx)?;
-        certified.ocsp.clone_from(&staple);
+        certified.ocsp.clone_from(&response);
         // As OpenSSL: of one kind of key the last counts.
-        all.retain(|it| it.key.algorithm() != certified.key.algorithm());
-        all.push(Arc::new(certified));
+        all.retain(|(it, _)| it.key.algorithm() != certified.key.algorithm());
+        all.push((Arc::new(certified), certificate));
     }
-    Ok(all)
+    let fetches = o.stapling == Some(true) && response.is_none();
+    let staples = all.into_iter().map(|(one, word)| {
+        let staple = if fetches { stapling::prepare(&one, word, trusted, o, cx) } else { None };
+        (one, staple)
+    });
+    Ok(staples.collect())
 }
 
 fn one(cert: &Word, key: &Word, passwords: &[Vec<u8>], cx: &Compile<'_>) -> Result<CertifiedKey, Error> {

@@ -14,6 +14,8 @@ pub(super) struct Changes {
     pub(super) curves: Option<Word>,
     pub(super) tickets: Option<bool>,
     pub(super) prefer_server: Option<bool>,
+    /// Clients that like ChaCha20 best get it.
+    pub(super) chacha: Option<bool>,
     pub(super) certificate: Option<Word>,
     pub(super) key: Option<Word>,
     no_12: bool,
@@ -21,7 +23,7 @@ pub(super) struct Changes {
 }
 
 /// Options that OpenSSL knows and that ask for what is done anyway, or for what we have not.
-const OPTIONS: [&str; 22] = [
+const OPTIONS: [&str; 21] = [
     "EmptyFragments",
     "Bugs",
     "Compression",
@@ -31,7 +33,6 @@ const OPTIONS: [&str; 22] = [
     "ClientRenegotiation",
     "ECDHSingle",
     "DHSingle",
-    "PrioritizeChaCha",
     "NoRenegotiation",
     "MiddleboxCompat",
     "AntiReplay",
@@ -120,6 +121,8 @@ impl Changes {
                 self.tickets = Some(on);
             } else if name.eq_ignore_ascii_case("ServerPreference") {
                 self.prefer_server = Some(on);
+            } else if name.eq_ignore_ascii_case("PrioritizeChaCha") {
+                self.chacha = Some(on);
             } else if !OPTIONS.iter().any(|it| it.eq_ignore_ascii_case(name)) {
                 return None;
             }

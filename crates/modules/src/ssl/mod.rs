@@ -4,6 +4,7 @@ mod build;
 mod certificates;
 mod commands;
 mod names;
+mod ocsp;
 mod peer;
 mod read;
 mod sessions;
@@ -18,7 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foregate_conf::{Error, Span, Word};
-use foregate_core::{Args, Compile, Directive, Exchange, Flow, Level, Scope, Stop, Variable, log};
+use foregate_core::{Args, Compile, Directive, ErrorLog, Exchange, Flow, Level, Scope, Shared, Stop, Variable, ZoneSpec, log};
+use foregate_net::runtime::Task;
 use foregate_net::tls::store::Limits;
 use foregate_net::tls::verify::ClientChain;
 use foregate_net::tls::x509::Failure;
@@ -26,6 +28,7 @@ use foregate_net::tls::{self, Facts};
 
 use rustls::server::ResolvesServerCert;
 
+use ocsp::clients::{self, Asking};
 use varying::Varying;
 pub use warnings::http3_is_missing;
 
@@ -59,6 +62,9 @@ pub struct Options {
     stapling_verify: Option<bool>,
     stapling_file: Option<Word>,
     stapling_responder: Option<Word>,
+    ocsp: Option<usize>,
+    ocsp_responder: Option<Word>,
+    ocsp_cache: Option<Option<(ZoneSpec, Word)>>,
     compression: Option<bool>,
     http3: Option<bool>,
     http3_hq: Option<bool>,
@@ -104,6 +110,8 @@ pub struct Tls {
     pub reject: bool,
     verify: Verify,
     chain: ClientChain,
+    /// `ssl_ocsp`
+    asking: Option<Asking>,
 }
 
 impl std::ops::Deref for Settings {
@@ -157,6 +165,9 @@ impl foregate_core::Module for Module {
         Directive::flag("ssl_stapling_verify", S, |o| &mut o.stapling_verify),
         Directive::text("ssl_stapling_file", S, |o| &mut o.stapling_file),
         Directive::text("ssl_stapling_responder", S, |o| &mut o.stapling_responder),
+        Directive::choice("ssl_ocsp", S, clients::WHOM, |o| &mut o.ocsp),
+        Directive::text("ssl_ocsp_responder", S, |o| &mut o.ocsp_responder),
+        Directive::own("ssl_ocsp_cache", S, clients::ARGS, clients::read_cache, clients::cache_inherit),
         Directive::flag("ssl_certificate_compression", S, |o| &mut o.compression),
         Directive::flag("http3", S, |o| &mut o.http3),
         Directive::flag("http3_hq", S, |o| &mut o.http3_hq),
@@ -190,8 +201,11 @@ pub fn check(on: &Settings, ex: &Exchange) -> Flow {
             Break(Stop::status(496))
         }
         Some(Err(why)) if on.verify != Verify::OptionalNoCa || !why.is_lack_of_trust() => {
-            let (code, tail) = (why.code, "while reading client request headers");
-            log!(ex, Level::Info, "client SSL certificate verify error: ({code}:{why}) {tail}");
+            let tail = "while reading client request headers";
+            match why.code {
+                0 => log!(ex, Level::Info, "client SSL certificate verify error: {why} {tail}"),
+                code => log!(ex, Level::Info, "client SSL certificate verify error: ({code}:{why}) {tail}"),
+            }
             Break(Stop::status(495))
         }
         _ => Continue(()),
@@ -240,7 +254,12 @@ impl Tls {
 }
 
 /// What was found about a connection's client, and for which settings.
-struct Judged(Arc<Tls>, Result<(), Failure>);
+struct Judged {
+    by: Arc<Tls>,
+    found: Result<(), Failure>,
+    /// The issuers have been asked, or need not be.
+    asked: bool,
+}
 
 /// Whether the chain of the client holds; judged once for each connection. `None`: it sent no certificate.
 fn verdict(on: &Settings, ex: &Exchange, facts: &Facts) -> Option<Result<(), Failure>> {
@@ -248,12 +267,31 @@ fn verdict(on: &Settings, ex: &Exchange, facts: &Facts) -> Option<Result<(), Fai
         return None;
     }
     let mut notes = ex.conn.notes.borrow_mut();
-    if let Some(Judged(tls, found)) = notes.get::<Judged>()
-        && Arc::ptr_eq(tls, &on.0)
-    {
-        return Some(*found);
+    if let Some(judged) = notes.get::<Judged>().filter(|it| Arc::ptr_eq(&it.by, &on.0)) {
+        return Some(judged.found);
     }
     let found = on.chain.check(&facts.peer_certs);
-    notes.put(Judged(on.0.clone(), found));
+    notes.put(Judged { by: on.0.clone(), found, asked: false });
     Some(found)
+}
+
+/// Whether [`ask`] has something to do before [`check`].
+pub fn is_to_ask(on: &Settings, ex: &Exchange) -> bool {
+    let Some(facts) = ex.conn.tls.as_ref().filter(|_| on.asking.is_some()) else { return false };
+    matches!(verdict(on, ex, facts), Some(Ok(())))
+        && ex.conn.notes.borrow().get::<Judged>().is_some_and(|it| !it.asked)
+}
+
+/// Asks the issuers whether the client's certificate still holds (`ssl_ocsp`).
+pub async fn ask(on: &Settings, ex: &Exchange) {
+    let (Some(asking), Some(facts)) = (&on.asking, &ex.conn.tls) else { return };
+    let cycle = ex.cycle.clone();
+    let resolver = crate::settings(&*cycle, ex.location).resolver.as_ref().map(|it| &it.resolver);
+    let found = asking.ask(&on.chain.path(&facts.peer_certs), resolver, ex).await;
+    ex.conn.notes.borrow_mut().put(Judged { by: on.0.clone(), found, asked: true });
+}
+
+/// Fetches what is stapled to certificates, for as long as the tasks live.
+pub fn keep_stapled(shared: &Shared, log: &ErrorLog) -> Vec<Task> {
+    ocsp::stapling::start(shared, log)
 }

@@ -9,7 +9,7 @@ const PROTOCOLS: [&str; 6] = ["SSLv2", "SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "
 /// OpenSSL's own number of sessions for `builtin`.
 const BUILTIN_SESSIONS: u64 = 20_480;
 /// As nginx: eight pages.
-const ZONE_BYTES_MIN: u64 = 8 * 4096;
+pub(super) const ZONE_BYTES_MIN: u64 = 8 * 4096;
 
 /// `ssl_session_cache`.
 #[derive(Clone, Debug)]

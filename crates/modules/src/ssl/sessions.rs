@@ -11,7 +11,6 @@ use foregate_net::tls::tickets::{LIFETIME_S_DEFAULT, TicketKeys};
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::server::NoServerSessionStorage;
-use rustls::sign::CertifiedKey;
 
 use super::commands::Changes;
 use super::read::Cache;
@@ -37,7 +36,7 @@ struct Zones(HashMap<String, (u64, Arc<Sessions>)>);
 /// Servers that show the same certificates and ask for the same authorities take each other's sessions, as in nginx.
 /// Certificates that are not known yet count by the `names` that they have in the configuration.
 pub(super) fn context(
-    own: &[Arc<CertifiedKey>],
+    own: &[certificates::Own],
     names: &[(Word, Word)],
     wanted: &[CertificateDer<'static>],
 ) -> Vec<u8> {
@@ -45,7 +44,7 @@ pub(super) fn context(
     for (certificate, _) in names {
         hash.update(certificate.bytes());
     }
-    for cert in own.iter().filter_map(|it| it.cert.first()).chain(wanted) {
+    for cert in own.iter().filter_map(|(it, _)| it.cert.first()).chain(wanted) {
         hash.update(cert);
     }
     hash.finish().as_ref().to_vec()

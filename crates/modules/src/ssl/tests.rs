@@ -64,7 +64,7 @@ fn what_cannot_be_had_is_said() {
         ("ssl_early_data on;", "\"ssl_early_data\" is ignored: early data are never taken".to_owned()),
         (
             "ssl_ciphers DHE-RSA-AES128-SHA;",
-            "no cipher of \"DHE-RSA-AES128-SHA\" is available: TLS 1.2 uses HIGH:!aNULL:!MD5".to_owned(),
+            "no cipher of \"DHE-RSA-AES128-SHA\" is available: TLS 1.2 uses ECDHE+AES128:HIGH:!aNULL:!MD5".to_owned(),
         ),
         (
             "ssl_dhparam a.key;",

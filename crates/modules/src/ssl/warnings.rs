@@ -33,10 +33,6 @@ pub(super) fn about_settings(o: &Options, cx: &mut Compile<'_>) {
         let what = "\"ssl_certificate_compression\" is not supported on this platform, ignored";
         once("compression", span, what, cx);
     }
-    if o.stapling == Some(true) && o.stapling_file.is_none() {
-        let what = "\"ssl_stapling\" is ignored: OCSP responses are not fetched, and clients do without them";
-        once("stapling", span, what, cx);
-    }
     if let Some(word) = &o.dhparam {
         let what = "\"ssl_dhparam\" is ignored: keys are exchanged over elliptic curves only";
         once("dhparam", word.span, what, cx);

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -10,6 +11,7 @@ use rustls::sign::CertifiedKey;
 
 use super::pbes2::{self, Closed};
 use super::provider;
+use super::tickets::now_s;
 use super::x509::{Certificate, RevocationList, der};
 
 const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY-----";
@@ -156,11 +158,16 @@ fn invalid(error: PemError) -> CertError {
 /// Certificates of one server with different kinds of keys (nginx: `ssl_certificate` several times).
 #[derive(Debug)]
 pub struct Certificates {
-    all: Vec<Arc<CertifiedKey>>,
+    all: Vec<(Arc<CertifiedKey>, Option<Arc<Staple>>)>,
 }
 
 impl Certificates {
     pub fn new(all: Vec<Arc<CertifiedKey>>) -> Certificates {
+        Certificates { all: all.into_iter().map(|one| (one, None)).collect() }
+    }
+
+    /// Some of them with word of their issuers, which is renewed while we serve.
+    pub fn stapled(all: Vec<(Arc<CertifiedKey>, Option<Arc<Staple>>)>) -> Certificates {
         Certificates { all }
     }
 }
@@ -168,13 +175,41 @@ impl Certificates {
 impl ResolvesServerCert for Certificates {
     /// The certificate for the signature scheme the client likes best among those we have.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        if let [only] = &self.all[..] {
-            return Some(only.clone());
-        }
-        let mut schemes = hello.signature_schemes().iter();
-        schemes
-            .find_map(|scheme| self.all.iter().find(|one| one.key.choose_scheme(&[*scheme]).is_some()))
-            .cloned()
+        let (own, staple) = match &self.all[..] {
+            [only] => only,
+            all => hello
+                .signature_schemes()
+                .iter()
+                .find_map(|scheme| all.iter().find(|(one, _)| one.key.choose_scheme(&[*scheme]).is_some()))?,
+        };
+        staple.as_ref().and_then(|it| it.get()).or_else(|| Some(own.clone()))
+    }
+}
+
+/// A certificate together with its issuer's word that it still holds (RFC 6066 section 8), once that has been had.
+#[derive(Debug, Default)]
+pub struct Staple {
+    current: ArcSwapOption<Stapled>,
+}
+
+#[derive(Debug)]
+struct Stapled {
+    certified: Arc<CertifiedKey>,
+    /// Seconds since 1970.
+    until_s: u64,
+}
+
+impl Staple {
+    /// From now on, and until this moment (seconds since 1970), `certified` is shown with `response` (DER).
+    pub fn put(&self, certified: &CertifiedKey, response: Vec<u8>, until_s: u64) {
+        let certified = Arc::new(CertifiedKey { ocsp: Some(response), ..certified.clone() });
+        self.current.store(Some(Arc::new(Stapled { certified, until_s })));
+    }
+
+    /// The certificate, as long as the response is valid.
+    pub fn get(&self) -> Option<Arc<CertifiedKey>> {
+        let current = self.current.load();
+        current.as_ref().filter(|it| it.until_s >= now_s()).map(|it| it.certified.clone())
     }
 }
 

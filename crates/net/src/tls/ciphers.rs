@@ -63,6 +63,9 @@ const SUITES_13: [(&str, &SupportedCipherSuite); 3] = [
     ("TLS_AES_128_GCM_SHA256", &cipher_suite::TLS13_AES_128_GCM_SHA256),
 ];
 
+/// The suites with ChaCha20, by number: of TLS 1.3, and of 1.2 with either kind of key.
+const CHACHA: [u16; 3] = [0x1303, 0xcca8, 0xcca9];
+
 /// Reads a list for TLS 1.2 (nginx: ssl_ciphers), for example `HIGH:!aNULL:!MD5`. What OpenSSL knows and we do not
 /// have, like what nobody knows, selects nothing. Empty when nothing is left: an error to nginx
 /// (`SSL_CTX_set_cipher_list("...") failed`).
@@ -110,6 +113,18 @@ pub fn tls13(list: &str) -> Result<Vec<SupportedCipherSuite>, String> {
 /// All suites for TLS 1.3, as when nothing is configured.
 pub fn tls13_default() -> Vec<SupportedCipherSuite> {
     SUITES_13.iter().map(|(_, suite)| **suite).collect()
+}
+
+/// All suites for TLS 1.3 in the order in which a server chooses where nobody has said one: AES-128 is as good as
+/// unbreakable and costs least, as Mozilla's guidelines have it too.
+pub fn tls13_served() -> Vec<SupportedCipherSuite> {
+    SUITES_13.iter().rev().map(|(_, suite)| **suite).collect()
+}
+
+/// Whether a client likes ChaCha20 best. Numbers that stand for nothing (RFC 8701) do not count.
+pub fn is_chacha_first(offered: &[u16]) -> bool {
+    let first = offered.iter().find(|it| *it & 0x0f0f != 0x0a0a || *it >> 8 != *it & 0xff);
+    first.is_some_and(|it| CHACHA.contains(it))
 }
 
 impl Suite {
@@ -228,6 +243,12 @@ mod tests {
         assert_eq!(names("AES128:AES256:@STRENGTH")[..2], all[..2]);
         assert_eq!(names("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"), [one]);
         assert!(names("RC4:MD5:kRSA:DHE+AES128").is_empty());
+    }
+
+    #[test]
+    fn clients_that_like_chacha_are_told_from_others() {
+        assert!(is_chacha_first(&[0x1303, 0x1301]) && is_chacha_first(&[0x1a1a, 0xcca9, 0xc02b]));
+        assert!(!is_chacha_first(&[0x1a1a, 0x1301, 0x1303]) && !is_chacha_first(&[]));
     }
 
     #[test]

@@ -147,6 +147,13 @@ impl ClientChain {
             verifier.is_ok_and(|it| it.verify_client_cert(own, others, now).is_ok())
         })
     }
+
+    /// The way from the peer's own certificate up to the authority (DER), for a chain that [`ClientChain::check`]
+    /// has found good.
+    pub fn path(&self, chain: &[Box<[u8]>]) -> Vec<Vec<u8>> {
+        let chain: Vec<_> = chain.iter().map(|it| &**it).collect();
+        self.chain.authorities.way_up(&chain, self.chain.rules.depth_max)
+    }
 }
 
 /// Takes servers whose chain holds and whose certificate has the name asked for (nginx: proxy_ssl_verify). Why not is

@@ -111,10 +111,7 @@ async fn shake_hands(
             Some(Arrival { conn: Conn::Plain(*stream), proxied, rest: bytes, plain_on_tls: true })
         }
         Err(error) => {
-            let level = match error {
-                HandshakeError::Tls(_) => Level::Crit,
-                _ => Level::Info,
-            };
+            let level = if error.is_ours() { Level::Crit } else { Level::Info };
             let text = match error {
                 HandshakeError::Closed => format!("{error}"),
                 error => format!("SSL_do_handshake() failed (SSL: {error})"),

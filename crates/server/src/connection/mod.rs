@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use foregate_core::stats::{self, Count};
 use foregate_core::{Connection, Exchange, Household, Level, Nobody, Proxied};
-use foregate_modules::{client, proxy};
+use foregate_modules::{client, proxy, ssl};
 use foregate_net::events::{self, Events};
 use foregate_net::runtime::Task;
 use foregate_net::{Addr, Conn, Listener, Stream, clock, runtime};
@@ -290,7 +290,9 @@ fn look_after(local: &Rc<Local>) -> Vec<Task> {
     let household: Rc<dyn Household> = local.clone();
     let places = cycle.places.iter().enumerate();
     let passing = places.filter_map(|(at, it)| it.settings.proxy.as_ref().map(|on| (at as u32, on)));
-    proxy::start_checks(passing, &household)
+    let mut tasks = proxy::start_checks(passing, &household);
+    tasks.extend(ssl::keep_stapled(&cycle.shared, &cycle.main.error_log));
+    tasks
 }
 
 /// Counts a connection while it lives.

@@ -4,6 +4,7 @@ use aws_lc_rs::digest;
 
 use super::der::{self, BITS, BOOLEAN, INTEGER, OCTETS, OID, SEQUENCE};
 use super::name::Name;
+use super::signature::is_signed_by;
 use super::time::Time;
 
 const VERSION: u8 = 0xa0;
@@ -24,6 +25,10 @@ pub(super) const KEY_CERT_SIGN: u8 = 0x04;
 const KEY_PURPOSES: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3];
 /// Extensions whose number we know follow id-ce (2.5.29).
 const ID_CE: &[u8] = &[0x55, 0x1d];
+/// authorityInfoAccess (RFC 5280 section 4.2.2.1), and in it the way to an OCSP responder.
+const AUTHORITY_INFO_ACCESS: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 1];
+const OCSP_ACCESS: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 48, 1];
+const URI: u8 = 0x86;
 /// nsCertType, which OpenSSL knows too.
 const NETSCAPE_CERT_TYPE: &[u8] = &[0x60, 0x86, 0x48, 1, 0x86, 0xf8, 0x42, 1, 1];
 
@@ -79,6 +84,8 @@ pub(super) struct Extensions<'a> {
     pub(super) authority_key_id: Option<&'a [u8]>,
     alt_names: Option<&'a [u8]>,
     pub(super) name_constraints: bool,
+    /// Where the issuer tells whether the certificate still holds.
+    ocsp_url: Option<&'a [u8]>,
     /// A critical extension that nobody here understands.
     pub(super) unknown_critical: bool,
 }
@@ -143,6 +150,16 @@ impl<'a> Certificate<'a> {
         self.extensions.authority_key_id
     }
 
+    /// The first OCSP responder that it names.
+    pub fn ocsp_url(&self) -> Option<&'a str> {
+        self.extensions.ocsp_url.and_then(|it| std::str::from_utf8(it).ok())
+    }
+
+    /// Whether it names `issuer` as its issuer, and was signed with that one's key.
+    pub fn is_issued_by(&self, issuer: &Certificate<'_>) -> bool {
+        self.issuer.canonical() == issuer.subject.canonical() && is_signed_by(&self.signed, issuer)
+    }
+
     /// SHA-1 of all of it, which is what OpenSSL calls the fingerprint.
     pub fn fingerprint(&self) -> String {
         let digest = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, self.der);
@@ -184,6 +201,10 @@ impl<'a> Extensions<'a> {
             let value = der::take(&mut extension, OCTETS)?;
             let known = match oid.strip_prefix(ID_CE) {
                 Some([number]) => found.read_one(*number, value)?,
+                None if oid == AUTHORITY_INFO_ACCESS => {
+                    found.ocsp_url = ocsp_url(value);
+                    true
+                }
                 _ => oid == NETSCAPE_CERT_TYPE,
             };
             found.unknown_critical |= critical && !known;
@@ -226,6 +247,17 @@ impl<'a> Extensions<'a> {
         }
         Some(true)
     }
+}
+
+fn ocsp_url(mut value: &[u8]) -> Option<&[u8]> {
+    let mut all = der::take(&mut value, SEQUENCE)?;
+    while let Some(mut access) = der::take(&mut all, SEQUENCE) {
+        let method = der::take(&mut access, OID)?;
+        if let Some(url) = der::take(&mut access, URI).filter(|_| method == OCSP_ACCESS) {
+            return Some(url);
+        }
+    }
+    None
 }
 
 /// The magnitude of a negative INTEGER.

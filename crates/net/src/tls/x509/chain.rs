@@ -54,6 +54,10 @@ const TOO_LONG_BELOW: Failure = failure(25, "path length constraint exceeded");
 const PURPOSE: Failure = failure(26, "unsuitable certificate purpose");
 const NO_CRL_ISSUER: Failure = failure(33, "unable to get CRL issuer certificate");
 const UNKNOWN_CRITICAL: Failure = failure(34, "unhandled critical extension");
+/// nginx's own, which have no number.
+pub const STATUS_UNKNOWN: Failure = failure(0, "certificate status unknown");
+pub const STATUS_REVOKED: Failure = failure(0, "certificate revoked");
+pub const STATUS_NOT_HAD: Failure = failure(0, "certificate status request failed");
 const NOT_PERMITTED: Failure = failure(47, "permitted subtree violation");
 
 impl Failure {
@@ -133,6 +137,13 @@ impl Authorities {
             failures.push(Some(NOT_PERMITTED));
         }
         failures.into_iter().flatten().next_back().map_or(Ok(()), Err)
+    }
+
+    /// The certificates from the peer's own up to an authority, as far as there are any.
+    pub fn way_up(&self, chain: &[&[u8]], depth_max: usize) -> Vec<Vec<u8>> {
+        let all: Option<Vec<_>> = chain.iter().take(CHAIN_MAX).map(|der| Certificate::parse(der)).collect();
+        let Some((leaf, others)) = all.as_deref().and_then(<[_]>::split_first) else { return Vec::new() };
+        self.path(leaf, others, depth_max).0.iter().map(|it| it.der.to_vec()).collect()
     }
 
     /// The way up, trusted certificates before those that the peer sent.

@@ -6,11 +6,12 @@ mod crl;
 pub(super) mod der;
 mod host;
 mod name;
+pub mod ocsp;
 mod signature;
 mod time;
 
 pub use cert::Certificate;
-pub use chain::{Authorities, Failure, Purpose, Rules};
+pub use chain::{Authorities, Failure, Purpose, Rules, STATUS_NOT_HAD, STATUS_REVOKED, STATUS_UNKNOWN};
 pub use crl::RevocationList;
 pub use name::Name;
 pub(super) use signature::handshake_signature;

@@ -1,0 +1,5 @@
+//! OCSP: what issuers say of our own certificates, told to clients, and what they say of clients' certificates.
+
+pub(super) mod clients;
+mod responder;
+pub(super) mod stapling;
