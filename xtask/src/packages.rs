@@ -36,8 +36,9 @@ const NEEDS: &[Need] = &[
     tests("nginx", &["/usr/sbin/nginx", "-v"]),
     tests("openssl", &["openssl", "version"]),
     tests("curl", &["curl", "--version"]),
-    // Its tests say that they are skipped without it.
+    // The tests of these two say that they are skipped without them.
     tests("pebble", &["pebble", "-h"]),
+    tests("redis-server", &["redis-server", "--version"]),
     tests("certbot", &["certbot", "--version"]),
     tests("python3-certbot-nginx", &["test", "-d", "/usr/lib/python3/dist-packages/certbot_nginx"]),
     // With FOREGATE_FULL=1 only.

@@ -5,8 +5,8 @@
 
 use foregate_core::{CharsetOverride, Exchange, KeptFields, Reply};
 use foregate_modules::{
-    Settings, addition, brotli, charset, encoding, encoding::Coding, gunzip, gzip, headers, hsts, mime,
-    not_modified, range, redirects, security_headers, slice, ssi, sub_filter, userid, zstd,
+    Settings, addition, brotli, charset, encoding, encoding::Coding, gunzip, gzip, headers, hsts, limit_req,
+    mime, not_modified, range, redirects, security_headers, slice, ssi, sub_filter, userid, zstd,
 };
 use foregate_wire::{Fields, Name};
 
@@ -24,6 +24,9 @@ pub(crate) async fn header_filters(on: &Settings, ex: &mut Exchange, reply: &mut
     }
     if let Some(on) = &on.headers {
         headers::filter(on, ex, reply);
+    }
+    if on.limit_req.is_some() || ex.error_page {
+        limit_req::filter(ex, reply);
     }
     if let Some(on) = &on.hsts {
         hsts::filter(on, ex, reply);

@@ -8,6 +8,7 @@ pub mod h2;
 pub mod host;
 pub mod proxy_protocol;
 pub mod range;
+pub mod resp;
 pub mod status;
 pub mod structured;
 pub mod uri;

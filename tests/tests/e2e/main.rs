@@ -26,6 +26,7 @@ mod http2_websocket;
 mod https_redirect;
 mod if_;
 mod keepalive;
+mod limit_req;
 mod location;
 mod map;
 mod open_file_cache;

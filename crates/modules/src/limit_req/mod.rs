@@ -1,7 +1,10 @@
 //! `limit_req`: how often a client may ask, by leaky buckets that all threads share.
 
 mod bucket;
+mod fleet;
 mod read;
+mod redis;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod zone;
@@ -18,6 +21,8 @@ use foregate_core::{
 };
 use foregate_net::clock::{self, Deadline};
 
+pub use fleet::keep_together;
+pub use standing::filter;
 use zone::{Zone, Zones};
 
 pub struct Module;
@@ -29,6 +34,7 @@ pub struct Options {
     log_level: Option<usize>,
     status: Option<u16>,
     dry_run: Option<bool>,
+    headers: Option<bool>,
 }
 
 pub struct Settings {
@@ -38,6 +44,8 @@ pub struct Settings {
     delay_log_level: Level,
     status: u16,
     dry_run: bool,
+    /// Clients are told how they stand.
+    tells: bool,
 }
 
 /// One bucket to pass. Numbers are in thousandths of a request.
@@ -46,6 +54,8 @@ struct Limit {
     burst: i64,
     /// Requests above this are delayed.
     delay: i64,
+    /// As `RateLimit-Policy` says it.
+    policy: Box<[u8]>,
 }
 
 const LEVELS: [&str; 4] = ["info", "notice", "warn", "error"];
@@ -84,7 +94,14 @@ pub async fn check(on: &Settings, ex: &mut Exchange) -> Flow {
     }
     let dry = on.dry_run;
     let dry_text = if dry { ", dry run" } else { "" };
-    match on.judge(ex) {
+    let (verdict, tightest) = on.judge(ex);
+    if on.tells
+        && !dry
+        && let Some((at, excess)) = tightest
+    {
+        ex.notes.put(on.limits[at].standing(excess));
+    }
+    match verdict {
         Verdict::Unlimited => return Continue(()),
         Verdict::Passed => ex.notes.put(Status("PASSED")),
         Verdict::Delayed { limit, excess, ms } => {
@@ -127,7 +144,7 @@ const CLIENT_GONE: u16 = 499;
 
 impl Settings {
     /// Asks every bucket and, unless one refuses, pours into all.
-    fn judge(&self, ex: &mut Exchange) -> Verdict {
+    fn judge(&self, ex: &mut Exchange) -> (Verdict, Tightest) {
         let now = zone::tick(clock::now());
         let mut held = Held::default();
         let mut key = Vec::new();
@@ -147,42 +164,54 @@ impl Settings {
                 continue;
             }
             any = true;
+            let n = limit.zone.n_sharing();
             let mut shard = limit.zone.shard(&key);
             // The last bucket is poured into at once: nobody can refuse any more.
-            match shard.ask(&key, limit.zone.rate, limit.burst, now, at == last) {
+            match shard.ask(&key, limit.zone.rate / n, limit.burst / n, now, at == last) {
                 bucket::Answer::Poured(excess) => poured = Some((at, excess)),
                 bucket::Answer::Pinned(node) => {
                     let place = limit.zone.place(&key);
                     drop(shard);
                     held.0.push((at, limit.zone.clone(), place, node));
                 }
-                bucket::Answer::Refused(excess) => return Verdict::Refused { limit: at, excess },
-                bucket::Answer::Full => return Verdict::Full,
+                bucket::Answer::Refused(excess) => {
+                    return (Verdict::Refused { limit: at, excess }, Some((at, excess)));
+                }
+                bucket::Answer::Full => return (Verdict::Full, None),
             }
         }
-        if any { self.pour(held, poured, now) } else { Verdict::Unlimited }
+        if any { self.pour(held, poured, now) } else { (Verdict::Unlimited, None) }
     }
 
     /// Pours into the buckets that only had been asked; the longest delay counts.
-    fn pour(&self, mut held: Held, poured: Option<(usize, i64)>, now: i64) -> Verdict {
+    fn pour(&self, mut held: Held, poured: Option<(usize, i64)>, now: i64) -> (Verdict, Tightest) {
         let delay_ms = |at: usize, excess: i64| {
             let limit = &self.limits[at];
             ((excess - limit.delay).max(0) * 1000 / limit.zone.rate.max(1)) as u64
         };
+        let mut tightest = poured;
         let mut worst = poured.map(|(at, excess)| (at, excess, delay_ms(at, excess)));
         while let Some((at, zone, place, node)) = held.0.pop() {
-            let excess = zone.shard_at(place).pour(node, zone.rate, now);
+            let excess = zone.shard_at(place).pour(node, zone.rate / zone.n_sharing(), now);
             let ms = delay_ms(at, excess);
+            let room = |(at, excess): (usize, i64)| self.limits[at].burst - excess;
+            if tightest.is_none_or(|it| room((at, excess)) < room(it)) {
+                tightest = Some((at, excess));
+            }
             if worst.is_none_or(|(_, _, longest)| ms > longest) {
                 worst = Some((at, excess, ms));
             }
         }
-        match worst {
+        let verdict = match worst {
             Some((limit, excess, ms)) if ms > 0 => Verdict::Delayed { limit, excess, ms },
             _ => Verdict::Passed,
-        }
+        };
+        (verdict, tightest)
     }
 }
+
+/// The limit that is nearest to refusing, and what is in its bucket above one request.
+type Tightest = Option<(usize, i64)>;
 
 /// As nginx, which counts the length in 16 bits.
 const KEY_BYTES_MAX: usize = 65_535;
@@ -210,7 +239,7 @@ impl foregate_core::Module for Module {
     type Settings = Settings;
 
     const DIRECTIVES: &'static [Directive<Options>] = &[
-        Directive::own("limit_req_zone", Scope::HTTP, Args::Exactly(3), read::zone, |_, _| ()),
+        Directive::own("limit_req_zone", Scope::HTTP, Args::Between(3, 4), read::zone, |_, _| ()),
         Directive::own("limit_req", Scope::ANY_HTTP, Args::Between(1, 3), read::limit, |o, outer| {
             o.limits = o.limits.take().or_else(|| outer.limits.clone());
         }),
@@ -219,6 +248,7 @@ impl foregate_core::Module for Module {
             o.status = o.status.or(outer.status);
         }),
         Directive::flag("limit_req_dry_run", Scope::ANY_HTTP, |o| &mut o.dry_run),
+        Directive::flag("limit_req_headers", Scope::ANY_HTTP, |o| &mut o.headers),
     ];
 
     const VARIABLES: &'static [Variable] = &[Variable::new("limit_req_status", status)];
@@ -251,6 +281,7 @@ impl foregate_core::Module for Module {
             delay_log_level: BY_LEVEL[level.saturating_sub(1)],
             status: options.status.unwrap_or(STATUS),
             dry_run: options.dry_run.unwrap_or(false),
+            tells: options.headers.unwrap_or(false),
         }))
     }
 }
@@ -263,6 +294,6 @@ impl read::LimitLine {
             let names = shared.get::<ZoneNames>().unwrap_or(&none);
             return Err(names.refusal(&self.zone, read::ZONE, self.span));
         };
-        Ok(Limit { zone, burst: self.burst, delay: self.delay })
+        Ok(Limit { policy: standing::policy(&zone, self.burst), zone, burst: self.burst, delay: self.delay })
     }
 }

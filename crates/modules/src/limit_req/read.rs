@@ -4,17 +4,20 @@ use foregate_conf::{Error, Node, Span, Word, value as values};
 use foregate_core::{Scope, ZoneSpec, duplicate};
 
 use super::Options;
+use super::redis::Server;
 
 /// Who declares these zones.
 pub(super) const ZONE: &str = "limit_req_zone";
 
-/// `limit_req_zone KEY zone=NAME:SIZE rate=RATE`
+/// `limit_req_zone KEY zone=NAME:SIZE rate=RATE [redis=SERVER]`
 #[derive(Clone)]
 pub(super) struct ZoneLine {
     pub(super) key: Word,
     pub(super) spec: ZoneSpec,
     /// Thousandths of a request per second.
     pub(super) rate: i64,
+    /// By which several instances count together.
+    pub(super) redis: Option<Server>,
     pub(super) span: Span,
 }
 
@@ -33,7 +36,7 @@ const NO_DELAY: i64 = i64::MAX / 1000;
 const NUMBER_MAX: u64 = 1_000_000_000;
 
 pub(super) fn zone(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
-    let (mut spec, mut rate) = (None, 1000);
+    let (mut spec, mut rate, mut redis) = (None, 1000, None);
     for word in &node.args[1..] {
         if word.starts_with("zone=") {
             spec = Some(ZoneSpec::parse(word)?).filter(|it| !it.name.is_empty());
@@ -41,12 +44,15 @@ pub(super) fn zone(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> 
             rate = per_second(text).ok_or_else(|| {
                 Error::at(word.span, format!("invalid rate \"{word}\"")).advise("such as rate=10r/s or rate=30r/m")
             })?;
+        } else if let Some(text) = word.strip_prefix("redis=") {
+            let server = Server::parse(text).map_err(|why| Error::at(word.span, format!("{why} in \"redis=\"")))?;
+            redis = Some(server);
         } else {
             return Err(unknown(word));
         }
     }
     let spec = spec.ok_or_else(|| no_zone(node))?;
-    o.zones.push(ZoneLine { key: node.args[0].clone(), spec, rate, span: node.span });
+    o.zones.push(ZoneLine { key: node.args[0].clone(), spec, rate, redis, span: node.span });
     Ok(())
 }
 

@@ -78,6 +78,45 @@ fn a_refusal_of_one_bucket_counts_in_none() {
     assert!(log[1].ends_with("by zone \"two\"") && log[2].ends_with("by zone \"one\""));
 }
 
+/// What clients are told of their standing, request by request.
+fn told(conf: &str, n: usize) -> Vec<Vec<String>> {
+    let conf = conf.to_owned();
+    foregate_net::runtime::run(async move {
+        let site = Site::new(&conf);
+        let mut seen = Vec::new();
+        for _ in 0..n {
+            let mut ex = site.exchange("GET /?k=a&q=b HTTP/1.1\nHost: h");
+            let on = site.settings().limit_req.as_ref().unwrap();
+            _ = super::check(on, &mut ex).await;
+            let mut reply = foregate_core::Reply::status(200);
+            super::filter(&ex, &mut reply);
+            let text = |it: &[u8]| String::from_utf8_lossy(it).into_owned();
+            let fields = reply.fields.iter().map(|(name, value)| format!("{}: {}", text(name), text(value)));
+            seen.push(fields.collect());
+        }
+        seen
+    })
+    .unwrap()
+}
+
+#[test]
+fn clients_are_told_how_they_stand() {
+    let seen = told(
+        "limit_req_zone $arg_k zone=one:1m rate=6r/m; limit_req zone=one burst=1 nodelay; limit_req_headers on;",
+        3,
+    );
+    let policy = "RateLimit-Policy: \"one\";q=2;w=20";
+    assert_eq!(seen[0], [policy, "RateLimit: \"one\";r=1;t=1"]);
+    assert_eq!(seen[1], [policy, "RateLimit: \"one\";r=0;t=10"]);
+    assert_eq!(seen[2], ["Retry-After: 10", policy, "RateLimit: \"one\";r=0;t=20"]);
+    assert!(told(&format!("{ZONE} limit_req zone=one;"), 1)[0].is_empty());
+    let two = format!(
+        "{ZONE} limit_req_zone $arg_q zone=tw\\\"o:1m rate=100r/s; limit_req zone=tw\\\"o burst=9;
+         limit_req zone=one burst=30; limit_req_headers on;"
+    );
+    assert_eq!(told(&two, 1)[0][1], "RateLimit: \"tw\\\"o\";r=9;t=1");
+}
+
 #[test]
 fn errors_are_nginx_s() {
     for (conf, want) in [
@@ -92,6 +131,8 @@ fn errors_are_nginx_s() {
         ("limit_req_zone $uri zone=one:1k rate=1r/s;", "zone \"zone=one:1k\" is too small"),
         ("limit_req_zone $uri zone=one:1m rate=0r/s;", "invalid rate \"rate=0r/s\""),
         ("limit_req_zone $uri zone=one:1m sync;", "invalid parameter \"sync\""),
+        ("limit_req_zone $uri zone=one:1m rate=1r/s redis=;", "no host in \"redis=\""),
+        ("limit_req_zone $uri zone=one:1m rate=1r/s redis=127.0.0.1:a;", "invalid port in \"redis=\""),
         ("limit_req_zone $uri zone=:1m rate=1r/s;", "\"limit_req_zone\" must have \"zone\" parameter"),
         (
             "limit_req_zone $uri zone=one:1m rate=1r/s; limit_req_zone $args zone=one:1m rate=1r/s;",

@@ -9,6 +9,7 @@ use std::time::Instant;
 use foregate_core::Template;
 
 use super::bucket::Shard;
+use super::fleet::Fleet;
 use super::read::ZoneLine;
 
 /// All zones of a configuration, by name.
@@ -23,6 +24,8 @@ pub(super) struct Zone {
     /// Thousandths of a request per second.
     pub(super) rate: i64,
     bytes: u64,
+    /// Those who count together with us, by way of a Redis.
+    pub(super) fleet: Option<Fleet>,
     /// Lives on in the next configuration, where key and size stay the same.
     state: Arc<State>,
 }
@@ -41,15 +44,29 @@ impl Zone {
     /// A changed key or size starts with empty buckets.
     pub(super) fn new(line: &ZoneLine, key: Template, before: Option<&Self>) -> Self {
         let key_text = line.key.text.clone();
-        let same = before.filter(|it| it.key_text == key_text && it.bytes == line.spec.bytes);
+        let same = before.filter(|it| {
+            let alike = it.key_text == key_text && it.bytes == line.spec.bytes;
+            alike && it.fleet.is_some() == line.redis.is_some()
+        });
+        let new = || Arc::new(State::new(line.spec.bytes, line.redis.is_some()));
         Self {
             name: line.spec.name.clone(),
             key,
             key_text,
             rate: line.rate,
             bytes: line.spec.bytes,
-            state: same.map_or_else(|| Arc::new(State::new(line.spec.bytes)), |it| it.state.clone()),
+            fleet: line.redis.clone().map(Fleet::new),
+            state: same.map_or_else(new, |it| it.state.clone()),
         }
+    }
+
+    /// Among how many the rate and the burst are divided: we are alone, or all count together.
+    pub(super) fn n_sharing(&self) -> i64 {
+        self.fleet.as_ref().map_or(1, Fleet::n_apart)
+    }
+
+    pub(super) fn n_shards(&self) -> usize {
+        self.state.shards.len()
     }
 
     /// Which shard keeps a key.
@@ -67,9 +84,9 @@ impl Zone {
 }
 
 impl State {
-    fn new(bytes: u64) -> Self {
+    fn new(bytes: u64, tells: bool) -> Self {
         let n_shards = (bytes / SHARD_BYTES_MIN).clamp(1, SHARDS_MAX);
-        let shard = |_| Mutex::new(Shard::new(bytes / n_shards));
+        let shard = |_| Mutex::new(Shard::new(bytes / n_shards, tells));
         Self { hasher: RandomState::new(), shards: (0..n_shards).map(shard).collect() }
     }
 }

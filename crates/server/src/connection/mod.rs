@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use foregate_core::stats::{self, Count};
 use foregate_core::{Connection, Exchange, Household, Level, Nobody, Proxied};
-use foregate_modules::{client, proxy, ssl};
+use foregate_modules::{client, limit_req, proxy, ssl};
 use foregate_net::events::{self, Events};
 use foregate_net::runtime::Task;
 use foregate_net::{Addr, Conn, Listener, Stream, clock, runtime};
@@ -292,6 +292,7 @@ fn look_after(local: &Rc<Local>) -> Vec<Task> {
     let passing = places.filter_map(|(at, it)| it.settings.proxy.as_ref().map(|on| (at as u32, on)));
     let mut tasks = proxy::start_checks(passing, &household);
     tasks.extend(ssl::keep_stapled(&cycle.shared, &cycle.main.error_log));
+    tasks.extend(limit_req::keep_together(&cycle.shared, &cycle.main.error_log));
     tasks
 }
 
