@@ -14,7 +14,7 @@ mod start;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use foregate_server::worker;
+use foregate_server::{porter, worker};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -22,6 +22,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     if worker::is_wanted() {
         return worker::main();
+    }
+    if porter::is_wanted() {
+        return porter::main();
     }
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     if let Some(code) = commands::run(&args) {

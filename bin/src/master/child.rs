@@ -1,7 +1,7 @@
 //! The worker as the master sees it: a process at the other end of a channel.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -11,7 +11,8 @@ use foregate_net::channel::Channel;
 use foregate_net::process::{kill, set_inheritable};
 use foregate_net::signals::SIGTERM;
 use foregate_server::bundle::{Answer, Order};
-use foregate_server::worker;
+use foregate_server::porter::PORTER;
+use foregate_server::{Reach, worker};
 
 use super::files;
 use super::generation::Generation;
@@ -22,6 +23,16 @@ pub(super) struct Child {
     pub(super) channel: Channel,
     pub(super) stage: Stage,
     pub(super) born: Instant,
+    /// Opens files for it.
+    pub(super) porter: Option<Porter>,
+    /// What its rules allow it to reach, as its configuration named it, and which folders those were.
+    confined: Option<(Reach, Vec<Option<(u64, u64)>>)>,
+}
+
+/// The porter of one worker; it ends when the worker does.
+pub(super) struct Porter {
+    pub(super) pid: u32,
+    channel: Channel,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,23 +53,34 @@ impl Child {
     /// Starts a worker and gives it its configuration.
     pub(super) fn start(generation: &Generation) -> io::Result<Self> {
         let (ours, theirs) = Channel::pair()?;
-        set_inheritable(&theirs, true)?;
-        let mut command = Command::new("/proc/self/exe");
-        command.arg0("foregate: worker process").stdin(Stdio::null()).stdout(Stdio::null()).env_clear();
-        command.envs(environment(&generation.main.process.env));
+        let mut command = program("foregate: worker process", generation);
         command.env(worker::RESPAWNED, STARTED.fetch_add(1, Relaxed).to_string());
-        command.env(worker::CHANNEL, theirs.as_fd().as_raw_fd().to_string());
-        if let Some(file) = generation.main.stderr_file() {
-            command.stderr(file);
+        let pid = start_with(&mut command, worker::CHANNEL, &[theirs])?;
+        let mut bundle = generation.bundle()?;
+        let mut porter = None;
+        if generation.needs_porter() {
+            let (started, doors) = Porter::start(generation)?;
+            porter = Some(started);
+            bundle.doors = doors.into();
         }
-        let pid = command.spawn()?.id();
-        drop(theirs);
-        ours.send(Order::Load(Box::new(generation.bundle()?)).into_packet())?;
-        Ok(Self { pid, channel: ours, stage: Stage::Starting, born: Instant::now() })
+        ours.send(Order::Load(Box::new(bundle)).into_packet())?;
+        let reach = &generation.main.reach;
+        let confined = generation.main.process.hardening.landlock.then(|| (reach.clone(), reach.identity()));
+        Ok(Self { pid, channel: ours, stage: Stage::Starting, born: Instant::now(), porter, confined })
+    }
+
+    /// Whether its rules, which cannot be changed any more, suit another configuration.
+    pub(super) fn reaches(&self, generation: &Generation) -> bool {
+        let reach = &generation.main.reach;
+        let suits = |(own, identity): &(Reach, Vec<_>)| own.covers(reach) && own.identity() == *identity;
+        self.confined.as_ref().is_none_or(suits)
     }
 
     /// Gives it another configuration; it answers.
     pub(super) fn load(&self, generation: &Generation) -> io::Result<()> {
+        if let Some(porter) = &self.porter {
+            porter.channel.send(generation.orders()?.into_packet())?;
+        }
         self.channel.send(Order::Load(Box::new(generation.bundle()?)).into_packet())
     }
 
@@ -101,6 +123,39 @@ impl Child {
             _ = kill(self.pid, SIGTERM);
         }
     }
+}
+
+impl Porter {
+    /// Starts it; gives the worker's ends of its two doors too.
+    fn start(generation: &Generation) -> io::Result<(Self, [OwnedFd; 2])> {
+        let (ours, theirs) = Channel::pair()?;
+        let (files, files_inside) = Channel::pair()?;
+        let (programs, programs_inside) = Channel::pair()?;
+        let mut command = program("foregate: porter process", generation);
+        let pid = start_with(&mut command, PORTER, &[theirs, files_inside, programs_inside])?;
+        ours.send(generation.orders()?.into_packet())?;
+        Ok((Self { pid, channel: ours }, [files.into(), programs.into()]))
+    }
+}
+
+/// This program once more, under a name of its own.
+fn program(title: &str, generation: &Generation) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0(title).stdin(Stdio::null()).stdout(Stdio::null()).env_clear();
+    command.envs(environment(&generation.main.process.env));
+    if let Some(file) = generation.main.stderr_file() {
+        command.stderr(file);
+    }
+    command
+}
+
+/// Starts it with these channels, whose numbers a variable tells it. Only it inherits them.
+fn start_with(command: &mut Command, variable: &str, channels: &[Channel]) -> io::Result<u32> {
+    channels.iter().try_for_each(|it| set_inheritable(it, true))?;
+    let numbers: Vec<String> = channels.iter().map(|it| it.as_fd().as_raw_fd().to_string()).collect();
+    let started = command.env(variable, numbers.join(",")).spawn();
+    channels.iter().try_for_each(|it| set_inheritable(it, false))?;
+    Ok(started?.id())
 }
 
 /// The variables of the worker: those that `env` names, and the time zone, as nginx has it.

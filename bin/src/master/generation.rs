@@ -11,6 +11,7 @@ use foregate_net::ListenSpec;
 use foregate_net::process::is_superuser;
 use foregate_net::sys::give_back_memory;
 use foregate_server::bundle::Bundle;
+use foregate_server::porter::Orders;
 use foregate_server::process::User;
 use foregate_server::{Cycle, Endpoint, Main, Setup};
 
@@ -56,6 +57,7 @@ impl Generation {
     /// The same configuration for the worker, with descriptors of its own.
     pub(crate) fn bundle(&self) -> io::Result<Bundle> {
         Ok(Bundle {
+            doors: Vec::new(),
             setup: self.setup.clone(),
             files: self.files.clone(),
             sockets: sockets::handles(&self.sockets)?,
@@ -72,7 +74,19 @@ impl Generation {
     /// Whether a running worker can take over the other configuration: these things it cannot change any more.
     pub(super) fn suits_worker_of(&self, other: &Self) -> bool {
         let (one, other) = (&self.main.process, &other.main.process);
-        one.user == other.user && one.env == other.env && one.nofile == other.nofile
+        let same = one.user == other.user && one.env == other.env && one.nofile == other.nofile;
+        same && one.hardening == other.hardening
+    }
+
+    /// Whether the worker may have to ask a porter.
+    pub(super) fn needs_porter(&self) -> bool {
+        self.main.process.hardening.landlock || self.main.process.hardening.seccomp
+    }
+
+    /// For the porter.
+    pub(super) fn orders(&self) -> io::Result<Orders> {
+        let user = user(&self.main.process).map_err(io::Error::other)?;
+        Ok(Orders { user, named: self.main.reach.named() })
     }
 }
 

@@ -48,6 +48,8 @@ struct Master {
     report: Report,
     /// Every worker that lives; at most one of them is not leaving, unless it is being replaced.
     workers: Vec<Child>,
+    /// The processes that open files for workers, also for those that have just ended.
+    porters: Vec<u32>,
     /// The configuration that a worker is about to take over.
     pending: Option<reload::Pending>,
     /// HUP came while another was under way.
@@ -129,6 +131,7 @@ impl Master {
             signals,
             report: Report::take(),
             workers: Vec::new(),
+            porters: Vec::new(),
             pending: None,
             reload_again: false,
             has_served: false,
@@ -318,7 +321,7 @@ impl Master {
         match Child::start(&self.generation) {
             Ok(child) => {
                 self.log.write(Level::Notice, format_args!("start worker process {}", child.pid));
-                self.workers.push(child);
+                self.adopt(child);
             }
             Err(error) => {
                 let text = format_args!("could not start the worker process ({})", errno_text(&error));
@@ -326,6 +329,11 @@ impl Master {
                 self.try_again_later();
             }
         }
+    }
+
+    fn adopt(&mut self, child: Child) {
+        self.porters.extend(child.porter.as_ref().map(|it| it.pid));
+        self.workers.push(child);
     }
 
     fn try_again_later(&mut self) {
@@ -371,6 +379,21 @@ impl Master {
         self.give_up_pending(pid);
     }
 
+    /// A porter has ended: with its worker, as it should, or before it, which then gets a successor.
+    fn porter_ended(&mut self, pid: u32, ended: Ended) {
+        self.porters.retain(|it| *it != pid);
+        let bereft = self
+            .workers
+            .iter_mut()
+            .find(|it| it.counts() && it.porter.as_ref().is_some_and(|it| it.pid == pid));
+        let Some(child) = bereft.filter(|_| ended != Ended::Code(0)) else { return };
+        self.log.write(Level::Alert, format_args!("porter process {pid} has ended unexpectedly"));
+        if self.going == Going::No && child.stage == Stage::Serving && self.pending.is_none() {
+            child.quit();
+            self.start_worker();
+        }
+    }
+
     /// Some children have ended.
     fn reap(&mut self) {
         loop {
@@ -386,6 +409,9 @@ impl Master {
     }
 
     fn ended(&mut self, pid: u32, ended: Ended) {
+        if self.porters.contains(&pid) {
+            return self.porter_ended(pid, ended);
+        }
         let worker = self.workers.iter().position(|child| child.pid == pid);
         let what = match worker {
             Some(_) => "worker process",

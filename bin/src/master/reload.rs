@@ -77,13 +77,13 @@ impl Master {
     fn hand_over(&mut self, generation: Generation) {
         let present = self.workers.iter().find(|child| child.stage == Stage::Serving);
         let handed = match present {
-            Some(child) if generation.suits_worker_of(&self.generation) => {
+            Some(child) if generation.suits_worker_of(&self.generation) && child.reaches(&generation) => {
                 child.load(&generation).map(|()| child.pid)
             }
             _ => Child::start(&generation).map(|child| {
                 self.log.write(Level::Notice, format_args!("start worker process {}", child.pid));
                 let pid = child.pid;
-                self.workers.push(child);
+                self.adopt(child);
                 pid
             }),
         };

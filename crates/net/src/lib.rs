@@ -6,9 +6,11 @@
 pub mod addr;
 pub mod channel;
 pub mod clock;
+pub mod confine;
 mod conn;
 mod crowd;
 pub mod dns;
+pub mod door;
 pub mod events;
 mod file_version;
 pub mod listener;

@@ -9,7 +9,7 @@ use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, WaitOptions, getrlimit, kill_process, setrlimit, setsid, wait,
 };
-use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 use rustix::time::{ClockId, clock_gettime};
 
 /// How a child ended.
@@ -161,6 +161,19 @@ pub fn host_name() -> String {
 /// The superuser's rights stay when this thread becomes another user, until [`keep_raw_sockets`] or exec.
 pub fn keep_rights() -> io::Result<()> {
     Ok(rustix::thread::set_keep_capabilities(true)?)
+}
+
+/// Gives up every right beyond a plain user's, also those that programs started from here would get; all but that to
+/// sockets with other people's addresses, with `raw_sockets`. For a process that is not the superuser's.
+pub fn give_up_rights(raw_sockets: bool) -> io::Result<()> {
+    rustix::thread::clear_ambient_capability_set()?;
+    let mut sets = capabilities(None)?;
+    let kept =
+        if raw_sockets { CapabilitySet::NET_RAW | CapabilitySet::NET_ADMIN } else { CapabilitySet::empty() };
+    sets.permitted &= kept;
+    sets.effective = sets.permitted;
+    sets.inheritable = CapabilitySet::empty();
+    Ok(set_capabilities(None, sets)?)
 }
 
 /// Gives up every right but that to sockets with other people's addresses (CAP_NET_RAW), for this thread and those

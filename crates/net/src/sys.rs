@@ -3,7 +3,8 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 pub(crate) mod uring;
 
@@ -159,6 +160,129 @@ pub fn become_user(name: &str, uid: u32, gid: u32) -> io::Result<()> {
 fn set_groups(name: &CStr, gid: u32) -> io::Result<()> {
     // SAFETY: the name is a C string that lives through the call.
     check(unsafe { libc::initgroups(name.as_ptr(), gid) }).map(drop)
+}
+
+/// The version of Landlock that the kernel speaks (landlock_create_ruleset(2)); an error where it has none.
+pub(crate) fn landlock_version() -> io::Result<u32> {
+    const VERSION: libc::c_uint = 1;
+    let none = std::ptr::null::<u64>();
+    // SAFETY: with this flag the call takes no memory, and its size is 0.
+    let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0_usize, VERSION) };
+    check(version as i32).map(|it| it as u32)
+}
+
+/// A set of rules that takes away all rights in `handled` but those that are given back by [`landlock_allow`].
+pub(crate) fn landlock_ruleset(handled: u64) -> io::Result<OwnedFd> {
+    let size = size_of::<u64>();
+    // SAFETY: the pointer is to `handled`, which lives through the call, and the size is its own: the first field of
+    // the struct, which every version of Landlock takes alone.
+    let fd = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const handled, size, 0) };
+    let fd = check(fd as i32)?;
+    // SAFETY: the call has just opened it and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// struct landlock_path_beneath_attr
+#[repr(C, packed)]
+struct PathBeneath {
+    allowed: u64,
+    parent: i32,
+}
+
+/// Gives rights back to what lies at or below `parent`, a descriptor that may be opened with O_PATH.
+pub(crate) fn landlock_allow(rules: BorrowedFd<'_>, parent: BorrowedFd<'_>, allowed: u64) -> io::Result<()> {
+    const PATH_BENEATH: libc::c_int = 1;
+    let rule = PathBeneath { allowed, parent: parent.as_raw_fd() };
+    // SAFETY: the pointer is to `rule`, which lives through the call and has the layout that its kind names.
+    let done = unsafe {
+        libc::syscall(libc::SYS_landlock_add_rule, rules.as_raw_fd(), PATH_BENEATH, &raw const rule, 0)
+    };
+    check(done as i32).map(drop)
+}
+
+/// Puts this thread, and those it starts from now on, under the rules for good. Needs no_new_privs.
+pub(crate) fn landlock_restrict(rules: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the call takes numbers only.
+    check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, rules.as_raw_fd(), 0) } as i32).map(drop)
+}
+
+/// Puts all threads of this process under a filter of system calls for good (seccomp(2)). Needs no_new_privs.
+pub(crate) fn seccomp(filter: &[libc::sock_filter]) -> io::Result<()> {
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
+    // Without SPEC_ALLOW older kernels would slow the whole process down by what seccomp has nothing to do with.
+    let flags = libc::SECCOMP_FILTER_FLAG_TSYNC | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+    // SAFETY: the pointer is to `program`, whose filter lives through the call too; the kernel copies both.
+    let done =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
+    match done {
+        0 => Ok(()),
+        // With TSYNC: the thread that cannot be put under the filter.
+        1.. => Err(io::ErrorKind::Other.into()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The numbers of calls that a filter has refused, one bit each, and whom to wake for them.
+static REFUSED: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
+static REFUSED_WAKES: AtomicI32 = AtomicI32::new(-1);
+
+/// From now on a call that a filter traps is answered with EPERM, its number is kept for [`refused_calls`], and eight
+/// bytes are written to `wake`, an eventfd.
+pub(crate) fn refuse_trapped_calls(wake: OwnedFd) -> io::Result<()> {
+    REFUSED_WAKES.store(wake.into_raw_fd(), Ordering::Relaxed);
+    // SAFETY: a zeroed sigaction has an empty mask and no flags; the fields that matter are set below.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = trapped as *const () as libc::sighandler_t;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+    // SAFETY: `action` lives through the call, and its handler has the signature that SA_SIGINFO asks for.
+    check(unsafe { libc::sigaction(libc::SIGSYS, &raw const action, std::ptr::null_mut()) }).map(drop)
+}
+
+/// The numbers of the calls that were refused since this was last asked.
+pub(crate) fn refused_calls() -> Vec<u32> {
+    let words = REFUSED.iter().enumerate().map(|(at, word)| (at as u32, word.swap(0, Ordering::Relaxed)));
+    words
+        .flat_map(|(at, word)| (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| at * 64 + bit))
+        .collect()
+}
+
+/// Handler of SIGSYS: only what a signal's handler may do, which is atomics and write(2).
+extern "C" fn trapped(_: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    const SYS_SECCOMP: i32 = 1;
+    // SAFETY: the kernel passes both, valid for the time of the handler.
+    let (info, context) = unsafe { (&*info, &mut *context.cast::<libc::ucontext_t>()) };
+    if info.si_code != SYS_SECCOMP {
+        return;
+    }
+    let number = answer_with(context, -i64::from(libc::EPERM));
+    if let Some(word) = REFUSED.get(number as usize / 64) {
+        word.fetch_or(1 << (number % 64), Ordering::Relaxed);
+    }
+    let one = 1_u64;
+    // SAFETY: the pointer is to `one`, and the size is its own; a descriptor that is not open is reported. That errno
+    // may change does not matter: the interrupted call is about to set it.
+    unsafe { libc::write(REFUSED_WAKES.load(Ordering::Relaxed), (&raw const one).cast(), size_of::<u64>()) };
+}
+
+/// Sets what the interrupted call returns; gives the call's number.
+#[cfg(target_arch = "x86_64")]
+fn answer_with(context: &mut libc::ucontext_t, value: i64) -> u64 {
+    let register = &mut context.uc_mcontext.gregs[libc::REG_RAX as usize];
+    std::mem::replace(register, value) as u64
+}
+
+/// Sets what the interrupted call returns; gives the call's number.
+#[cfg(target_arch = "aarch64")]
+fn answer_with(context: &mut libc::ucontext_t, value: i64) -> u64 {
+    let registers = &mut context.uc_mcontext.regs;
+    registers[0] = value as u64;
+    registers[8]
+}
+
+/// Nothing is trapped where the filter is not known.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn answer_with(_: &mut libc::ucontext_t, _: i64) -> u64 {
+    u64::MAX
 }
 
 /// First and last size of the buffer in which a lookup returns its texts.

@@ -11,6 +11,7 @@ use crate::cycle::{Cycle, Main, Place, Server, Setup, folder};
 use crate::listen::Listen;
 use crate::locations::Locations;
 use crate::names::Name;
+use crate::reach::Reach;
 use crate::read::{Draft, Kind, PlaceDraft, ServerDraft};
 use crate::{address, certificates};
 
@@ -43,7 +44,9 @@ pub(crate) fn compile(
     let compiled = resolve(setup, draft, &mut cx);
     warnings.append(&mut cx.warnings);
     let (log_files, temp_dirs) = (cx.log_files, cx.temp_dirs);
-    let Compiled { main, servers, places, endpoints, wishes } = compiled?;
+    let Compiled { mut main, servers, places, endpoints, wishes } = compiled?;
+    let temp_dirs = distinct(temp_dirs);
+    main.reach = Reach::of(nodes, setup, &temp_dirs);
     Ok(Cycle {
         main,
         servers,
@@ -52,7 +55,7 @@ pub(crate) fn compile(
         variables,
         shared,
         log_files: distinct(log_files),
-        temp_dirs: distinct(temp_dirs),
+        temp_dirs,
         wishes,
     })
 }
@@ -98,7 +101,8 @@ fn resolve(setup: &Setup, mut draft: Draft, cx: &mut Compile<'_>) -> Result<Comp
 fn main(setup: &Setup, settings: Settings, keeps_stderr: bool) -> Main {
     let process = settings.process.expect("because the process module always resolves");
     let pid = process.pid.as_ref().map_or_else(|| setup.pid.clone(), |it| setup.prefix.join(it));
-    Main { process, pid, error_log: error_log(setup, settings.error_log.as_deref()), keeps_stderr }
+    let error_log = error_log(setup, settings.error_log.as_deref());
+    Main { process, pid, error_log, reach: Reach::default(), keeps_stderr }
 }
 
 /// Each place takes what it did not write from the one around it; an `if` takes the content handler too.

@@ -24,6 +24,8 @@ pub struct Bundle {
     pub sockets: Vec<Socket>,
     /// The log files, opened for appending.
     pub logs: Vec<Log>,
+    /// Two channels to the porter, for files and for programs; none where the worker already has them, or needs none.
+    pub doors: Vec<OwnedFd>,
 }
 
 /// The sockets of one `listen`: one, or with `reuseport` one for each thread.
@@ -127,6 +129,8 @@ impl Bundle {
             writer.fds.extend(socket.fds);
         }
         writer.put_logs(self.logs);
+        writer.put_count(self.doors.len());
+        writer.fds.extend(self.doors);
         writer.packet(LOAD)
     }
 
@@ -134,7 +138,9 @@ impl Bundle {
         let setup = from.setup()?;
         let files = Replay::from_bytes(from.bytes()?)?;
         let sockets = (0..from.count()?).map(|_| from.socket()).collect::<Option<_>>()?;
-        Some(Self { setup, files, sockets, logs: from.logs()? })
+        let logs = from.logs()?;
+        let doors = (0..from.count()?).map(|_| from.fds.next()).collect::<Option<_>>()?;
+        Some(Self { setup, files, sockets, logs, doors })
     }
 }
 
@@ -237,9 +243,9 @@ mod tests {
 
     #[test]
     fn an_order_arrives_as_it_was_sent() {
-        let fds = [fd(), fd(), fd()];
+        let fds = [fd(), fd(), fd(), fd()];
         let numbers = fds.each_ref().map(AsRawFd::as_raw_fd);
-        let [one, two, three] = fds;
+        let [one, two, three, four] = fds;
         let setup = Setup {
             conf: "/etc/x".into(),
             prefix: "/p".into(),
@@ -253,14 +259,16 @@ mod tests {
             files: Replay::default(),
             sockets: vec![Socket { name: "80".into(), fds: vec![one, two] }],
             logs: vec![Log { path: "/log".into(), fd: three }],
+            doors: vec![four],
         };
         let packet = Order::Load(Box::new(bundle)).into_packet();
-        assert_eq!((packet.kind, packet.fds.len()), (LOAD, 3));
+        assert_eq!((packet.kind, packet.fds.len()), (LOAD, 4));
         let Some(Order::Load(bundle)) = Order::from_packet(packet) else { panic!("a load") };
         assert_eq!(bundle.setup.conf, Path::new("/etc/x"));
         assert_eq!((bundle.setup.globals, bundle.setup.privileged), (vec!["daemon off;".to_owned()], true));
         assert_eq!(bundle.sockets[0].fds.iter().map(AsRawFd::as_raw_fd).collect::<Vec<_>>(), numbers[..2]);
         assert_eq!(bundle.logs[0].fd.as_raw_fd(), numbers[2]);
+        assert_eq!(bundle.doors[0].as_raw_fd(), numbers[3]);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use foregate_net::tls;
 use crate::address::Endpoint;
 use crate::assemble;
 use crate::locations::Locations;
+use crate::reach::Reach;
 use crate::subrequest;
 
 /// What is needed to load a configuration.
@@ -71,6 +72,8 @@ pub struct Main {
     pub process: Arc<process::Settings>,
     pub pid: PathBuf,
     pub error_log: ErrorLog,
+    /// What the worker reads, writes and runs.
+    pub reach: Reach,
     /// Some `error_log` goes to stderr, which therefore must not be led elsewhere.
     pub(crate) keeps_stderr: bool,
 }

@@ -85,10 +85,14 @@ impl Control {
                 return code;
             }
             let channel = master_lives.then_some(self.channel.as_fd());
-            let fds = [Some(self.signals.as_fd()), Some(self.worker.done()), channel];
-            let Ok([_, done, spoken]) = wait_readable(fds, self.worker.due_in()) else { continue };
+            let refusals = self.worker.refusals();
+            let fds = [Some(self.signals.as_fd()), Some(self.worker.done()), channel, refusals];
+            let Ok([_, done, spoken, refused]) = wait_readable(fds, self.worker.due_in()) else { continue };
             if done {
                 self.worker.take_done();
+            }
+            if refused {
+                self.worker.tell_refusals();
             }
             while let Ok(Some(received)) = self.signals.next() {
                 self.signal(received);

@@ -144,8 +144,12 @@ impl Server {
 
     /// The process id of the first worker that serves; waits until there is one.
     pub fn worker(&self) -> i32 {
-        self.eventually(|server| !workers_of(server.pid()).is_empty());
-        workers_of(self.pid()).first().copied().expect("because there was one just now")
+        let found = std::cell::Cell::new(0);
+        self.eventually(|server| {
+            found.set(workers_of(server.pid()).first().copied().unwrap_or(0));
+            found.get() != 0
+        });
+        found.get()
     }
 
     /// Sends the master a signal.

@@ -1,11 +1,10 @@
 //! Password files: read again whenever they change, looked at for every request.
 
 use std::cell::RefCell;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use foregate_net::FileVersion;
+use foregate_net::{FileVersion, door};
 
 /// Files that one thread keeps in memory; a name with variables may stand for any number.
 const FILES_MAX: usize = 16;
@@ -30,7 +29,7 @@ pub(super) fn find(path: &Path, user: &[u8]) -> io::Result<Option<Vec<u8>>> {
             return Ok(find_in(&kept.text, user).map(<[u8]>::to_vec));
         }
         files.retain(|it| it.path != path);
-        let text = fs::read(path)?;
+        let text = door::read(path)?;
         let found = find_in(&text, user).map(<[u8]>::to_vec);
         if text.len() <= KEPT_BYTES_MAX {
             if files.len() >= FILES_MAX {

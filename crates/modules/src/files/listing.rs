@@ -1,11 +1,12 @@
 //! Reads a folder, for `autoindex` and `random_index`.
 
 use std::ffi::OsStr;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use foregate_core::{Exchange, Level, log};
-use rustix::fs::{lstat, stat};
+use foregate_net::door;
+use rustix::fs::{Dir, OFlags, lstat, stat};
 use rustix::io::Errno;
 
 use super::Settings;
@@ -26,16 +27,14 @@ pub(super) struct Entry {
 pub(super) fn read(on: &Settings, ex: &mut Exchange) -> Result<Vec<Entry>, u16> {
     let path = on.root.map(ex).ok_or(500_u16)?.path;
     let folder = path.strip_suffix(b"/").filter(|it| !it.is_empty()).unwrap_or(&path);
-    let entries = std::fs::read_dir(Path::new(OsStr::from_bytes(folder))).map_err(|why| {
-        let why = Errno::from_io_error(&why).unwrap_or(Errno::INVAL);
-        refuse(ex, folder, Failure { call: "opendir()", why })
-    })?;
+    let opened = door::open_to_read(Path::new(OsStr::from_bytes(folder)), OFlags::DIRECTORY);
+    let entries = opened.and_then(Dir::new);
+    let entries = entries.map_err(|why| refuse(ex, folder, Failure { call: "opendir()", why }))?;
     let mut found = Vec::new();
     for entry in entries {
         let name = match entry {
-            Ok(entry) => entry.file_name().into_vec(),
+            Ok(entry) => entry.file_name().to_bytes().to_vec(),
             Err(why) => {
-                let why = Errno::from_io_error(&why).unwrap_or(Errno::IO);
                 return Err(broken(ex, folder, Failure { call: "readdir()", why }));
             }
         };

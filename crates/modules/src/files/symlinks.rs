@@ -1,7 +1,12 @@
 //! `disable_symlinks`: opens a path component by component, so that no symbolic link is followed unseen.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
 use foregate_conf::{Error, Word};
 use foregate_core::{Compile, Exchange, Template};
+use foregate_net::door;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, fstat, open, openat, statat};
 use rustix::io::{Errno, Result};
@@ -80,7 +85,7 @@ const STEP: OFlags = OFlags::PATH.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC)
 /// last is `ENOTDIR`, which is what Linux answers when one goes on from a link itself.
 pub(super) fn open_guarded(path: &[u8], guard: Guard, flags: OFlags) -> Result<OwnedFd> {
     if guard.rule == Rule::Off {
-        return open(path, flags, Mode::empty());
+        return door::open_to_read(Path::new(OsStr::from_bytes(path)), flags);
     }
     let trusted = if guard.trusted == 0 { b"/" } else { &path[..guard.trusted] };
     let mut at = open(trusted, STEP, Mode::empty())?;

@@ -152,7 +152,7 @@ impl Shared {
     }
 
     fn read(&self, path: &Path, changed_s: u64) {
-        let read = std::fs::read(path).map_err(|why| errno_text(&why));
+        let read = foregate_net::door::read(path).map_err(|why| errno_text(&why));
         match read.and_then(|bytes| Database::open(bytes).map_err(str::to_owned)) {
             Ok(database) => {
                 let new = Arc::new(Edition { database, changed_s });

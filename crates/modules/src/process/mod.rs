@@ -24,6 +24,7 @@ pub struct Options {
     accept_mutex: Option<bool>,
     multi_accept: Option<bool>,
     load_module: Vec<Word>,
+    hardening: Option<Hardening>,
 }
 
 /// What the master and the worker's start read.
@@ -47,6 +48,21 @@ pub struct Settings {
     /// How threads wait for sockets; unset is automatic.
     pub events: Option<Events>,
     pub multi_accept: bool,
+    pub hardening: Hardening,
+}
+
+/// What the worker gives up for good before it serves, besides the rights of the superuser (`hardening`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hardening {
+    /// Files that the configuration does not name.
+    pub landlock: bool,
+    /// System calls that serving does not need.
+    pub seccomp: bool,
+}
+
+impl Hardening {
+    const ON: Self = Self { landlock: true, seccomp: true };
+    const OFF: Self = Self { landlock: false, seccomp: false };
 }
 
 /// nginx's default for `worker_connections`.
@@ -70,6 +86,7 @@ impl foregate_core::Module for Module {
         Directive::time("worker_shutdown_timeout", Scope::MAIN, |o| &mut o.shutdown_timeout),
         Directive::own("env", Scope::MAIN, Args::Exactly(1), env, keep),
         Directive::own("load_module", Scope::MAIN, Args::Exactly(1), load_module, keep),
+        Directive::own("hardening", Scope::MAIN, Args::Between(1, 2), hardening, keep),
         Directive::number("worker_connections", Scope::EVENTS, |o| &mut o.connections),
         Directive::own("use", Scope::EVENTS, Args::Exactly(1), use_, keep),
         Directive::flag("accept_mutex", Scope::EVENTS, |o| &mut o.accept_mutex),
@@ -93,6 +110,7 @@ impl foregate_core::Module for Module {
             connections: options.connections.unwrap_or(CONNECTIONS) as usize,
             events: options.use_.and_then(|it| EVENTS.into_iter().find(|events| events.name() == it.text)),
             multi_accept: options.multi_accept.unwrap_or(false),
+            hardening: options.hardening.unwrap_or(Hardening::ON),
         }))
     }
 }
@@ -132,6 +150,28 @@ fn env(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
 /// Distributions load nginx's modules by files: ours are built in, so there is nothing to load.
 fn load_module(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
     o.load_module.push(node.args[0].clone());
+    Ok(())
+}
+
+/// `hardening on | off | [landlock] [seccomp]`: ours, not nginx's.
+fn hardening(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
+    if o.hardening.is_some() {
+        return Err(duplicate(node));
+    }
+    let mut chosen = Hardening::OFF;
+    for word in &node.args {
+        match word.text.as_str() {
+            "on" if node.args.len() == 1 => chosen = Hardening::ON,
+            "off" if node.args.len() == 1 => {}
+            "landlock" => chosen.landlock = true,
+            "seccomp" => chosen.seccomp = true,
+            _ => {
+                let what = format!("invalid value \"{word}\"");
+                return Err(Error::at(word.span, what).advise("on, off, landlock, seccomp, or the last two"));
+            }
+        }
+    }
+    o.hardening = Some(chosen);
     Ok(())
 }
 

@@ -1,6 +1,5 @@
 //! Certificates that are named anew for every connection: read from their files, kept for a while.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustls::sign::CertifiedKey;
 
 use super::certs;
-use crate::{FileVersion, clock, sys};
+use crate::{FileVersion, clock, door, sys};
 
 /// How long what has been read is kept (nginx: `ssl_certificate_cache`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +110,7 @@ impl Store {
     fn read(&self, name: &str, what: &str) -> Result<Vec<u8>, String> {
         match name.strip_prefix("data:") {
             Some(inline) => Ok(inline.as_bytes().to_vec()),
-            None => fs::read(self.folder.join(name)).map_err(|why| {
+            None => door::read(&self.folder.join(name)).map_err(|why| {
                 let why = sys::errno_text(&why);
                 format!("cannot load {what} \"{}\": BIO_new_file() failed (SSL: {why})", self.shown(name))
             }),
@@ -142,6 +141,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn write(folder: &std::path::Path, name: &str) {
         let made = rcgen::generate_simple_self_signed([name.to_string()]).unwrap();

@@ -16,12 +16,13 @@ use std::time::{Duration, Instant};
 use foregate_acme::{Keeper, Plan};
 use foregate_core::Level;
 use foregate_modules::log as access_log;
+use foregate_net::confine::{self, Refusals};
 use foregate_net::process::redirect_stderr;
 use foregate_net::runtime::{self, Remote};
 use foregate_net::sys::{errno_text, give_back_memory};
 use foregate_net::{Addr, events};
 
-use super::prepare::{adopt_logs, limit_rights, prepare};
+use super::prepare::{adopt_logs, limit_calls, limit_files, limit_rights, prepare};
 use crate::bundle::{Bundle, Log};
 use crate::connection::Thread;
 use crate::cycle::Cycle;
@@ -40,6 +41,7 @@ pub struct Worker {
     keeper: Option<Keeper>,
     /// Whether the process is a worker's alone, and its stderr with it.
     alone: bool,
+    refusals: Option<Refusals>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +59,7 @@ impl Worker {
         give_back_memory();
         if alone {
             limit_rights(&cycle)?;
+            limit_files(&cycle);
         }
         let pipe = io::pipe().map_err(|error| format!("pipe() failed ({})", errno_text(&error)))?;
         let mut worker = Self {
@@ -68,12 +71,16 @@ impl Worker {
             going: Going::No,
             keeper: None,
             alone,
+            refusals: None,
         };
         worker.follow_stderr();
-        worker.keep_certificates()?;
         // Once and for all: threads live on when the configuration changes.
         let events = events::choose(worker.cycle.main.process.events);
         worker.log(Level::Notice, &format_args!("using the \"{}\" event method", events.name()));
+        if alone {
+            worker.refusals = limit_calls(&worker.cycle, events);
+        }
+        worker.keep_certificates()?;
         worker.set_threads(&sockets)?;
         worker.listen(&sockets)?;
         Ok(worker)
@@ -154,6 +161,19 @@ impl Worker {
     pub fn take_done(&mut self) {
         // How many have ended is written in their flags; the bytes only wake.
         _ = self.done.read(&mut [0; 64]);
+    }
+
+    /// The descriptor that is readable when [`Worker::tell_refusals`] is to be called.
+    pub fn refusals(&self) -> Option<BorrowedFd<'_>> {
+        self.refusals.as_ref().map(AsFd::as_fd)
+    }
+
+    /// One line for each system call that was refused.
+    pub fn tell_refusals(&self) {
+        for number in self.refusals.as_ref().map(Refusals::take).into_iter().flatten() {
+            let name = confine::name(number);
+            self.log(Level::Alert, &format_args!("hardening: the system call {name} was refused"));
+        }
     }
 
     /// How the process is to end, if it is time: all connections done, patience at its end, or a thread lost.
