@@ -18,6 +18,7 @@ mod fastcgi;
 mod file_rules;
 mod geoip2;
 mod guides;
+mod hardening;
 mod health_checks;
 mod http2;
 mod http2_client;
