@@ -12,7 +12,7 @@ use foregate_net::process::{kill, set_inheritable};
 use foregate_net::signals::SIGTERM;
 use foregate_server::bundle::{Answer, Order};
 use foregate_server::porter::PORTER;
-use foregate_server::{Reach, worker};
+use foregate_server::{Identity, Reach, worker};
 
 use super::files;
 use super::generation::Generation;
@@ -26,7 +26,7 @@ pub(super) struct Child {
     /// Opens files for it.
     pub(super) porter: Option<Porter>,
     /// What its rules allow it to reach, as its configuration named it, and which folders those were.
-    confined: Option<(Reach, Vec<Option<(u64, u64)>>)>,
+    confined: Option<(Reach, Identity)>,
 }
 
 /// The porter of one worker; it ends when the worker does.
@@ -72,7 +72,7 @@ impl Child {
     /// Whether its rules, which cannot be changed any more, suit another configuration.
     pub(super) fn reaches(&self, generation: &Generation) -> bool {
         let reach = &generation.main.reach;
-        let suits = |(own, identity): &(Reach, Vec<_>)| own.covers(reach) && own.identity() == *identity;
+        let suits = |(own, identity): &(Reach, Identity)| own.covers(reach) && own.identity() == *identity;
         self.confined.as_ref().is_none_or(suits)
     }
 

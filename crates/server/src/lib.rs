@@ -27,4 +27,4 @@ pub use address::{Address, Endpoint};
 pub use connection::{Thread, sizes};
 pub use cycle::{Cycle, LoadError, Loaded, Local, Main, Setup, load};
 pub use listen::{Keepalive, Listen, Socket};
-pub use reach::Reach;
+pub use reach::{Identity, Reach};

@@ -11,6 +11,9 @@ use foregate_net::door::Named;
 
 use crate::cycle::{Setup, folder};
 
+/// Which folders are written: device and number of each; `None` where there is none.
+pub type Identity = Vec<Option<(u64, u64)>>;
+
 /// What the worker needs of the file system.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
@@ -141,7 +144,7 @@ impl Reach {
     }
 
     /// Which folders they are that are written: one that was removed and made again is another.
-    pub fn identity(&self) -> Vec<Option<(u64, u64)>> {
+    pub fn identity(&self) -> Identity {
         use std::os::unix::fs::MetadataExt;
         let identity = |path: &PathBuf| std::fs::metadata(path).ok().map(|it| (it.dev(), it.ino()));
         self.writes.iter().map(identity).collect()
