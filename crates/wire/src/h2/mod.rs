@@ -1,5 +1,6 @@
 //! HTTP/2 as a machine without a socket and without a clock: bytes in, events out (RFC 9113).
 
+pub mod client;
 mod control;
 mod error;
 mod flood;

@@ -1,7 +1,7 @@
 //! Fields to header blocks (RFC 7541, section 6): what comes again and again shrinks to one byte.
 
 use super::table::{ENTRIES, Facts, STATIC, Shape, Table};
-use super::{TABLE_BYTES, huffman, push_number};
+use super::{Pseudo, TABLE_BYTES, huffman, push_number};
 use crate::name::{NAMES, Name, NameSet};
 
 /// Slots of the memory for what has been sent: a power of two.
@@ -113,6 +113,33 @@ impl Encoder {
             Name::Other => other_index(name),
             known => STATIC_INDEX[known as usize],
         };
+        self.indexed(index, known, name, value, out);
+    }
+
+    /// A request's pseudo-header field.
+    pub fn pseudo(&mut self, which: Pseudo, value: &[u8], out: &mut Vec<u8>) {
+        let (index, name): (u8, &[u8]) = match which {
+            Pseudo::Method => (2, b":method"),
+            Pseudo::Scheme => (6, b":scheme"),
+            Pseudo::Path => (4, b":path"),
+            Pseudo::Authority => (1, b":authority"),
+            Pseudo::Protocol => (0, b":protocol"),
+            Pseudo::Status | Pseudo::Unknown => return,
+        };
+        let whole = match (which, value) {
+            (Pseudo::Method, b"GET") => 2,
+            (Pseudo::Method, b"POST") => 3,
+            (Pseudo::Path, b"/") => 4,
+            (Pseudo::Scheme, b"http") => 6,
+            (Pseudo::Scheme, b"https") => 7,
+            _ => return self.indexed(index, Name::Other, name, value, out),
+        };
+        out.push(0x80 | whole);
+    }
+
+    /// A field whose name stands in the static table at `index`; 0 is nowhere.
+    #[inline(always)]
+    fn indexed(&mut self, index: u8, known: Name, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
         if FLEETING.has(known) {
             return fleeting(index, value, out);
         }
