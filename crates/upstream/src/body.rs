@@ -14,7 +14,8 @@ use crate::attempts::Progress;
 use crate::connect::{Lane, Link};
 use crate::fields::Hidden;
 use crate::pick::Hold;
-use crate::records::{News, said};
+use crate::carrier::News;
+use crate::records::said;
 use crate::views::View;
 
 /// Pieces shorter than this are copied before they wait, so that they do not hold a whole block each.
@@ -175,6 +176,9 @@ impl UpstreamBody {
             Decoder::UntilClose | Decoder::RecordsToHead(_) | Decoder::Records(None) => {
                 Ok(Some(std::mem::take(&mut self.rest)))
             }
+            Decoder::Records(Some(0)) if self.link.as_mut().is_some_and(|it| it.h2().is_some()) => {
+                Err("upstream sent response body larger than indicated content length")
+            }
             Decoder::Records(Some(0)) => {
                 self.finish(false);
                 Ok(None)
@@ -265,7 +269,7 @@ impl UpstreamBody {
 
     /// The peer leaves the connection open behind its records.
     fn keeps(&self) -> bool {
-        self.link.as_ref().and_then(|it| it.records.as_ref()).is_some_and(|it| it.keeps)
+        self.link.as_ref().and_then(|it| it.carrier.as_ref()).is_some_and(|it| it.keeps())
     }
 
     /// A peer says something beside its answer.
@@ -278,9 +282,18 @@ impl UpstreamBody {
             News::StdoutOver if is_short => self.fail("upstream prematurely closed FastCGI stdout"),
             // The end of the request is still to come: an application that is left before it may be cut short.
             News::StdoutOver => (),
-            News::End { .. } if is_short => self.fail("upstream prematurely closed FastCGI request"),
-            News::End { clean } => self.finish(clean),
-            News::Wrong(error) => self.fail(&error.text()),
+            News::End { early, .. } if is_short => self.fail(early),
+            News::End { clean, .. } => {
+                let carrier = self.link.as_mut().and_then(|it| it.carrier.as_mut());
+                self.trailers = carrier.and_then(|it| it.trailers());
+                self.finish(clean);
+            }
+            News::Wrong(text) | News::Refused(text) => self.fail(&text),
+            News::Turned => (),
+            News::Bodyless(error) => {
+                self.give_up();
+                self.failed = Some(error);
+            }
         }
     }
 
@@ -368,6 +381,10 @@ impl Source for UpstreamBody {
                 Poll::Ready(Ok(Some(piece))) => self.put_aside(piece),
                 _ => return,
             }
+        }
+        // The request's body goes on even where nobody takes more of the answer.
+        if let Some((h2, conn)) = self.link.as_mut().and_then(|it| it.h2()) {
+            h2.push(conn, cx);
         }
     }
 

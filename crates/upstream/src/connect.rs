@@ -11,7 +11,9 @@ use foregate_net::{Addr, Conn, ConnectOptions, Stream, clock, sys};
 use foregate_wire::Buf;
 
 use crate::guard::guarded;
-use crate::records::{News, Records};
+use crate::carrier::{Carrier, News};
+use crate::h2::Http2;
+use crate::records::Records;
 use crate::rules::{Conditions, Rules, bind_address};
 use crate::run::{Fault, Protocol, Run};
 
@@ -24,8 +26,8 @@ pub struct Link {
     pub requests: u64,
     /// `clock::ms` of its start.
     pub since: u64,
-    /// What takes the current answer out of records, where the protocol has them.
-    pub(crate) records: Option<Box<Records>>,
+    /// What takes answers out of what comes, where that is more than they.
+    pub(crate) carrier: Option<Box<Carrier>>,
 }
 
 impl Link {
@@ -35,22 +37,33 @@ impl Link {
             deadline: clock::Deadline::new(),
             requests: 0,
             since: clock::ms(),
-            records: None,
+            carrier: None,
         })
     }
 
-    /// More of the answer, empty at its end; of one that comes in records, see [`Records::poll_recv`].
+    /// More of the answer, empty at its end; where there is a carrier, see [`Carrier::poll_recv`].
     #[inline]
     pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Buf>> {
-        match &mut self.records {
+        match &mut self.carrier {
             None => self.conn.poll_recv(cx),
-            Some(records) => records.poll_recv(&self.conn, cx),
+            Some(carrier) => carrier.poll_recv(&self.conn, cx),
         }
     }
 
     /// What was said beside the answer.
     pub(crate) fn news(&mut self) -> Option<News> {
-        self.records.as_mut()?.news()
+        self.carrier.as_mut()?.news()
+    }
+
+    /// The carrier, where it speaks HTTP/2, and its connection.
+    pub(crate) fn h2(&mut self) -> Option<(&mut Http2, &Conn)> {
+        Some((self.carrier.as_mut()?.h2()?, &self.conn))
+    }
+
+    /// On a connection that nobody uses: whether it was closed, or sent what nobody asked for.
+    pub(crate) fn has_stirred(&mut self, cx: &mut Context<'_>) -> bool {
+        self.conn.poll_readable(cx).is_ready()
+            && !self.h2().is_some_and(|(h2, conn)| h2.tend(conn, cx))
     }
 }
 
@@ -64,6 +77,8 @@ pub struct Lane {
     pub bind: Option<SocketAddr>,
     /// Answers come in records.
     pub records: bool,
+    /// HTTP/2 is spoken.
+    pub h2: bool,
 }
 
 /// `proxy_bind`: the local address of new connections.
@@ -134,6 +149,7 @@ impl<P: Protocol> Run<'_, P> {
             secure: self.route.secure.map_or(0, |it| it.identity()),
             bind: bind.map(|it| it.0),
             records: P::RECORDS,
+            h2: P::H2,
         };
         let Some(peer) = self.pick.peer() else { return Err(Fault::Next(Conditions::NO_LIVE)) };
         if let Some(idle) = &view.idle
@@ -142,17 +158,20 @@ impl<P: Protocol> Run<'_, P> {
             link.requests += 1;
             self.reused = true;
             self.note_connected();
-            self.expect_records(&mut link);
+            self.expect_carrier(&mut link);
             return Ok((link, lane));
         }
         let mut link = Box::pin(self.connect_new(bind)).await?;
-        self.expect_records(&mut link);
+        self.expect_carrier(&mut link);
         Ok((link, lane))
     }
 
-    fn expect_records(&self, link: &mut Link) {
+    fn expect_carrier(&self, link: &mut Link) {
         if P::RECORDS {
-            link.records = Some(Records::new(self.protocol.keeps_connection()));
+            let records = Records::new(self.protocol.keeps_connection());
+            link.carrier = Some(Box::new(Carrier::Records(records)));
+        } else if P::H2 && link.carrier.is_none() {
+            link.carrier = Some(Box::new(Carrier::H2(Http2::new())));
         }
     }
 

@@ -35,15 +35,15 @@ impl Idle {
             let mut parked = self.parked.borrow_mut();
             let fits = |it: &Parked| it.lane == *lane && it.link.conn.peer_addr() == addr;
             let idx = parked.iter().rposition(fits)?;
-            let link = parked.remove(idx).link;
-            if !self.has_stirred(&link) {
+            let mut link = parked.remove(idx).link;
+            if !self.has_stirred(&mut link) {
                 return Some(link);
             }
         }
     }
 
     /// Keeps a connection, if the rules and its state allow it; the oldest makes room.
-    pub(crate) fn park(self: &Rc<Self>, link: Box<Link>, lane: Lane, rules: &Keepalive) {
+    pub(crate) fn park(self: &Rc<Self>, mut link: Box<Link>, lane: Lane, rules: &Keepalive) {
         let now = clock::ms();
         if rules.connections == 0
             || link.requests >= rules.requests
@@ -53,7 +53,7 @@ impl Idle {
         }
         link.deadline.disarm();
         self.watch();
-        if self.has_stirred(&link) {
+        if self.has_stirred(&mut link) {
             return;
         }
         let mut parked = self.parked.borrow_mut();
@@ -66,11 +66,11 @@ impl Idle {
         parked.push(Parked { link, lane, until: now + rules.timeout.as_millis() as u64 });
     }
 
-    /// Whether an idle connection was closed, or sent what nobody asked for. Asks no system call.
-    fn has_stirred(&self, link: &Link) -> bool {
+    /// Whether an idle connection was closed, or sent what nobody asked for. Asks no system call where nothing came.
+    fn has_stirred(&self, link: &mut Link) -> bool {
         let waker = self.watcher.borrow();
         let waker = waker.as_ref().unwrap_or(Waker::noop());
-        link.conn.poll_readable(&mut Context::from_waker(waker)).is_ready()
+        link.has_stirred(&mut Context::from_waker(waker))
     }
 
     /// Starts the watcher, unless it runs. It ends with the last view of the group.
@@ -89,7 +89,7 @@ impl Idle {
         }
         let now = clock::ms();
         let mut parked = idle.parked.borrow_mut();
-        parked.retain(|it| it.until > now && it.link.conn.poll_readable(cx).is_pending());
+        parked.retain_mut(|it| it.until > now && !it.link.has_stirred(cx));
         match parked.iter().map(|it| it.until).min() {
             Some(first) => idle.deadline.arm(Duration::from_millis(first - now)),
             None => idle.deadline.disarm(),

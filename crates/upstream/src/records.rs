@@ -6,7 +6,9 @@ use std::task::{Context, Poll, ready};
 
 use foregate_net::Conn;
 use foregate_wire::Buf;
-use foregate_wire::fastcgi::{Decoder, Record, RecordError};
+use foregate_wire::fastcgi::{Decoder, Record};
+
+use crate::carrier::News;
 
 /// Takes the answer out of the records of one request.
 #[derive(Default)]
@@ -20,23 +22,11 @@ pub(crate) struct Records {
     news: Option<News>,
 }
 
-/// What a peer says beside its answer.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum News {
-    /// For the error log.
-    Stderr(Buf),
-    /// The answer is over.
-    StdoutOver,
-    /// The request is over. `clean`: the connection may serve again.
-    End {
-        clean: bool,
-    },
-    Wrong(RecordError),
-}
+const EARLY: &str = "upstream prematurely closed FastCGI request";
 
 impl Records {
-    pub(crate) fn new(keeps: bool) -> Box<Self> {
-        Box::new(Self { keeps, ..Self::default() })
+    pub(crate) fn new(keeps: bool) -> Self {
+        Self { keeps, ..Self::default() }
     }
 
     /// What there is of news.
@@ -51,8 +41,8 @@ impl Records {
                 Ok(Some(Record::Stdout(piece))) => return Poll::Ready(Ok(piece)),
                 Ok(Some(Record::Stderr(piece))) => News::Stderr(piece),
                 Ok(Some(Record::StdoutOver)) => News::StdoutOver,
-                Ok(Some(Record::End { clean })) => News::End { clean },
-                Err(error) => News::Wrong(error),
+                Ok(Some(Record::End { clean })) => News::End { clean, early: EARLY },
+                Err(error) => News::Wrong(error.text()),
                 Ok(None) => {
                     self.rest = ready!(conn.poll_recv(cx))?;
                     match self.rest.is_empty() {

@@ -173,21 +173,25 @@ fn reason(bytes: &Buf, code: u16, line: std::ops::Range<usize>) -> Option<Buf> {
 
 /// `ahead`: what a slow client does not take is read all the same.
 fn body<P: Protocol>(run: &mut Run<'_, P>, answer: Answer, ahead: bool) -> Body {
-    let Answer { link, lane, sent_all, bytes, head_len, sifted } = answer;
+    let Answer { mut link, lane, sent_all, bytes, head_len, sifted } = answer;
     let rest = bytes.slice(head_len..bytes.len());
     if run.head.status == 101 && run.protocol.may_upgrade(run.ex) {
         return tunnel(run, link, &bytes[..head_len], rest);
     }
     let framing = run.head.framing;
-    let keep = sent_all && (run.head.keeps_alive() || link.records.as_ref().is_some_and(|it| it.keeps));
+    let keep = sent_all && (run.head.keeps_alive() || link.carrier.as_ref().is_some_and(|it| it.keeps()));
+    // Of an answer in frames it is known whether anything follows its head.
+    let is_over = P::H2 && link.h2().is_some_and(|(h2, _)| h2.is_over());
     let buffering = sifted.buffering.unwrap_or(run.rules.buffering);
     let rate = if buffering { rate(run) } else { None };
     let whole = match framing {
         _ if rate.is_some() && framing != Framing::Empty => None,
         // Of an application that says more to HEAD than it should, a cache takes it.
         Framing::Empty if P::RECORDS && !ahead && !matches!(run.head.status, 204 | 304) => None,
+        Framing::Empty if P::H2 && !is_over => None,
+        Framing::UntilClose if is_over => Some((Body::Empty, 0)),
         Framing::Empty => Some((Body::Empty, 0)),
-        _ if P::RECORDS => None,
+        _ if P::RECORDS || P::H2 => None,
         Framing::Length(length) if rest.len() as u64 >= length => {
             Some((Body::Bytes(rest.slice(0..length as usize)), length as usize))
         }
@@ -203,7 +207,7 @@ fn body<P: Protocol>(run: &mut Run<'_, P>, answer: Answer, ahead: bool) -> Body 
             drop(link);
         } else if used < rest.len() {
             surplus(run, framing);
-        } else if keep {
+        } else if keep && (!P::H2 || link.h2().is_some_and(|(h2, conn)| h2.settle(conn))) {
             park(run, link, lane);
         }
         run.pick.hold();
@@ -287,8 +291,9 @@ fn stream<P: Protocol>(
 ) -> UpstreamBody {
     let decoder = match framing {
         Framing::Empty if P::RECORDS => Decoder::RecordsToHead(run.head.content_length),
-        Framing::Length(length) if P::RECORDS => Decoder::Records(Some(length)),
-        _ if P::RECORDS => Decoder::Records(None),
+        Framing::Empty if P::H2 => Decoder::Records(Some(0)),
+        Framing::Length(length) if P::RECORDS || P::H2 => Decoder::Records(Some(length)),
+        _ if P::RECORDS || P::H2 => Decoder::Records(None),
         Framing::Length(length) => Decoder::Length(length),
         Framing::Chunked if run.rules.pass_trailers => {
             Decoder::Chunked(ChunkedDecoder::with_trailers().into())

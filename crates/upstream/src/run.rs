@@ -19,7 +19,7 @@ use crate::group::Group;
 use crate::guard::{Cut, guarded};
 use crate::look::{AskedFor, Fetch};
 use crate::pick::{Outcome, Pick};
-use crate::records::News;
+use crate::carrier::News;
 use crate::respond::{self, Answer};
 use crate::rules::{Conditions, Rules};
 use crate::scratch;
@@ -31,6 +31,9 @@ use crate::{names, records, send};
 pub trait Protocol {
     /// Answers come in records, and errors are told beside them (FastCGI).
     const RECORDS: bool = false;
+
+    /// HTTP/2 is spoken: `begin` writes a [`foregate_wire::h2::client::Draft`].
+    const H2: bool = false;
 
     /// Where answers come in records: the peer leaves the connection open behind them.
     fn keeps_connection(&self) -> bool {
@@ -148,6 +151,7 @@ pub async fn run<'a, P: Protocol>(
         attempts,
         request_sent: false,
         reused: false,
+        body_gone: false,
         started: clock::ms() as u32,
         cache,
     };
@@ -186,6 +190,8 @@ pub(crate) struct Run<'a, P> {
     started: u32,
     /// Some of the request went out in this try.
     pub(crate) request_sent: bool,
+    /// Some of the body went out that cannot be had again.
+    pub(crate) body_gone: bool,
     /// This try's connection had served before.
     pub(crate) reused: bool,
     /// What the request is made for, where that is a cache.
@@ -236,6 +242,7 @@ impl<P: Protocol> Run<'_, P> {
         let over = self.pick.tries() == 0
             || !self.rules.next.contain(condition)
             || (self.request_sent && self.streams())
+            || self.body_gone
             || self.is_late();
         if over {
             return Some(status);
@@ -287,7 +294,7 @@ impl<P: Protocol> Run<'_, P> {
         self.choose().await?;
         let (mut link, lane) = self.connect().await?;
         self.request_sent = true;
-        let sent_all = send::send(self, &link).await?;
+        let sent_all = send::send(self, &mut link).await?;
         let (bytes, head_len) = self.read_head(&mut link).await?;
         self.judge()?;
         self.answer(link, lane, sent_all, bytes, head_len)
@@ -378,17 +385,21 @@ impl<P: Protocol> Run<'_, P> {
     /// Reads until a final response's head is complete: its bytes with whatever follows, and its length.
     async fn read_head(&mut self, link: &mut Link) -> Result<(Buf, usize), Fault> {
         const STEP: &str = "reading response header from upstream";
-        let client = (self.watches_client() && !self.streams()).then(|| self.ex.client.clone());
         self.head.clear();
         let mut bytes = Buf::default();
         let mut hints = 0;
         loop {
-            let Link { conn, deadline, records, .. } = &mut *link;
-            let work = poll_fn(|cx| match records {
+            let Link { conn, deadline, carrier, .. } = &mut *link;
+            let (limit, step) =
+                carrier.as_ref().map_or((self.rules.read_timeout, STEP), |it| it.patience(self.rules));
+            let is_fed = P::H2 && carrier.as_mut().and_then(|it| it.h2()).is_some_and(|it| it.is_fed());
+            let watches = self.watches_client() && !self.streams() && !is_fed;
+            let client = watches.then(|| self.ex.client.clone());
+            let work = poll_fn(|cx| match carrier {
                 None => conn.poll_recv(cx),
-                Some(records) => records.poll_recv(conn, cx),
+                Some(carrier) => carrier.poll_recv(conn, cx),
             });
-            let more = guarded(deadline, self.rules.read_timeout, client.as_deref(), work).await;
+            let more = guarded(deadline, limit, client.as_deref(), work).await;
             let more = match more {
                 Ok(Ok(more)) if more.is_empty() => {
                     if let Some(news) = link.news() {
@@ -403,14 +414,15 @@ impl<P: Protocol> Run<'_, P> {
                 }
                 Ok(Ok(more)) => more,
                 Ok(Err(error)) => return Err(self.failed("recv()", &error, STEP)),
-                Err(cut) => return Err(self.cut(cut, STEP)),
+                Err(cut) => return Err(self.cut(cut, step)),
             };
             self.attempts().last().bytes_received += more.len() as u64;
             bytes = if bytes.is_empty() { more } else { Buf::from_vec([&bytes[..], &more].concat()) };
             while !bytes.is_empty() {
                 let parsed = self.protocol.parse(&bytes, &mut self.head);
                 let parsed = parsed.map_err(|error| self.invalid_head(&bytes, &error))?;
-                let within = parsed.unwrap_or(bytes.len() + 1) <= self.rules.head_max;
+                // Heads that come in frames have been measured already.
+                let within = P::H2 || parsed.unwrap_or(bytes.len() + 1) <= self.rules.head_max;
                 if !within && (parsed.is_some() || bytes.len() >= self.rules.head_max) {
                     self.report(Level::Error, format_args!("upstream sent too big header while {STEP}"));
                     return Err(Fault::Next(Conditions::INVALID_HEADER));
@@ -440,9 +452,16 @@ impl<P: Protocol> Run<'_, P> {
             }
             News::StdoutOver => "upstream prematurely closed FastCGI stdout".to_owned(),
             News::End { .. } => "upstream sent unexpected FastCGI record: 3".to_owned(),
-            News::Wrong(error) => error.text(),
+            News::Turned => return Ok(()),
+            News::Bodyless(error) => return Err(Fault::End(body_failed(*error))),
+            News::Wrong(text) | News::Refused(text) => text.clone(),
         };
         self.report(Level::Error, format_args!("{text} while {STEP}"));
+        if self.reused && matches!(news, News::Refused(_)) {
+            // As a kept connection that was closed meanwhile: nobody has seen the request.
+            self.request_sent = false;
+            return Err(Fault::Next(Conditions::ERROR));
+        }
         Err(Fault::Next(Conditions::INVALID_HEADER))
     }
 
@@ -492,7 +511,7 @@ impl<P: Protocol> Run<'_, P> {
         if !self.ex.method.is_retried() {
             needed = needed.and(Conditions::NON_IDEMPOTENT);
         }
-        let more = self.pick.tries() > 1 && !self.streams() && !self.is_late();
+        let more = self.pick.tries() > 1 && !self.streams() && !self.body_gone && !self.is_late();
         match more && self.rules.next.contain(needed) && self.may_retry() {
             true => Err(Fault::Next(condition)),
             false => Ok(()),

@@ -10,8 +10,10 @@ use foregate_net::Conn;
 use foregate_wire::Buf;
 use foregate_wire::fastcgi::{END_OF_STDIN, stdin};
 use foregate_wire::h1::{LAST_CHUNK, chunk_header};
+use foregate_wire::h2::client::Draft;
 
 use crate::connect::Link;
+use crate::h2::Feed;
 use crate::guard::guarded;
 use crate::records;
 use crate::run::{Fault, Frames, Protocol, Run, body_failed};
@@ -22,7 +24,10 @@ const INLINE_BODY_BYTES_MAX: usize = 16 << 10;
 const STEP: &str = "sending request to upstream";
 
 /// Sends the request; false where the peer answered before all of it was out.
-pub(crate) async fn send<P: Protocol>(run: &mut Run<'_, P>, link: &Link) -> Result<bool, Fault> {
+pub(crate) async fn send<P: Protocol>(run: &mut Run<'_, P>, link: &mut Link) -> Result<bool, Fault> {
+    if P::H2 {
+        return begin(run, link).await;
+    }
     let frames = run.protocol.frames(run.ex);
     if frames == Frames::None {
         return head(run, link).await;
@@ -49,6 +54,42 @@ pub(crate) async fn send<P: Protocol>(run: &mut Run<'_, P>, link: &Link) -> Resu
             done
         }
         _ => head(run, link).await,
+    }
+}
+
+/// Begins a request whose body goes out while the answer is waited for.
+async fn begin<P: Protocol>(run: &mut Run<'_, P>, link: &mut Link) -> Result<bool, Fault> {
+    let out = std::mem::take(&mut run.out);
+    let draft = Draft::new(&out);
+    let feed = feed(run, &draft);
+    let (head_max, mut feed) = (run.rules.head_max, Some(feed));
+    let (h2, conn) = link.h2().expect("because such a protocol gives every connection its carrier");
+    let begun = poll_fn(|cx| {
+        let feed = feed.take().unwrap_or_default();
+        Poll::Ready(h2.begin(&draft, feed, head_max, conn, cx))
+    });
+    let begun = begun.await;
+    run.out = out;
+    run.attempts().last().bytes_sent = h2.sent_bytes;
+    begun.map_err(|error| run.failed("writev()", &error, STEP))?;
+    Ok(true)
+}
+
+/// Where the body comes from. One that is passed on as it comes is taken from the exchange.
+fn feed<P: Protocol>(run: &mut Run<'_, P>, draft: &Draft<'_>) -> Feed {
+    let own = draft.body();
+    if run.protocol.frames(run.ex) == Frames::None {
+        return if own.is_empty() { Feed::Nothing } else { Feed::Bytes(Buf::copy_from(own)) };
+    }
+    let body = &mut run.ex.body;
+    if let Some(source) = body.source.take() {
+        run.body_gone = true;
+        return Feed::Source { source, trailers: run.rules.pass_trailers };
+    }
+    match (&body.file, &body.memory) {
+        (Some(file), _) => Feed::File(file.clone()),
+        (None, Some(bytes)) if !bytes.is_empty() => Feed::Bytes(bytes.clone()),
+        _ => Feed::Nothing,
     }
 }
 

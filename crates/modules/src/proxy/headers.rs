@@ -3,6 +3,7 @@
 use foregate_conf::{Error, Word};
 use foregate_core::{Compile, Exchange, Template, push_number};
 use foregate_upstream::{AskedFor, Hidden};
+use foregate_wire::h2::client::Draft;
 use foregate_wire::{Name, NameSet};
 
 /// Names that never pass as the client sent them.
@@ -144,6 +145,48 @@ impl Headers {
             ex.fields.write_lines(replaced, hides, out);
         }
         out.extend_from_slice(b"\r\n");
+    }
+
+    /// As [`Headers::write`], for HTTP/2: `:authority`, and all fields.
+    pub(super) fn draft(&self, ex: &mut Exchange, to: &To<'_>, out: &mut Vec<u8>) {
+        let authority = Draft::open(b":authority", out);
+        let start = out.len();
+        if let Some(host) = &self.host {
+            host.fill(ex, out);
+        }
+        if out.len() == start {
+            out.extend_from_slice(to.host.as_bytes());
+        }
+        authority.close(out);
+        for (name, value) in &self.set {
+            let open = Draft::open(name, out);
+            value.fill(ex, out);
+            open.close_unless_empty(out);
+        }
+        if let (Length::Bytes(n), true) = (to.length, self.says_length) {
+            let open = Draft::open(b"content-length", out);
+            push_number(n, out);
+            open.close(out);
+        }
+        let mut replaced = self.replaced.known();
+        if let Some(cached) = to.cached.filter(|it| it.whole) {
+            replaced = replaced.or(PARTIAL);
+            for (says, name, value) in [
+                (self.says_modified_since, &b"if-modified-since"[..], &cached.modified),
+                (self.says_none_match, b"if-none-match", &cached.etag),
+            ] {
+                if let (true, Some(value)) = (says, value) {
+                    Draft::field(name, value, out);
+                }
+            }
+        }
+        if self.passes_others {
+            for (known, name, value) in ex.fields.iter_known() {
+                if !replaced.has(known) && !(known == Name::Other && self.replaced.has_other(name)) {
+                    Draft::field(name, value, out);
+                }
+            }
+        }
     }
 
     fn write_host(&self, ex: &mut Exchange, proxy_host: &str, is_http_10: bool, out: &mut Vec<u8>) {

@@ -1,7 +1,6 @@
 //! `proxy_pass` and its kin: requests passed on to HTTP servers.
 
 mod checks;
-mod client_certificates;
 mod cookies;
 mod headers;
 mod options;
@@ -10,7 +9,6 @@ mod read;
 mod request;
 mod rewrites;
 mod settings;
-mod ssl;
 #[cfg(test)]
 mod tests;
 mod variables;
@@ -44,16 +42,15 @@ pub async fn run_cached(on: &Settings, cache: &Caching, ex: &mut Exchange) -> Fl
 
 const ANY: Scope = Scope::ANY_HTTP;
 const PASS: Scope = Scope::LOCATION.or(Scope::LOCATION_IF).or(Scope::LIMIT_EXCEPT);
-const VERSIONS: &[&str] = &["1.0", "1.1"];
+const VERSIONS: &[&str] = &["1.0", "1.1", "2"];
 const ONE: Args = Args::Exactly(1);
 const ONE_OR_TWO: Args = Args::Between(1, 2);
-const SOME: Args = Args::AtLeast(1);
 
 impl foregate_core::Module for Module {
     type Options = Options;
     type Settings = Settings;
 
-    const DIRECTIVES: &'static [Directive<Options>] = foregate_upstream::directives!["proxy", upstream;
+    const DIRECTIVES: &'static [Directive<Options>] = foregate_upstream::tls_directives!["proxy", upstream, ssl;
         Directive::own("proxy_pass", PASS, ONE, read::pass, read::own_block_only),
         Directive::own("health_check", Scope::LOCATION, Args::AtLeast(0), checks::read, read::own_block_only),
         Directive::block("match", Scope::HTTP, ONE, checks::read_match, read::own_block_only),
@@ -79,26 +76,6 @@ impl foregate_core::Module for Module {
         Directive::flag("proxy_pass_trailers", ANY, |o| &mut o.pass_trailers),
         Directive::choice("proxy_http_version", ANY, VERSIONS, |o| &mut o.http_version),
         Directive::words("early_hints", ANY, |o| &mut o.early_hints),
-        Directive::flag("proxy_ssl_session_reuse", ANY, |o| &mut o.ssl.session_reuse),
-        Directive::own("proxy_ssl_protocols", ANY, SOME, ssl::protocols, |o, from| {
-            read::whole(&mut o.ssl.protocols, &from.ssl.protocols)
-        }),
-        Directive::text("proxy_ssl_ciphers", ANY, |o| &mut o.ssl.ciphers),
-        Directive::text("proxy_ssl_name", ANY, |o| &mut o.ssl.name),
-        Directive::flag("proxy_ssl_server_name", ANY, |o| &mut o.ssl.server_name),
-        Directive::flag("proxy_ssl_verify", ANY, |o| &mut o.ssl.verify),
-        Directive::number("proxy_ssl_verify_depth", ANY, |o| &mut o.ssl.verify_depth),
-        Directive::text("proxy_ssl_trusted_certificate", ANY, |o| &mut o.ssl.trusted),
-        Directive::text("proxy_ssl_crl", ANY, |o| &mut o.ssl.crl),
-        Directive::text("proxy_ssl_certificate", ANY, |o| &mut o.ssl.certificate),
-        Directive::text("proxy_ssl_certificate_key", ANY, |o| &mut o.ssl.key),
-        Directive::own("proxy_ssl_certificate_cache", ANY, Args::Between(1, 3), ssl::cache, |o, from| {
-            read::whole(&mut o.ssl.certificate_cache, &from.ssl.certificate_cache)
-        }),
-        Directive::text("proxy_ssl_password_file", ANY, |o| &mut o.ssl.password_file),
-        Directive::own("proxy_ssl_conf_command", ANY, Args::Exactly(2), ssl::conf_command, |o, from| {
-            read::whole(&mut o.ssl.commands, &from.ssl.commands)
-        }),
     ];
     const VARIABLES: &'static [Variable] = variables::VARIABLES;
     const PREFIXES: &'static [Prefix] = &[];

@@ -1,6 +1,7 @@
 //! What a block writes about passing requests on, every field unset until it does.
 
 use foregate_conf::{Node, Word};
+use foregate_upstream::TlsDraft;
 use foregate_upstream::draft::Draft;
 
 use super::checks;
@@ -27,7 +28,7 @@ pub struct Options {
     pub(super) hash_max: Option<u64>,
     pub(super) hash_bucket: Option<u64>,
 
-    pub(super) ssl: super::ssl::Options,
+    pub(super) ssl: TlsDraft,
 }
 
 /// `proxy_pass` as written.

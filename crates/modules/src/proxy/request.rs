@@ -3,15 +3,15 @@
 use std::rc::Rc;
 
 use foregate_core::{Exchange, Flow, Level, Method, Reply, Stop, log};
-use foregate_upstream::{AskedFor, Caching, Frames, Looked, Preview, Protocol, Route, Secure, View, Whom};
+use foregate_upstream::{AskedFor, Caching, Frames, Handshake, Looked, Preview, Protocol, Route, Secure, View, Whom};
 use foregate_wire::h1::{ResponseError, ResponseHead, ResponseRules, parse_response};
 use foregate_wire::uri::{Escape, escape};
 use foregate_wire::Fields;
+use foregate_wire::h2::client::Draft;
 
 use super::headers::{Length, To};
 use super::pass::{self, Pass, Url};
 use super::settings::Settings;
-use super::ssl::Handshake;
 
 pub(super) async fn run(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
     let evaluated;
@@ -36,7 +36,12 @@ pub(super) async fn run(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
     };
     let secure = handshake.as_ref().map(|it| it as &dyn Secure);
     let mut http = Http::new(on, url);
-    foregate_upstream::run(&on.rules, Route { view, secure }, &mut http, ex, None).await
+    let route = Route { view, secure };
+    match on.is_http_2 {
+        false => foregate_upstream::run(&on.rules, route, &mut http, ex, None).await,
+        // Boxed, so that requests by HTTP/1 hold no room for it.
+        true => Box::pin(foregate_upstream::run(&on.rules, route, &mut Framed(http), ex, None)).await,
+    }
 }
 
 /// As `run`, by way of a cache. Apart from it, so that requests without a cache hold no room for one.
@@ -68,7 +73,11 @@ pub(super) async fn run_cached(on: &Settings, cache: &Caching, ex: &mut Exchange
     };
     let secure = handshake.as_ref().map(|it| it as &dyn Secure);
     let apart = fetch.as_ref().is_some_and(|it| it.is_apart());
-    let flow = foregate_upstream::run(&on.rules, Route { view, secure }, &mut http, ex, fetch).await;
+    let route = Route { view, secure };
+    let flow = match on.is_http_2 {
+        false => foregate_upstream::run(&on.rules, route, &mut http, ex, fetch).await,
+        true => Box::pin(foregate_upstream::run(&on.rules, route, &mut Framed(http), ex, fetch)).await,
+    };
     if apart { foregate_upstream::swallow(flow).await } else { flow }
 }
 
@@ -79,7 +88,7 @@ fn needs_body(on: &Settings, ex: &Exchange) -> bool {
 }
 
 pub(super) fn handshake<'a>(on: &'a Settings, url: &Url, ex: &mut Exchange) -> Result<Option<Handshake<'a>>, Stop> {
-    on.tls.as_ref().filter(|_| url.secure).map(|tls| tls.prepare(url, ex)).transpose()
+    on.tls.as_ref().filter(|_| url.secure).map(|tls| tls.prepare(&url.host, ex)).transpose()
 }
 
 /// As [`run`], without asking anybody.
@@ -236,6 +245,65 @@ impl Protocol for Http<'_> {
 
     fn may_upgrade(&self, ex: &Exchange) -> bool {
         ex.field(b"upgrade").is_some() && ex.subrequest_depth == 0
+    }
+}
+
+/// One request to an HTTP/2 server: the same, but for how it is written.
+pub(super) struct Framed<'a>(pub(super) Http<'a>);
+
+impl Protocol for Framed<'_> {
+    const H2: bool = true;
+
+    fn begin(&mut self, ex: &mut Exchange, asked: Option<&AskedFor>, out: &mut Vec<u8>) -> Result<(), Stop> {
+        let http = &mut self.0;
+        let method = Draft::open(b":method", out);
+        http.method(ex, asked, out);
+        method.close(out);
+        let scheme: &[u8] = if http.url.secure { b"https" } else { b"http" };
+        Draft::field(b":scheme", scheme, out);
+        let path = Draft::open(b":path", out);
+        let start = out.len();
+        http.target(ex, out);
+        if out.len() == start {
+            log!(ex, Level::Error, "zero length URI to proxy");
+            return Err(Stop::status(500));
+        }
+        path.close(out);
+        let body = http.on.body.as_ref().map(|it| it.fill_new(ex));
+        let length = body.as_ref().map_or_else(|| http.length(ex), |it| Length::Bytes(it.len() as u64));
+        let to = To { host: &http.url.host_header, is_http_10: false, length, cached: asked };
+        http.on.headers.draft(ex, &to, out);
+        Draft::end(out);
+        out.extend_from_slice(&body.unwrap_or_default());
+        Ok(())
+    }
+
+    fn frames(&self, ex: &Exchange) -> Frames {
+        self.0.frames(ex)
+    }
+
+    fn parse(&mut self, bytes: &[u8], head: &mut ResponseHead) -> Result<Option<usize>, ResponseError> {
+        self.0.parse(bytes, head)
+    }
+
+    fn rewrite(&self, ex: &mut Exchange, fields: &mut Fields) -> bool {
+        self.0.rewrite(ex, fields)
+    }
+
+    fn uri(&self, ex: &Exchange) -> Vec<u8> {
+        self.0.uri(ex)
+    }
+
+    fn scheme(&self) -> &str {
+        self.0.scheme()
+    }
+
+    fn cache_key(&self, ex: &Exchange, out: &mut Vec<u8>) {
+        self.0.cache_key(ex, out);
+    }
+
+    fn may_upgrade(&self, _: &Exchange) -> bool {
+        false
     }
 }
 

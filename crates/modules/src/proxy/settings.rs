@@ -2,7 +2,7 @@
 
 use foregate_conf::{Error, Word};
 use foregate_core::{Compile, Template};
-use foregate_upstream::Rules;
+use foregate_upstream::{Rules, Tls};
 use foregate_upstream::draft::Family;
 
 use super::checks;
@@ -11,7 +11,6 @@ use super::headers::Headers;
 use super::options::Options;
 use super::pass::{Pass, prefix};
 use super::rewrites::Redirects;
-use super::ssl::Tls;
 
 pub struct Settings {
     pub(super) rules: Rules,
@@ -21,6 +20,7 @@ pub struct Settings {
     /// `proxy_set_body`.
     pub(super) body: Option<Template>,
     pub(super) is_http_10: bool,
+    pub(super) is_http_2: bool,
     pub(super) redirects: Redirects,
     pub(super) cookies: Option<Cookies>,
     pub(super) tls: Option<Tls>,
@@ -55,6 +55,8 @@ impl Settings {
             Pass::To { url, .. } => url.secure,
             Pass::By(_) => true,
         };
+        let is_http_2 = o.http_version == Some(2);
+        let alpn = is_http_2.then_some(&b"h2"[..]);
         let location = match draft.nameless {
             true => b"".as_slice().into(),
             false => prefix(cx.location.as_ref()).map_or(&b""[..], Word::bytes).into(),
@@ -66,9 +68,10 @@ impl Settings {
             method: template(&o.method, cx)?,
             body: template(&o.body, cx)?,
             is_http_10: o.http_version == Some(0),
+            is_http_2,
             redirects: Redirects::compile(o.redirects.as_deref(), &pass, &draft.url, cx)?,
             cookies: Cookies::compile(&o, cx)?,
-            tls: if secure { Some(Tls::compile(&o.ssl, draft.url.span, cx)?) } else { None },
+            tls: if secure { Some(Tls::compile(&o.ssl, FAMILY.name, alpn, draft.url.span, cx)?) } else { None },
             location,
             rules: Rules {
                 pass_trailers: o.pass_trailers.unwrap_or(false),

@@ -98,6 +98,11 @@ impl Out {
         }
     }
 
+    /// Forgets all that waits.
+    pub fn clear(&mut self) {
+        *self = Out::default();
+    }
+
     /// Gives memory back, where nothing is waiting.
     pub fn shrink(&mut self) {
         if self.is_empty() {

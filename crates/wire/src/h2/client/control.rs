@@ -4,7 +4,7 @@ use super::receive::closed;
 use super::{Client, Fault, Stage};
 use crate::h2::flood::Nuisance;
 use crate::h2::frame::{self, Head as FrameHead};
-use crate::h2::{STREAM_MAX, WINDOW_MAX};
+use crate::h2::{Code, STREAM_MAX, WINDOW_MAX};
 
 impl Client {
     /// Any frame that carries neither data nor a head.
@@ -42,6 +42,7 @@ impl Client {
         let Ok(code) = <[u8; 4]>::try_from(payload) else { return Err(length("rst stream", payload)) };
         let code = u32::from_be_bytes(code);
         if code != 0 || self.stage != Stage::Over {
+            self.was_refused = Code(code) == Code::REFUSED_STREAM && self.stage == Stage::Head;
             return Err(Fault::new(format!("upstream rejected request with error {code}")));
         }
         if std::mem::replace(&mut self.was_reset, true) {
@@ -125,6 +126,7 @@ impl Client {
         let is_open = matches!(self.stage, Stage::Head | Stage::Body) || self.over_untold;
         if is_open && u32::from_be_bytes(last) & STREAM_MAX < self.id {
             let code = u32::from_be_bytes(code);
+            self.was_refused = Code(code) == Code::NO_ERROR && self.stage == Stage::Head;
             return Err(Fault::new(format!("upstream sent goaway with error {code}")));
         }
         Ok(())

@@ -78,6 +78,8 @@ pub struct Client {
     stream_recv: u32,
     recv_window: u32,
     going_away: bool,
+    /// The peer has said that it has not looked at the request.
+    was_refused: bool,
     flood: Flood,
 }
 
@@ -112,6 +114,7 @@ impl Client {
             stream_recv: WINDOW_MAX,
             recv_window: WINDOW_MAX,
             going_away: false,
+            was_refused: false,
             flood: Flood::default(),
         }
     }
@@ -216,6 +219,12 @@ impl Client {
     /// Trailers of the answer, behind its end.
     pub fn take_trailers(&mut self) -> Option<Fields> {
         self.trailers.take()
+    }
+
+    /// Whether a fault is that the peer has not looked at the request, so that it may be sent elsewhere (RFC 9113,
+    /// section 8.7).
+    pub fn was_refused(&self) -> bool {
+        self.was_refused
     }
 
     /// Nothing of the last request is open, and the peer takes another.

@@ -1,4 +1,4 @@
-//! `proxy_ssl_certificate` with variables: certificates that are read when a request first names them.
+//! `proxy_ssl_certificate` and its kin with variables: certificates that are read when a request first names them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
-use super::ssl::{Client, Options, SESSIONS_MAX, passwords};
+use super::{Client, SESSIONS_MAX, TlsDraft, Written, passwords};
 
 /// Certificates of one location that are kept ready; when there are more, they are read again.
 const CERTIFICATES_MAX: usize = 256;
@@ -34,20 +34,20 @@ pub(super) struct Varying {
 type Ready = (Arc<CertifiedKey>, Client);
 
 /// Whether the certificate depends on the request.
-pub(super) fn varies(o: &Options) -> bool {
+pub(super) fn varies(o: &TlsDraft) -> bool {
     [&o.certificate, &o.key].into_iter().flatten().any(|word| word.contains('$'))
 }
 
 impl Varying {
     pub(super) fn compile(
-        o: &Options,
+        o: &Written<'_>,
         base: &ClientConfig,
         server_name: bool,
         cx: &mut Compile<'_>,
     ) -> Result<Option<Self>, Error> {
         let Some(cert) = o.certificate.as_ref().filter(|it| !it.is_empty() && varies(o)) else { return Ok(None) };
         let Some(key) = &o.key else {
-            let what = format!("no \"proxy_ssl_certificate_key\" is defined for certificate \"{cert}\"");
+            let what = format!("no \"{}_ssl_certificate_key\" is defined for certificate \"{cert}\"", o.family);
             return Err(Error::at(cert.span, what));
         };
         let limits = o.certificate_cache.flatten().unwrap_or(UNTOLD);

@@ -1,4 +1,7 @@
-//! `proxy_ssl_…`: TLS towards upstreams.
+//! `proxy_ssl_…` and its kin: TLS towards upstreams.
+
+mod table;
+mod varying;
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -7,69 +10,86 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use foregate_conf::{Error, Node, Span, Word};
-use foregate_core::{Compile, Exchange, Scope, Stop, Template, duplicate};
+use foregate_core::{Compile, Exchange, Stop, Template, duplicate};
 use foregate_net::tls::store::Limits;
 use foregate_net::tls::x509::Failure;
 use foregate_net::tls::{self, HandshakeError, certs, ciphers, verify};
 use foregate_net::{Conn, Stream, sys};
-use foregate_upstream::{Rules, Secure, TlsError};
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, SupportedProtocolVersion, version};
 
-use super::client_certificates::{Varying, varies};
-use super::pass::Url;
+use varying::{Varying, varies};
+
+use crate::connect::{Secure, TlsError};
+use crate::rules::Rules;
 
 /// Sessions that are kept for resumption, per location.
-pub(super) const SESSIONS_MAX: usize = 256;
+const SESSIONS_MAX: usize = 256;
 
+/// What a block writes about TLS, every field unset until it does.
 #[derive(Clone, Default)]
-pub(super) struct Options {
-    pub(super) session_reuse: Option<bool>,
-    pub(super) protocols: Option<Vec<Word>>,
-    pub(super) ciphers: Option<Word>,
-    pub(super) name: Option<Word>,
-    pub(super) server_name: Option<bool>,
-    pub(super) verify: Option<bool>,
-    pub(super) verify_depth: Option<u64>,
-    pub(super) trusted: Option<Word>,
-    pub(super) crl: Option<Word>,
-    pub(super) certificate: Option<Word>,
-    pub(super) key: Option<Word>,
-    pub(super) certificate_cache: Option<Option<Limits>>,
-    pub(super) password_file: Option<Word>,
-    pub(super) commands: Option<Vec<(Word, Word)>>,
+pub struct TlsDraft {
+    pub session_reuse: Option<bool>,
+    pub protocols: Option<Vec<Word>>,
+    pub ciphers: Option<Word>,
+    pub name: Option<Word>,
+    pub server_name: Option<bool>,
+    pub verify: Option<bool>,
+    pub verify_depth: Option<u64>,
+    pub trusted: Option<Word>,
+    pub crl: Option<Word>,
+    pub certificate: Option<Word>,
+    pub key: Option<Word>,
+    pub certificate_cache: Option<Option<Limits>>,
+    pub password_file: Option<Word>,
+    pub commands: Option<Vec<(Word, Word)>>,
 }
 
 const PROTOCOLS: [&str; 6] = ["SSLv2", "SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
 
-pub(super) fn protocols(o: &mut super::Options, node: &Node, _: Scope) -> Result<(), Error> {
-    if o.ssl.protocols.is_some() {
+pub fn protocols(o: &mut TlsDraft, node: &Node) -> Result<(), Error> {
+    if o.protocols.is_some() {
         return Err(duplicate(node));
     }
     if let Some(word) = node.args.iter().find(|word| !PROTOCOLS.contains(&word.text.as_str())) {
         return Err(Error::at(word.span, format!("invalid value \"{word}\"")));
     }
-    o.ssl.protocols = Some(node.args.clone());
+    o.protocols = Some(node.args.clone());
     Ok(())
 }
 
-pub(super) fn cache(o: &mut super::Options, node: &Node, _: Scope) -> Result<(), Error> {
-    if o.ssl.certificate_cache.is_some() {
+pub fn cache(o: &mut TlsDraft, node: &Node) -> Result<(), Error> {
+    if o.certificate_cache.is_some() {
         return Err(duplicate(node));
     }
-    o.ssl.certificate_cache = Some(foregate_core::certificate_cache(node)?);
+    o.certificate_cache = Some(foregate_core::certificate_cache(node)?);
     Ok(())
 }
 
-pub(super) fn conf_command(o: &mut super::Options, node: &Node, _: Scope) -> Result<(), Error> {
-    o.ssl.commands.get_or_insert_default().push((node.args[0].clone(), node.args[1].clone()));
+pub fn conf_command(o: &mut TlsDraft, node: &Node) -> Result<(), Error> {
+    o.commands.get_or_insert_default().push((node.args[0].clone(), node.args[1].clone()));
     Ok(())
+}
+
+/// What was written, and under which names.
+struct Written<'a> {
+    draft: &'a TlsDraft,
+    family: &'a str,
+    alpn: Option<&'a [u8]>,
+}
+
+impl std::ops::Deref for Written<'_> {
+    type Target = TlsDraft;
+
+    fn deref(&self) -> &TlsDraft {
+        self.draft
+    }
 }
 
 /// A compiled client.
-pub(super) struct Tls {
+pub struct Tls {
     client: Client,
     id: u32,
     name: Option<Template>,
@@ -80,13 +100,13 @@ pub(super) struct Tls {
 
 /// With SNI as configured, and without for names that cannot be said.
 #[derive(Clone)]
-pub(super) struct Client {
+struct Client {
     named: tls::Client,
     nameless: tls::Client,
 }
 
 impl Client {
-    pub(super) fn new(config: ClientConfig, server_name: bool) -> Self {
+    fn new(config: ClientConfig, server_name: bool) -> Self {
         let mut named = config.clone();
         named.enable_sni = server_name;
         let mut nameless = config;
@@ -96,7 +116,18 @@ impl Client {
 }
 
 impl Tls {
-    pub(super) fn compile(o: &Options, span: Span, cx: &mut Compile<'_>) -> Result<Self, Error> {
+    /// `family`: what the directives' names begin with. `alpn`: what is spoken below TLS, if that must be said.
+    ///
+    /// # Errors
+    /// A value that cannot be compiled, a file that cannot be read.
+    pub fn compile(
+        o: &TlsDraft,
+        family: &str,
+        alpn: Option<&[u8]>,
+        span: Span,
+        cx: &mut Compile<'_>,
+    ) -> Result<Self, Error> {
+        let o = &Written { draft: o, family, alpn };
         let config = config(o, span, cx)?;
         let server_name = o.server_name.unwrap_or(false);
         Ok(Self {
@@ -112,10 +143,10 @@ impl Tls {
     ///
     /// # Errors
     /// The certificate that this request's variables name cannot be used; it has been logged.
-    pub(super) fn prepare(&self, url: &Url, ex: &mut Exchange) -> Result<Handshake<'_>, Stop> {
+    pub fn prepare(&self, host: &str, ex: &mut Exchange) -> Result<Handshake<'_>, Stop> {
         let name = match &self.name {
             Some(name) => String::from_utf8_lossy(&name.fill_new(ex)).into_owned(),
-            None => url.host.to_string(),
+            None => host.to_owned(),
         };
         let bare = without_port(&name).to_owned();
         let mut hasher = DefaultHasher::new();
@@ -140,7 +171,7 @@ fn without_port(name: &str) -> &str {
 }
 
 /// One request's handshake.
-pub(super) struct Handshake<'a> {
+pub struct Handshake<'a> {
     client: Cow<'a, Client>,
     verifies: bool,
     name: String,
@@ -197,7 +228,7 @@ impl Handshake<'_> {
     }
 }
 
-fn config(o: &Options, span: Span, cx: &mut Compile<'_>) -> Result<ClientConfig, Error> {
+fn config(o: &Written<'_>, span: Span, cx: &mut Compile<'_>) -> Result<ClientConfig, Error> {
     let mut provider = tls::provider().as_ref().clone();
     let list = o.ciphers.as_ref().map_or("DEFAULT", |it| it.text.as_str());
     let older = ciphers::tls12(list);
@@ -213,7 +244,7 @@ fn config(o: &Options, span: Span, cx: &mut Compile<'_>) -> Result<ClientConfig,
     let builder = ClientConfig::builder_with_provider(provider.clone());
     let builder = builder
         .with_protocol_versions(&versions(o))
-        .map_err(|error| Error::at(span, format!("proxy_ssl_protocols: {error}")))?;
+        .map_err(|error| Error::at(span, format!("{}_ssl_protocols: {error}", o.family)))?;
     let builder = match o.verify.unwrap_or(false) {
         false => builder.dangerous().with_custom_certificate_verifier(Arc::new(verify::AnyServer)),
         true => builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier(o, span, cx)?)),
@@ -224,6 +255,7 @@ fn config(o: &Options, span: Span, cx: &mut Compile<'_>) -> Result<ClientConfig,
         }
         _ => builder.with_no_client_auth(),
     };
+    config.alpn_protocols = o.alpn.iter().map(|it| it.to_vec()).collect();
     config.resumption = match o.session_reuse.unwrap_or(true) {
         true => Resumption::in_memory_sessions(SESSIONS_MAX),
         false => Resumption::disabled(),
@@ -232,7 +264,7 @@ fn config(o: &Options, span: Span, cx: &mut Compile<'_>) -> Result<ClientConfig,
 }
 
 /// `proxy_ssl_conf_command Ciphersuites` chooses those of TLS 1.3; other commands have no meaning here.
-fn newer_ciphers(o: &Options, cx: &mut Compile<'_>) -> Result<Vec<rustls::SupportedCipherSuite>, Error> {
+fn newer_ciphers(o: &Written<'_>, cx: &mut Compile<'_>) -> Result<Vec<rustls::SupportedCipherSuite>, Error> {
     let mut chosen = ciphers::tls13_default();
     for (name, given) in o.commands.iter().flatten() {
         if name.eq_ignore_ascii_case("Ciphersuites") {
@@ -241,14 +273,14 @@ fn newer_ciphers(o: &Options, cx: &mut Compile<'_>) -> Result<Vec<rustls::Suppor
                 Error::at(given.span, what).advise(format!("\"{unknown}\" is not available"))
             })?;
         } else {
-            let what = format!("\"proxy_ssl_conf_command {name}\" is ignored: OpenSSL is not used");
+            let what = format!("\"{}_ssl_conf_command {name}\" is ignored: OpenSSL is not used", o.family);
             cx.warnings.push(Error::at(name.span, what).warn());
         }
     }
     Ok(chosen)
 }
 
-fn versions(o: &Options) -> Vec<&'static SupportedProtocolVersion> {
+fn versions(o: &TlsDraft) -> Vec<&'static SupportedProtocolVersion> {
     let Some(words) = &o.protocols else { return vec![&version::TLS13, &version::TLS12] };
     let has = |name: &str| words.iter().any(|word| *word == name);
     let mut versions = Vec::new();
@@ -261,9 +293,10 @@ fn versions(o: &Options) -> Vec<&'static SupportedProtocolVersion> {
     versions
 }
 
-fn verifier(o: &Options, span: Span, cx: &Compile<'_>) -> Result<verify::ServerChain, Error> {
+fn verifier(o: &Written<'_>, span: Span, cx: &Compile<'_>) -> Result<verify::ServerChain, Error> {
     let Some(trusted) = o.trusted.as_ref().filter(|it| !it.is_empty()) else {
-        return Err(Error::at(span, "no proxy_ssl_trusted_certificate for proxy_ssl_verify"));
+        let of = o.family;
+        return Err(Error::at(span, format!("no {of}_ssl_trusted_certificate for {of}_ssl_verify")));
     };
     let authorities = certs::chain(&read(trusted, cx)?)
         .map_err(|error| failed("SSL_CTX_load_verify_locations", trusted, &error))?;
@@ -275,9 +308,9 @@ fn verifier(o: &Options, span: Span, cx: &Compile<'_>) -> Result<verify::ServerC
     Ok(verify::ServerChain::new(&authorities, revoked, o.verify_depth.unwrap_or(1) as usize))
 }
 
-fn own_certificate(o: &Options, cert: &Word, cx: &Compile<'_>) -> Result<SingleCertAndKey, Error> {
+fn own_certificate(o: &Written<'_>, cert: &Word, cx: &Compile<'_>) -> Result<SingleCertAndKey, Error> {
     let Some(key) = &o.key else {
-        let what = format!("no \"proxy_ssl_certificate_key\" is defined for certificate \"{cert}\"");
+        let what = format!("no \"{}_ssl_certificate_key\" is defined for certificate \"{cert}\"", o.family);
         return Err(Error::at(cert.span, what));
     };
     let passwords = passwords(o, cx)?;
@@ -285,7 +318,7 @@ fn own_certificate(o: &Options, cert: &Word, cx: &Compile<'_>) -> Result<SingleC
     certified.map(SingleCertAndKey::from).map_err(|error| failed("SSL_CTX_use_PrivateKey", cert, &error))
 }
 
-pub(super) fn passwords(o: &Options, cx: &Compile<'_>) -> Result<Vec<Vec<u8>>, Error> {
+fn passwords(o: &TlsDraft, cx: &Compile<'_>) -> Result<Vec<Vec<u8>>, Error> {
     let Some(word) = &o.password_file else { return Ok(Vec::new()) };
     Ok(read(word, cx)?.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect())
 }
