@@ -35,6 +35,7 @@ registry::modules! {
     flv,
     geo,
     geoip2,
+    grpc,
     gunzip,
     gzip,
     gzip_static,

@@ -30,26 +30,30 @@ macro_rules! modules {
         impl Options {
             /// Hands a directive to the module that declares it for this place; `false`: none does.
             ///
-            /// Two modules may declare one name for different places (`server` in http and in upstream).
+            /// Two modules may declare one name for different places (`server` in http and in upstream). Of one place
+            /// all get it that declare it (`health_check`).
             pub fn set(
                 &mut self,
                 node: &foregate_conf::Node,
                 scope: foregate_core::Scope,
             ) -> Result<bool, foregate_conf::Error> {
                 let name = node.name.text.as_str();
-                let mut elsewhere = None;
+                let (mut elsewhere, mut taken) = (None, false);
                 $(
                     for directive in <$name::Module as foregate_core::Module>::DIRECTIVES {
                         if directive.name == name {
                             let done = directive.apply(self.$name.get_mut(), node, scope);
-                            if directive.scope.contains(scope) {
-                                return done.map(|()| true);
+                            match directive.scope.contains(scope) {
+                                true => done.map(|()| taken = true)?,
+                                false => elsewhere = elsewhere.or(done.err()),
                             }
-                            elsewhere = elsewhere.or(done.err());
                         }
                     }
                 )*
-                elsewhere.map_or(Ok(false), Err)
+                match elsewhere.filter(|_| !taken) {
+                    Some(why) => Err(why),
+                    None => Ok(taken),
+                }
             }
 
             /// Takes from the block around it what this block did not set.

@@ -221,6 +221,7 @@ fn places(
             (Kind::Location { modifier, path }, Some(parent)) => {
                 name = path.text.clone();
                 let redirects = settings.proxy.is_some()
+                    || settings.grpc.is_some()
                     || settings.fastcgi.as_ref().is_some_and(|it| it.passing.is_some());
                 entries.entry(parent).or_default().push(Entry { place: at, modifier, path, redirects });
             }

@@ -9,8 +9,8 @@ use foregate_core::{Entry, Exchange, Flow, Level, REDIRECTS_MAX, Reply, Stop, Un
 use foregate_modules::{
     Settings, access, acme, api, auth_basic, auth_jwt, auth_request, brotli_static, dav, empty_gif, encoding,
     encoding::{Coding, Offers},
-    errors, fastcgi, files, flv, gzip_static, https_redirect, limit_conn, limit_req, mirror, post_action,
-    proxy, realip, rewrite, satisfy, ssl, stub_status, zstd_static,
+    errors, fastcgi, files, flv, grpc, gzip_static, https_redirect, limit_conn, limit_req, mirror,
+    post_action, proxy, realip, rewrite, satisfy, ssl, stub_status, zstd_static,
 };
 
 use crate::cycle::Local;
@@ -163,6 +163,10 @@ async fn rounds<W: Witness>(
                     false => witness.pass(fastcgi::preview(on, ex), ex),
                 }
             }
+            (Continue(()), None) if let Some(on) = &here.grpc => match W::SENDS {
+                true => Box::pin(grpc::run(on, ex)).await,
+                false => witness.pass(grpc::preview(on, ex), ex),
+            },
             (Continue(()), Some(on)) if W::SENDS => match &here.proxy_cache {
                 Some(cache) => Box::pin(proxy::run_cached(on, cache, ex)).await,
                 None => proxy::run(on, ex).await,

@@ -11,10 +11,10 @@ use foregate_wire::h1::{ChunkedDecoder, Step};
 use foregate_wire::{Buf, Fields};
 
 use crate::attempts::Progress;
+use crate::carrier::News;
 use crate::connect::{Lane, Link};
 use crate::fields::Hidden;
 use crate::pick::Hold;
-use crate::carrier::News;
 use crate::records::said;
 use crate::views::View;
 
@@ -176,7 +176,10 @@ impl UpstreamBody {
             Decoder::UntilClose | Decoder::RecordsToHead(_) | Decoder::Records(None) => {
                 Ok(Some(std::mem::take(&mut self.rest)))
             }
-            Decoder::Records(Some(0)) if self.link.as_mut().is_some_and(|it| it.h2().is_some()) => {
+            Decoder::Records(Some(left))
+                if self.rest.len() as u64 > *left
+                    && self.link.as_mut().is_some_and(|it| it.h2().is_some()) =>
+            {
                 Err("upstream sent response body larger than indicated content length")
             }
             Decoder::Records(Some(0)) => {

@@ -33,6 +33,17 @@ pub struct Checklist {
     /// How long a connection is used again; unset: for one check.
     pub keepalive_time: Option<Duration>,
     pub expected: Arc<Expected>,
+    /// Asked by gRPC's own protocol for this.
+    pub grpc: Option<GrpcCheck>,
+}
+
+/// `type=grpc`.
+#[derive(Clone, Debug, Default)]
+pub struct GrpcCheck {
+    /// The service that is asked for; empty: the server.
+    pub service: String,
+    /// The status of an answer that is good: 0, or that of servers that do not know the protocol.
+    pub status: u32,
 }
 
 /// A `match` block: what an answer must be like.
@@ -156,15 +167,15 @@ pub struct Probe {
 type Probes = HashMap<(Addr, Arc<str>), Rc<Probe>>;
 
 /// Checks the peers of one group for as long as it is polled.
-pub struct Checker {
-    pub group: Arc<Group>,
+pub(crate) struct Checker {
+    group: Arc<Group>,
     number: u32,
     probes: RefCell<Probes>,
 }
 
 impl Checker {
     /// The checks of a configuration, each with its group. Groups forget what is not checked any more.
-    pub fn all<'a>(
+    pub(crate) fn all<'a>(
         wanted: impl Iterator<Item = (Arc<Group>, &'a Checklist)>,
         groups: &Groups,
     ) -> Vec<Rc<Self>> {
@@ -185,7 +196,7 @@ impl Checker {
     }
 
     /// Begins a round: the peers that are to be asked now.
-    pub fn round(&self, on: &Checklist) -> Vec<Rc<Probe>> {
+    pub(crate) fn round(&self, on: &Checklist) -> Vec<Rc<Probe>> {
         let mut probes = self.probes.borrow_mut();
         let peers = self.group.list();
         let key = |it: &Arc<Peer>| (it.addr.clone(), it.server.clone());
@@ -205,13 +216,13 @@ impl Checker {
     }
 
     /// Until the next round.
-    pub async fn pause(&self, on: &Checklist) {
+    pub(crate) async fn pause(&self, on: &Checklist) {
         let jitter = clock::as_ms(on.jitter) * u64::from(random_u32()) / u64::from(u32::MAX);
         clock::sleep(on.interval + Duration::from_millis(jitter)).await;
     }
 
     /// A check is over: `fault` says what was wrong.
-    pub fn settle(&self, on: &Checklist, probe: &Probe, fault: Option<&'static str>, log: &ErrorLog) {
+    pub(crate) fn settle(&self, on: &Checklist, probe: &Probe, fault: Option<&'static str>, log: &ErrorLog) {
         probe.busy.set(false);
         let passed = fault.is_none();
         let (before, row) = probe.row.get();
@@ -264,7 +275,7 @@ impl Drop for Busy {
 }
 
 /// Runs a check of its own, beside all others.
-pub fn start_check(probe: Rc<Probe>, work: impl Future<Output = ()> + 'static) {
+pub(crate) fn start_check(probe: Rc<Probe>, work: impl Future<Output = ()> + 'static) {
     let busy = Busy(probe);
     runtime::spawn(async move {
         let _busy = busy;

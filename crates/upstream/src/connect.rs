@@ -10,8 +10,8 @@ use foregate_core::{Exchange, Level, Template};
 use foregate_net::{Addr, Conn, ConnectOptions, Stream, clock, sys};
 use foregate_wire::Buf;
 
-use crate::guard::guarded;
 use crate::carrier::{Carrier, News};
+use crate::guard::guarded;
 use crate::h2::Http2;
 use crate::records::Records;
 use crate::rules::{Conditions, Rules, bind_address};
@@ -62,8 +62,7 @@ impl Link {
 
     /// On a connection that nobody uses: whether it was closed, or sent what nobody asked for.
     pub(crate) fn has_stirred(&mut self, cx: &mut Context<'_>) -> bool {
-        self.conn.poll_readable(cx).is_ready()
-            && !self.h2().is_some_and(|(h2, conn)| h2.tend(conn, cx))
+        self.conn.poll_readable(cx).is_ready() && !self.h2().is_some_and(|(h2, conn)| h2.tend(conn, cx))
     }
 }
 

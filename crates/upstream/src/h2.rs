@@ -1,5 +1,6 @@
 //! A connection that speaks HTTP/2: the request's body goes out while the answer comes in.
 
+use std::collections::VecDeque;
 use std::io;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -16,6 +17,8 @@ use crate::rules::Rules;
 /// What may wait for the socket, beyond which nothing more of a body is taken.
 const OUT_BYTES_MAX: usize = 64 << 10;
 
+/// Short pieces that come together go out in one frame.
+const MERGED_BYTES_MAX: usize = 4 << 10;
 /// How often in a row the socket is filled before others get their turn.
 const ROUNDS_MAX: usize = 16;
 
@@ -26,6 +29,8 @@ pub(crate) struct Http2 {
     machine: Client,
     /// Received and not yet taken apart.
     rest: Buf,
+    /// Pieces of the answer that were received together, and are still to be passed on.
+    ahead: VecDeque<Buf>,
     feed: Feed,
     /// Of a piece of the body what is still to be sent, and the piece behind it where that was there at once.
     piece: Buf,
@@ -70,6 +75,7 @@ impl Http2 {
         Self {
             machine: Client::new(),
             rest: Buf::default(),
+            ahead: VecDeque::new(),
             feed: Feed::Nothing,
             piece: Buf::default(),
             behind: None,
@@ -108,12 +114,18 @@ impl Http2 {
         loop {
             self.push(conn, cx);
             let had_bytes = !self.rest.is_empty();
+            if let Some(piece) = self.ahead.pop_front() {
+                return Poll::Ready(Ok(piece));
+            }
             if self.news.is_some() {
                 return Poll::Ready(Ok(Buf::default()));
             }
             match self.machine.receive(&mut self.rest, self.head_max, clock::ms()) {
                 Ok(Some(Event::Head(text))) => return Poll::Ready(Ok(text)),
-                Ok(Some(Event::Data(piece))) => return Poll::Ready(Ok(piece)),
+                Ok(Some(Event::Data(piece))) => {
+                    self.ahead.push_back(piece);
+                    self.take_apart(conn);
+                }
                 Ok(Some(Event::Over)) => self.news = Some(self.end(conn)),
                 Err(fault) => self.news = Some(self.fault(fault)),
                 // Windows may have opened, and frames may be owed.
@@ -124,6 +136,28 @@ impl Http2 {
                     if self.rest.is_empty() {
                         return Poll::Ready(self.broken.take().map_or(Ok(Buf::default()), Err));
                     }
+                }
+            }
+        }
+    }
+
+    /// All that has been received is looked at before any of it is passed on: as in nginx, what ends in a fault is not
+    /// passed on at all.
+    fn take_apart(&mut self, conn: &Conn) {
+        loop {
+            match self.machine.receive(&mut self.rest, self.head_max, clock::ms()) {
+                Ok(Some(Event::Data(piece))) => self.ahead.push_back(piece),
+                Ok(Some(Event::Over)) => {
+                    let end = self.end(conn);
+                    if !matches!(end, News::End { .. }) {
+                        self.ahead.clear();
+                    }
+                    return self.news = Some(end);
+                }
+                Ok(Some(Event::Head(_)) | None) => return,
+                Err(fault) => {
+                    self.ahead.clear();
+                    return self.news = Some(self.fault(fault));
                 }
             }
         }
@@ -249,8 +283,13 @@ impl Http2 {
             if n == 0 {
                 return true;
             }
-            let now = self.piece.split_to(n);
-            let is_last = self.piece.is_empty() && self.behind.is_none() && self.has_ended(cx);
+            let mut now = self.piece.split_to(n);
+            let mut is_last = self.piece.is_empty() && self.behind.is_none() && self.has_ended(cx);
+            let room = self.machine.sendable().min(MERGED_BYTES_MAX);
+            while let Some(more) = self.behind.take_if(|it| now.len() + it.len() <= room) {
+                now = Buf::from_vec([&now[..], &more].concat());
+                is_last = self.has_ended(cx);
+            }
             self.machine.send_data(now, is_last);
         }
         false

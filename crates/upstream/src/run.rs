@@ -12,6 +12,7 @@ use foregate_wire::h1::{ResponseError, ResponseHead};
 use foregate_wire::{Buf, Fields};
 
 use crate::attempts::{Asked, Attempts, AttemptsNote};
+use crate::carrier::News;
 use crate::connect::{Lane, Link, Secure};
 use crate::ejection::RetryBudget;
 use crate::fields::{Sieve, Sifted};
@@ -19,7 +20,6 @@ use crate::group::Group;
 use crate::guard::{Cut, guarded};
 use crate::look::{AskedFor, Fetch};
 use crate::pick::{Outcome, Pick};
-use crate::carrier::News;
 use crate::respond::{self, Answer};
 use crate::rules::{Conditions, Rules};
 use crate::scratch;

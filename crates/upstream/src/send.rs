@@ -13,8 +13,8 @@ use foregate_wire::h1::{LAST_CHUNK, chunk_header};
 use foregate_wire::h2::client::Draft;
 
 use crate::connect::Link;
-use crate::h2::Feed;
 use crate::guard::guarded;
+use crate::h2::Feed;
 use crate::records;
 use crate::run::{Fault, Frames, Protocol, Run, body_failed};
 

@@ -18,7 +18,6 @@ use foregate_core::{Args, Compile, Directive, Exchange, Flow, Prefix, Reply, Sco
 
 use foregate_upstream::Caching;
 
-pub use checks::start as start_checks;
 pub use options::Options;
 pub use settings::Settings;
 
@@ -81,7 +80,7 @@ impl foregate_core::Module for Module {
     const PREFIXES: &'static [Prefix] = &[];
 
     fn prepare(options: &Options, cx: &mut Compile<'_>) -> Result<(), Error> {
-        checks::prepare(options, cx)
+        foregate_upstream::draft::checks::prepare(&options.matches, cx)
     }
 
     /// `if` and `limit_except` pass on to where their location does.

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use foregate_core::stats::{self, Count};
 use foregate_core::{Connection, Exchange, Household, Level, Nobody, Proxied};
-use foregate_modules::{client, limit_req, proxy, ssl};
+use foregate_modules::{client, limit_req, ssl};
 use foregate_net::events::{self, Events};
 use foregate_net::runtime::Task;
 use foregate_net::{Addr, Conn, Listener, Stream, clock, runtime};
@@ -289,8 +289,13 @@ fn look_after(local: &Rc<Local>) -> Vec<Task> {
     }
     let household: Rc<dyn Household> = local.clone();
     let places = cycle.places.iter().enumerate();
-    let passing = places.filter_map(|(at, it)| it.settings.proxy.as_ref().map(|on| (at as u32, on)));
-    let mut tasks = proxy::start_checks(passing, &household);
+    let checked = places.flat_map(|(at, it)| {
+        let proxy = it.settings.proxy.clone().map(|on| on as Arc<dyn foregate_upstream::Checked>);
+        let grpc = it.settings.grpc.clone().map(|on| on as Arc<dyn foregate_upstream::Checked>);
+        let checks = [proxy, grpc].into_iter().flatten().filter(|on| on.checklist().is_some());
+        checks.map(move |on| (at as u32, on))
+    });
+    let mut tasks = foregate_upstream::start_checks(checked.collect(), &household);
     tasks.extend(ssl::keep_stapled(&cycle.shared, &cycle.main.error_log));
     tasks.extend(limit_req::keep_together(&cycle.shared, &cycle.main.error_log));
     tasks

@@ -4,6 +4,7 @@
 //! [`directives!`](crate::directives) and compiles it into [`Rules`].
 
 pub mod cache;
+pub mod checks;
 pub mod read;
 mod table;
 
@@ -114,6 +115,13 @@ impl Draft {
             pass_trailers: false,
             early_hints: Vec::new(),
         })
+    }
+
+    /// The same where nothing is buffered but the head, so that no other size can be wrong.
+    #[must_use]
+    pub fn unbuffered(&self) -> Self {
+        let size = self.buffer_size.unwrap_or(BUFFER_SIZE);
+        Self { buffers: Some((BUFFERS.0, size)), max_temp_file_size: Some(0), ..self.clone() }
     }
 
     /// The same for health checks, which keep nothing and have nobody to wait for them.

@@ -189,7 +189,9 @@ impl Secure for Handshake<'_> {
                 Ok(name) => (&self.client.named, name),
                 Err(_) if self.verifies => return Err(self.mismatch()),
                 // Unusable as a name, and nobody checks it.
-                Err(_) => (&self.client.nameless, ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into())),
+                Err(_) => {
+                    (&self.client.nameless, ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into()))
+                }
             };
             match tls::connect(stream, client, name).await {
                 Ok(stream) => Ok(Conn::Tls(Box::new(stream))),

@@ -45,9 +45,12 @@ impl Varying {
         server_name: bool,
         cx: &mut Compile<'_>,
     ) -> Result<Option<Self>, Error> {
-        let Some(cert) = o.certificate.as_ref().filter(|it| !it.is_empty() && varies(o)) else { return Ok(None) };
+        let Some(cert) = o.certificate.as_ref().filter(|it| !it.is_empty() && varies(o)) else {
+            return Ok(None);
+        };
         let Some(key) = &o.key else {
-            let what = format!("no \"{}_ssl_certificate_key\" is defined for certificate \"{cert}\"", o.family);
+            let what =
+                format!("no \"{}_ssl_certificate_key\" is defined for certificate \"{cert}\"", o.family);
             return Err(Error::at(cert.span, what));
         };
         let limits = o.certificate_cache.flatten().unwrap_or(UNTOLD);

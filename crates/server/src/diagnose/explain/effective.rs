@@ -44,6 +44,7 @@ const ABOUT: &[(&str, &[&str])] = &[
         &[
             "proxy_pass",
             "fastcgi_pass",
+            "grpc_pass",
             "root",
             "alias",
             "index",
@@ -60,7 +61,7 @@ const ABOUT: &[(&str, &[&str])] = &[
             "zstd_static",
         ],
     ),
-    ("upstream request", &["proxy_", "fastcgi_"]),
+    ("upstream request", &["proxy_", "fastcgi_", "grpc_"]),
     ("errors", &["error_page", "recursive_error_pages"]),
     (
         "answer headers",
@@ -100,10 +101,11 @@ const NO_SETTINGS: [&str; 22] = [
 ];
 
 /// These hold in their own block alone.
-const OWN_BLOCK_ONLY: [&str; 5] = ["proxy_pass", "fastcgi_pass", "try_files", "stub_status", "empty_gif"];
+const OWN_BLOCK_ONLY: [&str; 6] =
+    ["proxy_pass", "fastcgi_pass", "grpc_pass", "try_files", "stub_status", "empty_gif"];
 
 /// Of these an `if` has what its location has.
-const HANDLERS: [&str; 2] = ["proxy_pass", "fastcgi_pass"];
+const HANDLERS: [&str; 3] = ["proxy_pass", "fastcgi_pass", "grpc_pass"];
 
 /// All directives that hold in a place, in the order of the rooms.
 pub(super) fn settings<'a>(

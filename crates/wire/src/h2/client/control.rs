@@ -60,8 +60,7 @@ impl Client {
                 [] => Ok(()),
                 _ => {
                     let n = payload.len();
-                    let text =
-                        format!("upstream sent settings frame with ack flag and non-zero length: {n}");
+                    let text = format!("upstream sent settings frame with ack flag and non-zero length: {n}");
                     Err(Fault::new(text))
                 }
             };

@@ -94,13 +94,18 @@ impl Client {
     pub fn new() -> Self {
         let mut out = Out::default();
         out.bytes.extend_from_slice(PREFACE);
-        let settings = [(frame::ENABLE_PUSH, 0), (frame::INITIAL_WINDOW_SIZE, WINDOW_MAX)];
+        // As nginx: answers shrink little by a table, and each idle connection would hold one.
+        let settings = [
+            (frame::HEADER_TABLE_SIZE, 0),
+            (frame::ENABLE_PUSH, 0),
+            (frame::INITIAL_WINDOW_SIZE, WINDOW_MAX),
+        ];
         frame::push_settings(&settings, &mut out.bytes);
         frame::push_window_update(0, WINDOW_MAX - WINDOW_FIRST, &mut out.bytes);
         Self {
             out,
             encoder: Encoder::default(),
-            decoder: Decoder::new(STRING_BYTES_MAX),
+            decoder: Decoder::without_table(STRING_BYTES_MAX),
             reading: Reading::default(),
             stage: Stage::Idle,
             id: 0,

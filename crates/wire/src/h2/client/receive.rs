@@ -202,8 +202,9 @@ impl Client {
     /// The windows are so large that only a peer that does not look at them can pass them.
     fn count_received(&mut self, n: usize) -> Result<(), Fault> {
         let violated = |what: &str, window: u32| {
-            let text =
-                format!("upstream violated {what} flow control, received {n} data frame with window {window}");
+            let text = format!(
+                "upstream violated {what} flow control, received {n} data frame with window {window}"
+            );
             Fault::new(text)
         };
         let left = self.stream_recv.checked_sub(n as u32);

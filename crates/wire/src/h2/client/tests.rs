@@ -40,13 +40,7 @@ fn sent(out: &mut h2::Out) -> Buf {
 
 fn server() -> Mux {
     let rules = RequestRules { fields_max: 100, underscores: false, ignore_invalid: true };
-    Mux::new(Limits {
-        streams_max: 10,
-        window: 65_536,
-        string_bytes_max: 4096,
-        head_bytes_max: 8192,
-        rules,
-    })
+    Mux::new(Limits { streams_max: 10, window: 65_536, string_bytes_max: 4096, head_bytes_max: 8192, rules })
 }
 
 /// A client that has sent its head, in the stage before an answer.
@@ -190,7 +184,10 @@ fn what_breaks_the_rules_ends_the_connection() {
             "upstream sent invalid header: \"N: v\"",
         ),
         (&[(frame::HEADERS, WHOLE, 3, OK)], "upstream sent frame for unknown stream 3"),
-        (&[(frame::HEADERS, 0, 1, OK), (frame::PING, 0, 0, &[0; 8])], "upstream sent unexpected http2 frame: 6"),
+        (
+            &[(frame::HEADERS, 0, 1, OK), (frame::PING, 0, 0, &[0; 8])],
+            "upstream sent unexpected http2 frame: 6",
+        ),
         (&[(frame::RST_STREAM, 0, 1, &code(7))], rejected),
         (&[(frame::GOAWAY, 0, 0, &[0; 8])], "upstream sent goaway with error 0"),
         (&[(frame::PUSH_PROMISE, WHOLE, 1, OK)], "upstream sent unexpected push promise frame"),

@@ -55,6 +55,11 @@ impl Decoder {
         Decoder { table: Table::new(TABLE_BYTES), size_allowed: TABLE_BYTES, scratch: Vec::new(), string_max }
     }
 
+    /// As `new`, where our settings ask the other side to remember nothing.
+    pub fn without_table(string_max: usize) -> Decoder {
+        Decoder { size_allowed: 0, ..Decoder::new(string_max) }
+    }
+
     /// Gives back what is not needed between two blocks.
     pub fn shrink(&mut self) {
         self.scratch = Vec::new();
