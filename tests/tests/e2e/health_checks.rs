@@ -192,7 +192,7 @@ fn mistakes_are_told() {
         ("location / { proxy_pass http://127.0.0.1; health_check match=m; }", "match \"m\" is not defined"),
         (
             "location / { proxy_pass http://127.0.0.1; health_check type=grpc; }",
-            "health checks by gRPC are not supported yet",
+            "\"health_check\" with \"type=grpc\" needs a \"grpc_pass\" in its location",
         ),
     ] {
         let setup = Setup::http(&format!("server {{ listen 127.0.0.1:{{port:0}}; {inside} }}"));
