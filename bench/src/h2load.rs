@@ -50,7 +50,7 @@ pub(crate) fn run(plan: &Plan<'_>) -> Result<Outcome> {
         mistakes.push(format!("{bytes} bytes for {succeeded} answers of {} bytes", plan.body_bytes));
     }
     let (done, seconds) = (succeeded as u64, plan.seconds as f64);
-    Ok(Outcome { done, seconds, p50_us: at(0.5), p99_us: at(0.99), mistakes })
+    Ok(Outcome { done, seconds, p50_us: at(0.5), p99_us: at(0.99), window_p99_us: 0.0, mistakes })
 }
 
 /// The whole numbers of a line.

@@ -29,6 +29,8 @@ pub(crate) struct Sample {
     pub(crate) per_second: f64,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
+    /// As [`load::Outcome`]'s.
+    pub(crate) window_p99_us: f64,
     /// Per request, of the whole tree of processes.
     pub(crate) user_us: f64,
     pub(crate) system_us: f64,
@@ -198,6 +200,7 @@ impl Bench<'_> {
             per_second: done / outcome.seconds,
             p50_us: outcome.p50_us,
             p99_us: outcome.p99_us,
+            window_p99_us: outcome.window_p99_us,
             user_us: user / done,
             system_us: system / done,
             pss_kib: memory.pss_kib,

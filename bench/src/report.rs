@@ -210,7 +210,9 @@ second, which here depend on the core of the load generator as well. Figures are
             if workload.name == "rate" {
                 let _ = writeln!(
                     text,
-                    "\nLatency at a fixed rate counts from when a request was due, and of those never answered too."
+                    "\nLatency at a fixed rate counts from when a request was due, and of those never answered too. Compared is \
+                     the median of the p99s of its tenths of a second, which one pause of the machine does not change; \
+                     here stands the p99 of whole rounds."
                 );
             }
             suites.extend(firsts.filter_map(|(s, subject)| Some((subject.name.clone(), s.suite.clone()?))));
@@ -245,7 +247,7 @@ fn mark(holds: bool) -> &'static str {
 pub(crate) fn values(workload: &Workload, samples: &[Sample]) -> Vec<f64> {
     let figure = |s: &Sample| match workload.figure {
         Figure::Cpu => s.cpu_us(),
-        Figure::P99 => s.p99_us / 1e3,
+        Figure::P99 => s.window_p99_us / 1e3,
         Figure::Memory => s.conn_kib,
     };
     samples.iter().map(figure).collect()

@@ -59,7 +59,14 @@ pub(crate) fn run(plan: &Plan<'_>) -> Result<Outcome> {
         .map(|(what, n)| format!("wrk: {n} {what} errors in {requests} requests"))
         .collect();
     mistakes.extend(wrong_size(plan, requests, bytes));
-    Ok(Outcome { done: requests as u64, seconds: duration_us / 1e6, p50_us, p99_us, mistakes })
+    Ok(Outcome {
+        done: requests as u64,
+        seconds: duration_us / 1e6,
+        p50_us,
+        p99_us,
+        window_p99_us: 0.0,
+        mistakes,
+    })
 }
 
 /// Bytes received that the answers' size does not explain; unfinished answers at the end do in part.
