@@ -1,6 +1,7 @@
 //! From options to a cycle: inherits, resolves, and builds the tables that requests are routed by.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
+use std::sync::Arc;
 
 use foregate_acme::Wish;
 use foregate_conf::{Error, Files, Modifier, Node, Word};
@@ -15,16 +16,17 @@ use crate::reach::Reach;
 use crate::read::{Draft, Kind, PlaceDraft, ServerDraft};
 use crate::{address, certificates};
 
-/// Compiles the nodes of a configuration.
+/// Compiles the nodes of a configuration; `twins` as for [`Draft::read`].
 pub(crate) fn compile(
     setup: &Setup,
     nodes: &[Node],
     files: &dyn Files,
     previous: Option<&Cycle>,
+    twins: bool,
     warnings: &mut Vec<Error>,
 ) -> Result<Cycle, Error> {
     let mut variables = Variables::new(variable, family).suggesting(variable_names);
-    let mut draft = Draft::read(nodes, &mut variables)?;
+    let mut draft = Draft::read(nodes, twins, &mut variables)?;
     warnings.append(&mut draft.warnings);
     let mut shared = Shared::default();
     let conf_prefix = folder(&setup.conf);
@@ -205,7 +207,7 @@ fn places(
     drafts: Vec<PlaceDraft>,
     servers: &[ServerDraft],
     cx: &mut Compile<'_>,
-) -> Result<(Vec<Place>, Vec<Locations>), Error> {
+) -> Result<(Vec<Place>, Vec<Arc<Locations>>), Error> {
     let mut known = Resolved::default();
     let mut places: Vec<Place> = Vec::with_capacity(drafts.len());
     let mut entries: HashMap<u32, Vec<Entry>> = HashMap::new();
@@ -232,8 +234,17 @@ fn places(
         }
         places.push(Place { settings, limit_except: None, name, error_log });
     }
-    let tables =
-        servers.iter().map(|server| table(server.place, &mut entries, cx)).collect::<Result<_, _>>()?;
+    let mut made: HashMap<u32, Arc<Locations>> = HashMap::new();
+    let mut tables = Vec::with_capacity(servers.len());
+    for server in servers {
+        let locations = match made.entry(server.place) {
+            hash_map::Entry::Occupied(twin) => twin.get().clone(),
+            hash_map::Entry::Vacant(first) => {
+                first.insert(Arc::new(table(server.place, &mut entries, cx)?)).clone()
+            }
+        };
+        tables.push(locations);
+    }
     Ok((places, tables))
 }
 

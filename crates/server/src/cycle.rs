@@ -95,7 +95,8 @@ pub(crate) struct Server {
     pub(crate) automatic: Option<[tls::Server; 2]>,
     /// The place of what stands in the server and in no location.
     pub(crate) place: u32,
-    pub(crate) locations: Locations,
+    /// Shared by servers that differ in their names alone.
+    pub(crate) locations: Arc<Locations>,
 }
 
 /// A server's own level, a location, an `if` or a `limit_except`.
@@ -113,7 +114,7 @@ pub fn load(setup: &Setup, files: &dyn Files, previous: Option<&Cycle>) -> Resul
     let tree = foregate_conf::load(&setup.conf, &setup.globals, files)
         .map_err(|(error, sources)| LoadError { error, warnings: Vec::new(), sources })?;
     let mut warnings = Vec::new();
-    match assemble::compile(setup, &tree.nodes, files, previous, &mut warnings) {
+    match assemble::compile(setup, &tree.nodes, files, previous, true, &mut warnings) {
         Ok(cycle) => Ok(Loaded { cycle, warnings, sources: tree.sources }),
         Err(error) => Err(LoadError { error, warnings, sources: tree.sources }),
     }

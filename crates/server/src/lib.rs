@@ -20,6 +20,7 @@ mod read;
 mod route;
 mod special;
 mod subrequest;
+mod twins;
 mod witness;
 pub mod worker;
 

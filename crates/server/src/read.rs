@@ -5,6 +5,7 @@ use foregate_core::{Args, Block, Method, Scope, Variables, check};
 use foregate_modules::{Options, declare, directives, known};
 
 use crate::listen::Listen;
+use crate::twins::Twins;
 
 /// A configuration read: what every block wrote, not yet inherited.
 #[derive(Default)]
@@ -16,6 +17,8 @@ pub(crate) struct Draft {
     /// Parents stand before their children.
     pub(crate) places: Vec<PlaceDraft>,
     pub(crate) warnings: Vec<Error>,
+    /// `None`: every server is read for itself.
+    twins: Option<Twins>,
 }
 
 pub(crate) struct ServerDraft {
@@ -50,9 +53,10 @@ pub(crate) const STRUCTURE: [&str; 9] =
     ["http", "events", "server", "location", "if", "limit_except", "listen", "server_name", "include"];
 
 impl Draft {
-    pub(crate) fn read(nodes: &[Node], variables: &mut Variables) -> Result<Self, Error> {
+    /// `twins`: servers that differ in their names alone share their places.
+    pub(crate) fn read(nodes: &[Node], twins: bool, variables: &mut Variables) -> Result<Self, Error> {
         declare_all(nodes, variables)?;
-        let mut draft = Self::default();
+        let mut draft = Self { twins: twins.then(Twins::default), ..Self::default() };
         let mut main = Options::default();
         let mut seen_events = false;
         for node in nodes {
@@ -99,7 +103,11 @@ impl Draft {
     fn server(&mut self, node: &Node) -> Result<(), Error> {
         check("server", node, true, Args::NONE, Block::Yes)?;
         let server = self.servers.len() as u32;
-        let place = self.place(None, server, Kind::Server);
+        let twin = self.twins.as_mut().and_then(|twins| twins.find(node, server));
+        let place = match twin {
+            Some(twin) => self.servers[twin as usize].place,
+            None => self.place(None, server, Kind::Server),
+        };
         self.servers.push(ServerDraft { place, listens: Vec::new(), names: Vec::new(), span: node.span });
         for inside in node.body() {
             match inside.name.text.as_str() {
@@ -111,6 +119,7 @@ impl Draft {
                     check("server_name", inside, true, Args::AtLeast(1), Block::No)?;
                     self.servers[server as usize].names.extend(inside.args.iter().cloned());
                 }
+                _ if twin.is_some() => {}
                 "if" => self.server_if(inside, place)?,
                 "location" => self.location(inside, place, server)?,
                 _ => self.in_place(inside, Scope::SERVER, place)?,

@@ -39,6 +39,26 @@ fn names_are_matched_by_kind_and_then_by_order() {
 }
 
 #[test]
+fn servers_that_differ_in_their_names_alone_stay_themselves() {
+    let block = r#"location / { return 200 "$server_name $uri"; }
+        location /moved/ { server_name_in_redirect on; return 302 /new; }"#;
+    check(
+        &format!(
+            "server {{ listen 127.0.0.1:{{port:0}}; server_name a.test; {block} }}
+            server {{ listen 127.0.0.1:{{port:0}}; server_name b.test c.test; {block} }}
+            server {{ listen 127.0.0.1:{{port:1}}; server_name d.test; {block} }}"
+        ),
+        &[
+            ("GET /x\nHost: a.test", "200 | = a.test /x"),
+            ("GET /x\nHost: c.test", "200 | = b.test /x"),
+            ("GET /x\nHost: d.test", "200 | = a.test /x"),
+            ("{port:1} GET /x\nHost: a.test", "200 | = d.test /x"),
+            ("GET /moved/\nHost: c.test", "302 | location: http://b.test:{port:0}/new"),
+        ],
+    );
+}
+
+#[test]
 fn the_first_server_of_an_address_is_its_default() {
     both(|subject| {
         let server = Setup::http(

@@ -36,9 +36,11 @@ pub fn examine(setup: &Setup, files: &dyn Files, offline: bool) -> Examined {
         }
     };
     let mut warnings = Vec::new();
+    // Every server has places of its own: what is said about one names its lines, not those of a twin.
+    let compile = |nodes: &[Node], warnings| assemble::compile(setup, nodes, files, None, false, warnings);
     let outcome = match offline {
-        true => assemble::compile(setup, &offline::without_secrets(&tree.nodes), files, None, &mut warnings),
-        false => assemble::compile(setup, &tree.nodes, files, None, &mut warnings),
+        true => compile(&offline::without_secrets(&tree.nodes), &mut warnings),
+        false => compile(&tree.nodes, &mut warnings),
     };
     Examined { nodes: tree.nodes, sources: tree.sources, warnings, outcome }
 }
