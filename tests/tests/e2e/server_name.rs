@@ -43,11 +43,12 @@ fn servers_that_differ_in_their_names_alone_stay_themselves() {
     let block = r#"location / { return 200 "$server_name $uri"; }
         location /moved/ { server_name_in_redirect on; return 302 /new; }"#;
     check(
-        &format!(
+        format!(
             "server {{ listen 127.0.0.1:{{port:0}}; server_name a.test; {block} }}
             server {{ listen 127.0.0.1:{{port:0}}; server_name b.test c.test; {block} }}
             server {{ listen 127.0.0.1:{{port:1}}; server_name d.test; {block} }}"
-        ),
+        )
+        .as_str(),
         &[
             ("GET /x\nHost: a.test", "200 | = a.test /x"),
             ("GET /x\nHost: c.test", "200 | = b.test /x"),
