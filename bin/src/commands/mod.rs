@@ -6,6 +6,7 @@ mod demo;
 mod explain;
 mod fmt;
 mod generated;
+mod hash_password;
 mod proxy;
 mod serve;
 mod trust;
@@ -23,6 +24,7 @@ pub(crate) fn run(args: &[OsString]) -> Option<ExitCode> {
         "check" => check::run(rest),
         "explain" => explain::run(rest),
         "fmt" => fmt::run(rest),
+        "hash-password" => hash_password::run(rest),
         "trust" => trust::run(rest),
         "help" | "--help" => {
             print!("{}", help_text());
@@ -50,6 +52,7 @@ fn help_text() -> &'static str {
                                            --lint looks for traps, --compat lists what is not supported
   foregate explain URL [-c nginx.conf]     say which server and location would answer, what happens there, and why
   foregate fmt [--check] [nginx.conf ...]  indent configuration files the usual way
+  foregate hash-password [USER]            make a line for auth_basic_user_file of a password that is asked for
   foregate trust [--install]               show the root of the internal authority, or let this machine believe it
   foregate help                            this text
   foregate --version                       the version
@@ -61,6 +64,10 @@ More of proxy:
 
 More of serve:
   --listen ADDRESS   where to listen (default 127.0.0.1:8080)
+
+More of hash-password (a password comes from the terminal, or as a line from a pipe):
+  --algorithm NAME   bcrypt (the default), argon2id, yescrypt, sha512
+  --cost N           of bcrypt: each step doubles the time (default 12)
 
 demo, proxy and serve take --print: they then only write the configuration they would run, ready to be
 saved as nginx.conf and grown from there. Stop them with Ctrl-C.

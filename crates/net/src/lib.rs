@@ -22,6 +22,7 @@ pub mod runtime;
 pub mod signals;
 pub mod stream;
 pub mod sys;
+pub mod terminal;
 pub mod tls;
 mod udp;
 

@@ -17,7 +17,7 @@ mod blocking;
 mod remote;
 mod task;
 
-pub use blocking::blocking;
+pub use blocking::{Full, Pool, blocking};
 pub use remote::Remote;
 pub use task::Task;
 

@@ -4,6 +4,7 @@
 //! all of them lives here: of directives, those that each of them has under a name of its own (see [`draft`]).
 
 mod address;
+mod agent;
 mod attempts;
 mod balance;
 mod body;
@@ -47,6 +48,7 @@ mod tunnel;
 mod views;
 
 pub use address::Address;
+pub use agent::{Agent, Answer, Unanswered, Url};
 pub use attempts::{Asked, Attempt, AttemptsNote};
 pub use caching::{By, Caching};
 pub use changes::{StateFile, Told, restore_all};

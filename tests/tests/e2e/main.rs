@@ -31,6 +31,7 @@ mod limit_req;
 mod location;
 mod map;
 mod open_file_cache;
+mod passwords;
 mod proxy;
 mod proxy_body;
 mod proxy_cache;

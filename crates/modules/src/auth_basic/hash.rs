@@ -2,60 +2,103 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::{constant_time, digest, hmac, rand};
 use foregate_core::base64::{self, Alphabet};
-use foregate_net::runtime;
+use foregate_net::runtime::{Full, Pool};
 
-use super::{des_crypt, md5_crypt, sha_crypt};
+use super::{des_crypt, md5_crypt, memory_hard, sha_crypt};
 
 /// Nothing is known of this form.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unknown;
 
-/// Whether a password fits what is stored. Slow hashes are computed on helper threads, and a thread remembers
-/// what it found right, so that the next request of the same client costs nothing.
-pub(super) async fn verify(stored: Vec<u8>, password: Vec<u8>) -> Result<bool, Unknown> {
+/// Why it is not known whether a password fits.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Undecided {
+    Unknown,
+    /// Too many passwords wait to be looked at.
+    Busy,
+}
+
+/// Passwords that may wait to be looked at, in the whole process.
+const WAITING_MAX: usize = 256;
+/// Pairs of hash and password that a thread remembers as right, and the process for all threads.
+const RIGHT_MAX: usize = 256;
+
+/// Slow hashes have threads of their own, which give way to those that serve: whoever guesses passwords keeps nobody
+/// waiting but those who log in.
+static POOL: Pool = Pool::computing("passwords", WAITING_MAX);
+
+/// Whether a password fits what is stored. What is found right is remembered, so that a client's next request costs
+/// nothing, and many at once cost no more than one.
+pub(super) async fn verify(stored: Vec<u8>, password: Vec<u8>) -> Result<bool, Undecided> {
     if let Some(right) = verify_fast(&stored, &password) {
         return Ok(right);
     }
     let seal = seal(&stored, &password);
-    if RIGHT.with_borrow(|right| right.iter().any(|it| constant_time::verify_slices_are_equal(it, &seal).is_ok())) {
+    if RIGHT.with_borrow(|right| holds(right, &seal)) {
         return Ok(true);
     }
+    let work = POOL.run(move || {
+        if holds(&shared(), &seal) {
+            return Ok(true);
+        }
+        let right = verify_slow(&stored, &password);
+        if right == Ok(true) {
+            remember(&mut shared(), seal);
+        }
+        right
+    });
     // Boxed, because few requests come here and every request's future would hold it.
-    let right = Box::pin(runtime::blocking(move || verify_slow(&stored, &password))).await?;
+    let work = Box::pin(work.map_err(|Full| Undecided::Busy)?);
+    let right = work.await.map_err(|Unknown| Undecided::Unknown)?;
     if right {
-        RIGHT.with_borrow_mut(|right| {
-            right.truncate(RIGHT_MAX - 1);
-            right.push_front(seal);
-        });
+        RIGHT.with_borrow_mut(|right| remember(right, seal));
     }
     Ok(right)
 }
 
-/// Pairs of hash and password that one thread remembers as right.
-const RIGHT_MAX: usize = 256;
+/// The same at once, for who has nothing else to do.
+pub(super) fn verify_now(stored: &[u8], password: &[u8]) -> Result<bool, Unknown> {
+    verify_fast(stored, password).map_or_else(|| verify_slow(stored, password), Ok)
+}
 
 type Seal = [u8; digest::SHA256_OUTPUT_LEN];
 
 thread_local! {
     static RIGHT: RefCell<VecDeque<Seal>> = const { RefCell::new(VecDeque::new()) };
-    /// No password can be learned from a seal without this thread's key.
-    static KEY: hmac::Key = hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new())
-        .expect("because the kernel gives random bytes");
 }
 
+/// What any thread has found right: asked only by who would compute otherwise.
+fn shared() -> MutexGuard<'static, VecDeque<Seal>> {
+    static SHARED: Mutex<VecDeque<Seal>> = Mutex::new(VecDeque::new());
+    SHARED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn holds(right: &VecDeque<Seal>, seal: &Seal) -> bool {
+    right.iter().any(|it| constant_time::verify_slices_are_equal(it, seal).is_ok())
+}
+
+fn remember(right: &mut VecDeque<Seal>, seal: Seal) {
+    right.truncate(RIGHT_MAX - 1);
+    right.push_front(seal);
+}
+
+/// Stands for a hash and a password; without this process's key no password can be learned from it.
 fn seal(stored: &[u8], password: &[u8]) -> Seal {
-    KEY.with(|key| {
-        let mut sealed = hmac::Context::with_key(key);
-        sealed.update(&stored.len().to_le_bytes());
-        sealed.update(stored);
-        sealed.update(password);
-        let mut seal = Seal::default();
-        seal.copy_from_slice(sealed.sign().as_ref());
-        seal
-    })
+    static KEY: LazyLock<hmac::Key> = LazyLock::new(|| {
+        hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new())
+            .expect("because the kernel gives random bytes")
+    });
+    let mut sealed = hmac::Context::with_key(&KEY);
+    sealed.update(&stored.len().to_le_bytes());
+    sealed.update(stored);
+    sealed.update(password);
+    let mut seal = Seal::default();
+    seal.copy_from_slice(sealed.sign().as_ref());
+    seal
 }
 
 /// `{PLAIN}`, `{SHA}`, `{SSHA}`; `None`: another form.
@@ -89,6 +132,10 @@ fn verify_slow(stored: &[u8], password: &[u8]) -> Result<bool, Unknown> {
     if let Some(made) = crypt(stored, password) {
         return Ok(equal(&made, stored));
     }
+    if stored.starts_with(b"$argon2") {
+        let argon = memory_hard::Argon::parse(stored).ok_or(Unknown)?;
+        return argon.compute(password).map(|sum| equal(&sum, &argon.sum)).ok_or(Unknown);
+    }
     let is_bcrypt = [b"$2a$", b"$2b$", b"$2y$", b"$2x$"].iter().any(|it| stored.starts_with(*it));
     match std::str::from_utf8(stored) {
         Ok(text) if is_bcrypt => bcrypt::verify(password, text).map_err(|_| Unknown),
@@ -103,6 +150,9 @@ fn crypt(stored: &[u8], password: &[u8]) -> Option<Vec<u8>> {
     if stored.starts_with(b"$5$") || stored.starts_with(b"$6$") {
         return sha_crypt::crypt(password, stored);
     }
+    if stored.starts_with(b"$y$") {
+        return memory_hard::yescrypt(password, stored);
+    }
     des_crypt::crypt(password, stored)
 }
 
@@ -110,11 +160,16 @@ fn equal(one: &[u8], other: &[u8]) -> bool {
     constant_time::verify_slices_are_equal(one, other).is_ok()
 }
 
+const DIGITS: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
 /// The digits of crypt(3), least significant first.
 pub(super) fn push_digits(mut bits: u32, n: usize, out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     for _ in 0..n {
         out.push(DIGITS[(bits & 63) as usize]);
         bits >>= 6;
     }
+}
+
+pub(super) fn digit(byte: u8) -> Option<u32> {
+    DIGITS.iter().position(|it| *it == byte).map(|at| at as u32)
 }

@@ -2,7 +2,9 @@
 
 mod des_crypt;
 mod hash;
+mod make;
 mod md5_crypt;
+mod memory_hard;
 mod sha_crypt;
 #[cfg(test)]
 mod tests;
@@ -16,6 +18,8 @@ use foregate_conf::{Error, Word};
 use foregate_core::base64::{self, Alphabet};
 use foregate_core::{Compile, Directive, Exchange, Flow, Level, Method, Reply, Scope, Stop, Template, log};
 use foregate_net::sys::errno_text;
+
+pub use make::{Algorithm, BCRYPT_COST, fits};
 
 pub struct Module;
 
@@ -81,7 +85,11 @@ pub async fn check(on: &Settings, ex: &mut Exchange) -> Flow<bool> {
             log!(ex, Level::Error, "user \"{shown}\": password mismatch");
             challenge(&realm, ex)
         }
-        Err(hash::Unknown) => {
+        Err(hash::Undecided::Busy) => {
+            log!(ex, Level::Error, "user \"{shown}\": too many passwords wait to be looked at");
+            Break(Stop::status(503))
+        }
+        Err(hash::Undecided::Unknown) => {
             log!(ex, Level::Crit, "crypt_r() failed (22: Invalid argument)");
             Break(Stop::status(500))
         }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use foregate_core::Stop;
 use foregate_core::base64::{self, Alphabet};
 
-use super::hash::{Unknown, verify};
+use super::hash::{Undecided, verify};
 use crate::testing::Site;
 
 /// A password file that lives as long as the test.
@@ -110,6 +110,10 @@ fn every_form_of_hash_is_understood() {
             long,
         ),
         ("$2y$05$abcdefghijklmnopqrstuuWG29KuyeAicPCJODk1zjyGvyQUU2awu", "password"),
+        ("$y$j9T$abcdefgh$79JhsKZwfY/UU2qrk3QcffpHl7EyEEJK0pA5pD1wu73", "password"),
+        ("$y$j9T$F5Jx5fExrKuPp53xLKQ..1$tnSYvahCwPBHKZUspmcxMfb0.WiB9W.zEaKlOBL35rC", "password"),
+        ("$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4", "password"),
+        ("$argon2i$v=19$m=256,t=2,p=1$c29tZXNhbHQ$iekCn0Y3spW+sCcFanM2xBT63UP2sghkUoHLIUpWRS8", "password"),
         ("sa3tHJ3/KuYvI", "password"),
         ("./koteo0MEUbI", "verylongpassword"),
     ];
@@ -123,9 +127,25 @@ fn every_form_of_hash_is_understood() {
         for stored in ["$1$", "$apr1$", "{SSHA}", "{SSHA}!", "{SHA}", "{PLAIN}", "$5$", "ab", "password"] {
             assert_eq!(verify(stored.into(), b"x".into()).await, Ok(false), "{stored}");
         }
-        for stored in ["$9$x", "", "a", "$2y$05$short", "$5$rounds=1$a$b", "$y$j9T$x"] {
-            assert_eq!(verify(stored.into(), b"x".into()).await, Err(Unknown), "{stored}");
+        for stored in ["$9$x", "", "a", "$2y$05$short", "$5$rounds=1$a$b", "$y$j9T$x", "$argon2id$v=16$m=8,t=1,p=1$c29tZXNhbHQ$AAAA", "$argon2id$v=19$m=4194304,t=1,p=1$c29tZXNhbHQ$AAAAAA", "$y$zzzz$abcd$x", "$argon2id$"] {
+            assert_eq!(verify(stored.into(), b"x".into()).await, Err(Undecided::Unknown), "{stored}");
         }
     })
     .unwrap();
+}
+
+#[test]
+fn new_hashes_fit_their_passwords() {
+    use super::{Algorithm, fits};
+    for name in Algorithm::NAMES.split(", ") {
+        let algorithm = match Algorithm::named(name) {
+            Some(Algorithm::Bcrypt { .. }) => Algorithm::Bcrypt { cost: 5 },
+            other => other.unwrap(),
+        };
+        let (one, two) = (algorithm.hash("pässword".as_bytes()).unwrap(), algorithm.hash("pässword".as_bytes()).unwrap());
+        assert_ne!(one, two, "{name}: every hash has a salt of its own");
+        assert!(fits(&one, "pässword".as_bytes()) && !fits(&one, b"password"), "{name}: {one}");
+        assert!(algorithm.hash(b"a\0b").is_err());
+    }
+    assert!(Algorithm::Bcrypt { cost: 5 }.hash(&[b'x'; 73]).is_err());
 }
