@@ -20,12 +20,16 @@ pub(super) fn run(args: &[OsString]) -> Result<ExitCode, String> {
                 let value = args.value(&name)?;
                 let found = Algorithm::named(&value);
                 algorithm =
-                    Some(found.ok_or_else(|| format!("unknown algorithm \"{value}\", one of: {}", Algorithm::NAMES))?);
+                    Some(found.ok_or_else(|| {
+                        format!("unknown algorithm \"{value}\", one of: {}", Algorithm::NAMES)
+                    })?);
             }
             Arg::Flag(name) if name == "cost" => {
                 let value = args.value(&name)?;
                 let found = value.parse().ok().filter(|it| COSTS.contains(it));
-                cost = Some(found.ok_or_else(|| format!("the cost is a number from {} to {}", COSTS.start(), COSTS.end()))?);
+                cost = Some(found.ok_or_else(|| {
+                    format!("the cost is a number from {} to {}", COSTS.start(), COSTS.end())
+                })?);
             }
             Arg::Plain(name) if user.is_none() => {
                 if name.is_empty() || name.starts_with('#') || name.contains([':', '\n', '\r']) {
@@ -39,7 +43,9 @@ pub(super) fn run(args: &[OsString]) -> Result<ExitCode, String> {
     let algorithm = match (algorithm, cost) {
         (None | Some(Algorithm::Bcrypt { .. }), Some(cost)) => Algorithm::Bcrypt { cost },
         (Some(_), Some(_)) => return Err("only bcrypt has a cost".into()),
-        (chosen, None) => chosen.unwrap_or(Algorithm::Bcrypt { cost: foregate_modules::auth_basic::BCRYPT_COST }),
+        (chosen, None) => {
+            chosen.unwrap_or(Algorithm::Bcrypt { cost: foregate_modules::auth_basic::BCRYPT_COST })
+        }
     };
     let hash = algorithm.hash(password()?.as_bytes())?;
     match user {
@@ -51,7 +57,9 @@ pub(super) fn run(args: &[OsString]) -> Result<ExitCode, String> {
 
 /// From a terminal twice, since it does not show; from a pipe one line.
 fn password() -> Result<String, String> {
-    let ask = |question| terminal::ask_secretly(question).map_err(|why| format!("the password cannot be read: {why}"));
+    let ask = |question| {
+        terminal::ask_secretly(question).map_err(|why| format!("the password cannot be read: {why}"))
+    };
     let password = ask("Password: ")?;
     if password.is_empty() {
         return Err("an empty password protects nothing".into());

@@ -54,7 +54,10 @@ impl Url {
         };
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let sound = |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c);
-        if host.is_empty() || !host.chars().all(sound) || path.bytes().any(|b| b <= b' ' || b >= 127 || b == b'#') {
+        if host.is_empty()
+            || !host.chars().all(sound)
+            || path.bytes().any(|b| b <= b' ' || b >= 127 || b == b'#')
+        {
             return None;
         }
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
@@ -146,15 +149,23 @@ impl Agent {
         }
         let request = [head.as_bytes(), b"\r\n", body].concat();
         let work = self.exchange(resolvers, url, &request);
-        clock::timeout(PATIENCE, work).await.map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))?
+        clock::timeout(PATIENCE, work)
+            .await
+            .map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))?
     }
 
-    async fn exchange(&self, resolvers: Option<&Resolvers>, url: &Url, request: &[u8]) -> Result<Answer, Unanswered> {
+    async fn exchange(
+        &self,
+        resolvers: Option<&Resolvers>,
+        url: &Url,
+        request: &[u8],
+    ) -> Result<Answer, Unanswered> {
         let stream = connect(&look_up(resolvers, url).await?).await?;
         let conn = match url.tls {
             false => Conn::Plain(stream),
             true => {
-                let name = ServerName::try_from(url.host.clone()).map_err(|_| "the host cannot be named in TLS")?;
+                let name =
+                    ServerName::try_from(url.host.clone()).map_err(|_| "the host cannot be named in TLS")?;
                 let done = tls::connect(stream, &self.tls, name).await;
                 Conn::Tls(Box::new(done.map_err(|why| format!("the TLS handshake failed ({why})"))?))
             }
@@ -177,7 +188,8 @@ async fn look_up(resolvers: Option<&Resolvers>, url: &Url) -> Result<Vec<Addr>, 
         let found = resolvers.resolve(&url.host, url.port).await;
         return found.map_err(|why| format!("{} could not be resolved ({why})", url.host).into());
     }
-    let found = dns::system(&url.host).await.map_err(|why| format!("{} could not be resolved ({why})", url.host))?;
+    let found =
+        dns::system(&url.host).await.map_err(|why| format!("{} could not be resolved ({why})", url.host))?;
     Ok(found.into_iter().map(|ip| Addr::Ip(SocketAddr::new(ip, url.port))).collect())
 }
 
@@ -314,11 +326,19 @@ mod tests {
         let url = Url::parse(&format!("http://{}/x", backend.address())).unwrap();
         let authority = Authority::new("Root");
         let agent = Agent::new(authority.cert_pem().as_bytes(), b"").unwrap();
-        let answer = runtime::run(async move { agent.send(None, "POST", &url, &["A: b".into()], b"body").await }).unwrap();
+        let answer =
+            runtime::run(async move { agent.send(None, "POST", &url, &["A: b".into()], b"body").await })
+                .unwrap();
         if let Ok(seen) = &answer {
-            assert_eq!((backend.last().header("A"), backend.last().text().as_str()), (Some("b"), "body"), "{seen:?}");
+            assert_eq!(
+                (backend.last().header("A"), backend.last().text().as_str()),
+                (Some("b"), "body"),
+                "{seen:?}"
+            );
         }
-        answer.map(|it| (it.status, String::from_utf8_lossy(&it.body).into_owned())).map_err(|why| why.to_string())
+        answer
+            .map(|it| (it.status, String::from_utf8_lossy(&it.body).into_owned()))
+            .map_err(|why| why.to_string())
     }
 
     #[test]
@@ -326,7 +346,10 @@ mod tests {
         assert_eq!(ask(|| Reply::ok("text")), Ok((200, "text".into())));
         assert_eq!(ask(|| Reply::chunked(&["te", "xt"])), Ok((200, "text".into())));
         assert_eq!(ask(|| Reply::raw("HTTP/1.0 404 No\r\n\r\ntext").close()), Ok((404, "text".into())));
-        assert_eq!(ask(|| Reply::raw("HTTP/1.1 100 Go\r\n\r\nHTTP/1.1 204 No\r\n\r\n")), Ok((204, String::new())));
+        assert_eq!(
+            ask(|| Reply::raw("HTTP/1.1 100 Go\r\n\r\nHTTP/1.1 204 No\r\n\r\n")),
+            Ok((204, String::new()))
+        );
         let short = ask(|| Reply::raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ntext").close());
         assert_eq!(short, Err("the answer ends before its end".into()));
         assert_eq!(ask(Reply::close_at_once), Err("the connection was closed without an answer".into()));

@@ -11,7 +11,12 @@ use foregate_testkit::{Backend, Client, Setup, Subject, foregate_only};
 /// What `foregate hash-password` prints for a password.
 fn hash(subject: Subject, args: &[&str], password: &str) -> (bool, String) {
     let mut command = Command::new(subject.binary());
-    command.arg("hash-password").args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .arg("hash-password")
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().expect("because the binary is there");
     writeln!(child.stdin.take().expect("because it is piped"), "{password}").expect("because it reads");
     let output = child.wait_with_output().expect("because it ends");
@@ -23,7 +28,9 @@ fn basic(pair: &str) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let groups = pair.as_bytes().chunks(3).map(|group| {
         let bits = (0..3).fold(0, |sum, at| sum << 8 | u32::from(group.get(at).copied().unwrap_or(0)));
-        let digit = |n: usize| if n <= group.len() { char::from(DIGITS[(bits >> (18 - 6 * n) & 63) as usize]) } else { '=' };
+        let digit = |n: usize| {
+            if n <= group.len() { char::from(DIGITS[(bits >> (18 - 6 * n) & 63) as usize]) } else { '=' }
+        };
         (0..4).map(digit).collect::<String>()
     });
     format!("Authorization: Basic {}", groups.collect::<String>())
@@ -32,7 +39,12 @@ fn basic(pair: &str) -> String {
 #[test]
 fn hashes_that_are_made_here_let_in() {
     foregate_only(|subject| {
-        let kinds = [("bcrypt", "$2y$12$"), ("argon2id", "$argon2id$v=19$"), ("yescrypt", "$y$j9T$"), ("sha512", "$6$")];
+        let kinds = [
+            ("bcrypt", "$2y$12$"),
+            ("argon2id", "$argon2id$v=19$"),
+            ("yescrypt", "$y$j9T$"),
+            ("sha512", "$6$"),
+        ];
         let mut users = String::new();
         for (kind, begins) in kinds {
             let (done, line) = hash(subject, &[kind, "--algorithm", kind], "s3cret pässword");
@@ -43,7 +55,9 @@ fn hashes_that_are_made_here_let_in() {
             .file("users", users)
             .start(subject);
         for (kind, _) in kinds {
-            let ask = |password: &str| server.ask(&format!("GET /\n{}", basic(&format!("{kind}:{password}")))).map(|it| it.status);
+            let ask = |password: &str| {
+                server.ask(&format!("GET /\n{}", basic(&format!("{kind}:{password}")))).map(|it| it.status)
+            };
             assert_eq!((ask("s3cret pässword"), ask("s3cret")), (Some(200), Some(401)), "{kind}");
         }
         assert!(hash(subject, &[], "x").1.starts_with("$2y$12$"));
@@ -112,7 +126,9 @@ fn twenty_who_guess_passwords_keep_nobody_else_waiting() {
             let (worst, middle) = latency(|| assert_eq!(server.get("/").status, 200), 300);
             let (_, known) = latency(|| assert_eq!(server.ask(&right).map(|it| it.status), Some(200)), 100);
             stop.store(true, Ordering::Relaxed);
-            println!("while 20 guess at bcrypt: others {middle} ms, {worst} ms at worst; who is known {known} ms");
+            println!(
+                "while 20 guess at bcrypt: others {middle} ms, {worst} ms at worst; who is known {known} ms"
+            );
             // One guess computed in the loop would be 200 ms and more, twenty in a row five seconds.
             assert!(middle < 50 && known < 50, "{middle} ms and {known} ms");
         });
