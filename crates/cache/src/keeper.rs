@@ -10,10 +10,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use foregate_core::{ErrorLog, Level};
 use foregate_net::clock;
+use foregate_net::sys::errno_text;
 
 use crate::key::Key;
-use crate::object::peek;
-use crate::zone::{Pace, State, ZoneSpec, Zones, now_s};
+use crate::object::{Opened, peek};
+use crate::purge::Verdict;
+use crate::zone::{Pace, State, ZoneSpec, Zones, now_s, seen};
 
 /// The keeper comes by at least this often, as nginx's.
 const ROUND_MAX: Duration = Duration::from_secs(10);
@@ -35,6 +37,10 @@ pub fn keep_all(zones: &Zones, log: &ErrorLog) {
         if before.bytes != zone.spec.bytes {
             state.index.set_bytes(zone.spec.bytes);
         }
+        // Before anything is served: every thread waits for the first.
+        if let Err(error) = state.purged.load(&state.path, clock::unix_ms() * 1000) {
+            complain(state, log, &error);
+        }
         if state.kept.swap(true, Ordering::AcqRel) {
             continue;
         }
@@ -46,6 +52,11 @@ pub fn keep_all(zones: &Zones, log: &ErrorLog) {
             log.write(Level::Alert, &format_args!("the cache \"{}\" has no keeper: {error}", state.name));
         }
     }
+}
+
+fn complain(state: &State, log: &ErrorLog, error: &std::io::Error) {
+    let (name, why) = (&state.name, errno_text(error));
+    log.write(Level::Alert, &format_args!("the journal of purges of the cache \"{name}\" cannot be written ({why})"));
 }
 
 /// Calls a keeper before it is time.
@@ -85,7 +96,9 @@ fn keep(state: &Weak<State>, bell: &Bell, log: &ErrorLog) {
         if Instant::now() >= due {
             due = Instant::now() + tidy(&state, &spec);
             let inactive_us = u64::try_from(spec.inactive.as_micros()).unwrap_or(u64::MAX);
-            state.purged.forget_old(clock::unix_ms() * 1000, inactive_us);
+            if let Err(error) = state.purged.forget_old(clock::unix_ms() * 1000, inactive_us) {
+                complain(&state, log, &error);
+            }
         }
         if walk.as_mut().is_some_and(|walk| walk.step(&state, &spec)) {
             let ended = walk.take().map(|it| it.purpose);
@@ -229,9 +242,8 @@ impl Walk {
                 }
             }
             Purpose::Sweep => {
-                if peek(path)
-                    .is_some_and(|(main, text, created_us)| state.purged.has(main, &text, created_us))
-                {
+                let gone = |it: &Opened| state.purged.verdict(&seen(it.header(), it.bytes())) == Verdict::Gone;
+                if peek(path).is_some_and(|it| gone(&it)) {
                     state.unlink(key);
                     state.index.forget(key);
                 }

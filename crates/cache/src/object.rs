@@ -23,6 +23,8 @@ pub struct Object {
     life: Life,
     /// In the place of the head as stored, once another answer has changed it.
     changed_head: Option<Buf>,
+    /// A purge has put it out of date.
+    softened: bool,
 }
 
 enum From {
@@ -80,6 +82,10 @@ impl Opened {
         &self.header
     }
 
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// All of it in memory. `clean_at`: how far the purges had come when it was looked at.
     pub(crate) fn hold(&self, clean_at: u64, now_s: u32) -> io::Result<Held> {
         let mut bytes = vec![0; self.file_bytes() as usize];
@@ -92,13 +98,13 @@ impl Opened {
 
 impl std::convert::From<Opened> for Object {
     fn from(opened: Opened) -> Self {
-        Self { life: opened.header.life, from: From::File(Box::new(opened)), changed_head: None }
+        Self { life: opened.header.life, from: From::File(Box::new(opened)), changed_head: None, softened: false }
     }
 }
 
 impl std::convert::From<Arc<Held>> for Object {
     fn from(held: Arc<Held>) -> Self {
-        Self { life: held.header.life, from: From::Memory(held), changed_head: None }
+        Self { life: held.header.life, from: From::Memory(held), changed_head: None, softened: false }
     }
 }
 
@@ -141,6 +147,17 @@ impl Object {
     /// This is the head from now on, of this value alone.
     pub fn set_head(&mut self, head: Buf) {
         self.changed_head = Some(head);
+    }
+
+    /// It counts as out of date since then.
+    pub(crate) fn soften(&mut self, since_s: i64) {
+        self.life.valid_s = self.life.valid_s.min(since_s);
+        self.softened = true;
+    }
+
+    /// A purge has put it out of date: only what takes its place is good again.
+    pub fn is_softened(&self) -> bool {
+        self.softened
     }
 
     /// What `Vary` named.
@@ -232,8 +249,7 @@ fn read(path: PathBuf) -> Result<Opened, Miss> {
     Ok(Opened { file: Arc::new(file), version: FileVersion::of(&facts), path, bytes, header })
 }
 
-/// The key's text and the time of creation of whatever lies in a file; `None`: it is no object.
-pub(crate) fn peek(path: &Path) -> Option<(Key, Vec<u8>, u64)> {
-    let Opened { bytes, header, .. } = read(path.to_path_buf()).ok()?;
-    Some((header.main, bytes[header.text.clone()].to_vec(), header.created_us))
+/// Whatever lies in a file; `None`: it is no object.
+pub(crate) fn peek(path: &Path) -> Option<Opened> {
+    read(path.to_path_buf()).ok()
 }

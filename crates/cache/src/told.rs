@@ -3,9 +3,10 @@
 use crate::rfc::Forwarded;
 
 /// `$upstream_cache_status`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Status {
     /// Not in the cache; the upstream answers.
+    #[default]
     Miss,
     /// Out of date; the upstream answers.
     Expired,

@@ -15,6 +15,7 @@ use crate::header::{Life, Parts, seal};
 use crate::hold::Hold;
 use crate::key::Key;
 use crate::rfc;
+use crate::told::Status;
 use crate::zone::{Zone, now_s};
 
 /// As nginx: nobody else looks into the cache.
@@ -31,6 +32,8 @@ pub struct Draft<'a> {
     /// Requests are told apart as RFC 9111 does it.
     pub by_rfc: bool,
     pub status: u16,
+    /// Why it was fetched.
+    pub told: Status,
     pub life: Life,
     /// When the upstream was asked, by [`Zone::stamp`].
     pub asked_us: u64,
@@ -48,6 +51,7 @@ pub struct Writer {
     place: PathBuf,
     header: Vec<u8>,
     body_bytes: u64,
+    told: Status,
 }
 
 impl Writer {
@@ -88,7 +92,7 @@ impl Writer {
             false => create_beside(&place),
         };
         match file {
-            Ok(file) => Some(Self { hold, temp: Some(file), place, header, body_bytes: 0 }),
+            Ok(file) => Some(Self { hold, temp: Some(file), place, header, body_bytes: 0, told: draft.told }),
             Err(error) => {
                 complain(&hold, reporter, "open()", &place, &error);
                 None
@@ -137,6 +141,7 @@ impl Writer {
                 if renamed {
                     temp.keep();
                 }
+                self.hold.state.stats.written(self.told, self.body_bytes);
                 self.hold.stored(length);
             }
             Err(error) => complain(&self.hold, reporter, "rename()", &self.place, &error),

@@ -15,7 +15,7 @@ use foregate_net::clock::{self, Deadline};
 use foregate_net::sys::errno_text;
 use foregate_wire::Fields;
 
-use crate::header::Life;
+use crate::header::{Header, Life};
 use crate::held::Held;
 use crate::hold::Hold;
 use crate::index::{Index, Known, Lock};
@@ -23,8 +23,10 @@ use crate::keeper::Bell;
 use crate::key::Key;
 use crate::memory::{HeldNow, Memory};
 use crate::object::{Miss, Object, Opened};
-use crate::purge::Purged;
+use crate::purge::{NAME_BYTES_MAX, Purge, Purged, Seen, Verdict, What};
 use crate::rfc::{self, Wants};
+use crate::stats::{Counted, Stats};
+use crate::told::Status;
 
 /// All zones of a configuration, by name. Kept in `Shared`.
 #[derive(Default)]
@@ -74,6 +76,7 @@ pub(crate) struct State {
     /// The folder has not been looked through yet: there may be files that the index does not know.
     pub(crate) cold: AtomicBool,
     pub(crate) purged: Purged,
+    pub(crate) stats: Stats,
     /// As the present configuration has it.
     pub(crate) spec: Mutex<ZoneSpec>,
     pub(crate) max_bytes: AtomicU64,
@@ -123,6 +126,28 @@ pub enum Found {
     /// The upstream failed a moment ago, with this status.
     Failed(u16),
 }
+
+/// What a zone has on disk.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// And those that are being fetched or remembered without a file.
+    pub objects: usize,
+    pub bytes: u64,
+    /// The folder has not been looked through yet.
+    pub cold: bool,
+}
+
+/// What a purge has done.
+pub struct PurgeDone {
+    /// There was something of this key; of wildcards and tags nobody knows.
+    pub found: bool,
+    /// It holds until the worker ends, and no longer, since the journal cannot be written.
+    pub unrecorded: Option<io::Error>,
+}
+
+/// Too much was purged lately, or by a name that is too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooMuch;
 
 /// Complaints about the disk, at most one in so many seconds.
 const COMPLAINS_EVERY_S: u64 = 60;
@@ -183,30 +208,42 @@ impl Zone {
         now_us.max(before.map_or(0, |last| last + 1))
     }
 
-    /// Removes an object and what else its key stands for (`Vary`). `None`: too much has been purged lately; else
-    /// whether there was something.
-    pub fn purge(&self, text: &[u8]) -> Option<bool> {
-        let main = Key::of(text);
-        let fits = self.state.purged.add(main, self.stamp());
-        let known = self.state.index.forget(main);
-        let removed = self.state.unlink(main);
-        fits.then_some(known || removed)
+    /// Nothing that is meant, and came before, is served any more; `soft`: without being found good again.
+    ///
+    /// # Errors
+    /// Too much has been purged lately, or the name is too long.
+    pub fn purge(&self, what: Purge<'_>, soft: bool) -> Result<PurgeDone, TooMuch> {
+        let rule = match what {
+            Purge::Key(text) => What::Key(Key::of(text)),
+            Purge::Prefix(name) | Purge::Tag(name) if name.len() > NAME_BYTES_MAX => return Err(TooMuch),
+            Purge::Prefix(prefix) => What::Prefix(prefix.into()),
+            Purge::Tag(tag) => What::Tag(tag.into()),
+        };
+        let kept = self.state.purged.add(rule, soft, self.stamp());
+        let found = match what {
+            Purge::Key(text) if soft => self.is_known(Key::of(text)),
+            Purge::Key(text) => {
+                let known = self.state.index.forget(Key::of(text));
+                self.state.unlink(Key::of(text)) || known
+            }
+            _ => {
+                self.state.bell.ring();
+                true
+            }
+        };
+        let unrecorded = kept.ok_or(TooMuch)?.err();
+        Ok(PurgeDone { found, unrecorded })
     }
 
-    /// Removes all whose keys begin like this. `false`: too much has been purged lately.
-    pub fn purge_prefix(&self, prefix: &[u8]) -> bool {
-        let fits = self.state.purged.add_prefix(prefix, self.stamp());
-        self.state.bell.ring();
-        fits
+    fn is_known(&self, main: Key) -> bool {
+        self.state.index.knows(main) || (self.state.cold.load(Ordering::Relaxed) && self.path(main).exists())
     }
 
     /// As `purge`, where something may be kept under this key: what a request has changed (RFC 9111, section 4.4).
     pub fn invalidate(&self, text: &[u8]) {
-        let main = Key::of(text);
-        if self.state.index.knows(main)
-            || (self.state.cold.load(Ordering::Relaxed) && self.path(main).exists())
-        {
-            self.purge(text);
+        if self.is_known(Key::of(text)) {
+            // Where too much is purged already, the object itself has gone all the same.
+            _ = self.purge(Purge::Key(text), false);
         }
     }
 
@@ -265,13 +302,12 @@ impl Zone {
         if held.clean_at.load(Ordering::Relaxed) == generation {
             return false;
         }
-        let header = &held.header;
-        let purged = self.state.purged.has(header.main, &held.bytes[header.text.clone()], header.created_us);
-        match purged {
-            true => self.state.memory.forget(held.key()),
-            false => held.clean_at.store(generation, Ordering::Relaxed),
+        let good = self.state.purged.verdict(&seen(&held.header, &held.bytes)) == Verdict::Good;
+        match good {
+            false => self.state.memory.forget(held.key()),
+            true => held.clean_at.store(generation, Ordering::Relaxed),
         }
-        purged
+        !good
     }
 
     /// What was read from the disk is asked for again: it goes into memory, if it fits.
@@ -300,6 +336,26 @@ impl Zone {
         let done = object.renew(life, self.path(key));
         self.state.memory.forget(key);
         done
+    }
+
+    /// What there is now.
+    pub fn now(&self) -> Now {
+        let state = &self.state;
+        Now {
+            objects: state.index.len(),
+            bytes: state.index.bytes(),
+            cold: state.cold.load(Ordering::Relaxed),
+        }
+    }
+
+    /// An answer was made so, with a body of so many bytes.
+    pub fn count(&self, status: Status, bytes: u64) {
+        self.state.stats.count(status, bytes);
+    }
+
+    /// What was counted since the start.
+    pub fn counted(&self, status: Status) -> Counted {
+        self.state.stats.of(status)
     }
 
     /// What is in memory now.
@@ -378,13 +434,20 @@ impl Zone {
         let path = self.path(key);
         let clean_at = self.state.purged.generation();
         match Opened::open(path.clone(), key, ask.text) {
-            Ok(opened) if self.state.purged.has(ask.main, ask.text, opened.header().created_us) => {
-                self.state.unlink(key);
-                None
-            }
-            Ok(opened) => {
-                Some(self.admit(&opened, clean_at, now_s()).map_or_else(|| opened.into(), Object::from))
-            }
+            Ok(opened) => match self.state.purged.verdict(&seen(opened.header(), opened.bytes())) {
+                Verdict::Gone => {
+                    self.state.unlink(key);
+                    None
+                }
+                Verdict::Stale(since_s) => {
+                    let mut object = Object::from(opened);
+                    object.soften(since_s);
+                    Some(object)
+                }
+                Verdict::Good => {
+                    Some(self.admit(&opened, clean_at, now_s()).map_or_else(|| opened.into(), Object::from))
+                }
+            },
             Err(Miss::Absent) => None,
             Err(Miss::Collision) => {
                 log!(ex, Level::Crit, "cache file \"{}\" has md5 collision", path.display());
@@ -423,6 +486,17 @@ impl Zone {
     }
 }
 
+/// What the purges look at.
+pub(crate) fn seen<'a>(header: &Header, bytes: &'a [u8]) -> Seen<'a> {
+    Seen {
+        main: header.main,
+        text: &bytes[header.text.clone()],
+        head: &bytes[header.head.clone()],
+        created_us: header.created_us,
+        dated_s: header.life.dated_s,
+    }
+}
+
 impl State {
     fn new(spec: &ZoneSpec) -> Self {
         Self {
@@ -433,6 +507,7 @@ impl State {
             memory: Memory::new(spec.memory_bytes),
             cold: AtomicBool::new(true),
             purged: Purged::default(),
+            stats: Stats::default(),
             spec: Mutex::new(spec.clone()),
             max_bytes: AtomicU64::new(spec.max_bytes),
             bell: Arc::default(),

@@ -8,9 +8,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use foregate_cache::rfc::{Forwarded, NEVER_STALE, Wants};
-use foregate_cache::{Ask, Found, Freshness, Hold, Key, Object, Status, Told, Zone, Zones};
+use foregate_cache::{
+    Ask, Found, Freshness, Hold, Key, Object, Purge, Status, Told, TooMuch, Zone, Zones,
+};
 use foregate_core::{Behind, Exchange, Flow, Level, Method, Reply, Stop, log, next};
 use foregate_net::clock;
+use foregate_net::sys::errno_text;
 
 use crate::caching::{By, Caching, any};
 use crate::rfc::{is_for_origin, is_unsafe, key_text, why};
@@ -47,6 +50,7 @@ pub struct Fetch<'a> {
     /// The request may change what is kept.
     pub(crate) changes: bool,
     pub(crate) upstream_status: Option<u16>,
+    pub(crate) told: Status,
     /// What the upstream says of its answer.
     pub(crate) freshness: Freshness,
     /// What the next request may compare with.
@@ -111,7 +115,7 @@ pub async fn look<'a, P: Protocol>(
         None => protocol.cache_key(ex, &mut text),
     }
     if purges {
-        return Looked::Answer(Flow::Break(purge(&zone, &text)));
+        return Looked::Answer(Flow::Break(purge(&zone, &text, ex)));
     }
     // Whoever is to fetch it in the background needs the body as well.
     if ex.body.source.is_some()
@@ -142,7 +146,10 @@ pub async fn look<'a, P: Protocol>(
             Looked::Answer(Flow::Break(Stop::status(504)))
         }
         Ok(Found::Fresh(object)) => match serve(rules, protocol, ex, &object, told(on, &grip, Status::Hit)) {
-            Some(reply) => Looked::Answer(Flow::Continue(reply)),
+            Some(reply) => {
+                grip.zone.count(Status::Hit, object.body_bytes());
+                Looked::Answer(Flow::Continue(reply))
+            }
             None => {
                 let hold = Some(grip.zone.hold(main));
                 fetch(on, Grip { hold, ..grip }, Status::Miss, true, ex)
@@ -177,18 +184,33 @@ fn zone(on: &Caching, ex: &mut Exchange) -> Result<Option<Arc<Zone>>, Stop> {
     Ok(Some(zone.clone()))
 }
 
-/// Removes what a key names, or with `*` at its end all that begins like it.
-fn purge(zone: &Zone, text: &[u8]) -> Stop {
-    let done = match text.strip_suffix(b"*") {
-        Some(prefix) => zone.purge_prefix(prefix).then_some(true),
-        None => zone.purge(text),
+/// Removes what a key names, or with `*` at its end all that begins like it, or all that has the tags which the request
+/// names (`Cache-Tag`, `Surrogate-Key`). With `Soft-Purge: 1` (or Fastly's word for it) it is put out of date only.
+fn purge(zone: &Zone, text: &[u8], ex: &Exchange) -> Stop {
+    let soft = [&b"soft-purge"[..], b"fastly-soft-purge"].iter().any(|it| ex.field(it) == Some(b"1"));
+    let lines = [&b"cache-tag"[..], b"surrogate-key"].into_iter().flat_map(|name| ex.fields.get_all(name));
+    let parts = lines.flat_map(|line| line.split(|b| matches!(b, b',' | b' ' | b'\t')));
+    let tags: Vec<_> = parts.filter(|it| !it.is_empty()).map(Purge::Tag).collect();
+    let meant = match text.strip_suffix(b"*") {
+        _ if !tags.is_empty() => tags,
+        Some(prefix) => vec![Purge::Prefix(prefix)],
+        None => vec![Purge::Key(text)],
     };
-    match done {
-        Some(true) => Reply { status: 204, ..Reply::default() }.into(),
-        Some(false) => Stop::status(404),
-        // More was purged lately than anybody can remember: the client may try again.
-        None => Stop::status(503),
+    let mut found = false;
+    for what in meant {
+        match zone.purge(what, soft) {
+            // More was purged lately than anybody can remember: the client may try again.
+            Err(TooMuch) => return Stop::status(503),
+            Ok(done) => {
+                found |= done.found;
+                if let Some(error) = done.unrecorded {
+                    let why = errno_text(&error);
+                    log!(ex, Level::Crit, "a purge of the cache \"{}\" is not recorded ({why})", zone.spec.name);
+                }
+            }
+        }
     }
+    if found { Reply { status: 204, ..Reply::default() }.into() } else { Stop::status(404) }
 }
 
 /// Looks the object up; waits while somebody else fetches it.
@@ -248,6 +270,7 @@ fn stale<'a, P: Protocol>(
     let status = if ours { Status::Stale } else { Status::Updating };
     let served = grip.object.as_ref().and_then(|it| serve(rules, protocol, ex, it, told(on, &grip, status)));
     let Some(reply) = served else { return fetch(on, grip, Status::Expired, true, ex) };
+    grip.zone.count(status, grip.object.as_ref().map_or(0, Object::body_bytes));
     if ours {
         let mut child = ex.again();
         child.header_only = true;
@@ -300,6 +323,7 @@ fn fetch<'a>(on: &'a Caching, grip: Grip, status: Status, keeps: bool, ex: &mut 
         wants,
         changes: false,
         upstream_status: None,
+        told: status,
         on,
         grip,
         asked: AskedFor::default(),

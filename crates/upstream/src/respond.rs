@@ -81,6 +81,9 @@ pub(crate) fn reply<P: Protocol>(run: &mut Run<'_, P>, answer: Answer) -> Reply 
         reply.length = run.head.content_length.filter(|_| !run.head.chunked);
     }
     let passed = Passed::of(run.cache.as_deref());
+    if let Some(fetch) = run.cache.as_ref().filter(|it| !it.changes) {
+        fetch.grip.zone.count(fetch.told, run.head.content_length.unwrap_or(0));
+    }
     if run.cache.is_some() {
         let buffering = answer.sifted.buffering.unwrap_or(run.rules.buffering);
         if let Some(writer) = run.writer(&answer, buffering) {

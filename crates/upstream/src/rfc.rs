@@ -148,7 +148,7 @@ impl<P: Protocol> Run<'_, P> {
                 "open() of a cache file failed ({why}) while reading upstream"
             );
         }
-        if merged.is_none() {
+        if merged.is_none() && !object.is_softened() {
             return;
         }
         let (asked_us, modified_s, etag) = (fetch.asked_us, object.modified_s(), object.etag().to_vec());
@@ -159,6 +159,7 @@ impl<P: Protocol> Run<'_, P> {
             fields: &self.ex.fields,
             by_rfc: true,
             status: object.status(),
+            told: Status::Revalidated,
             life,
             asked_us,
             modified_s,

@@ -151,6 +151,9 @@ impl<P: Protocol> Run<'_, P> {
             .object
             .as_ref()
             .and_then(|object| serve(self.rules, self.protocol, self.ex, object, told));
+        if let Some(object) = fetch.grip.object.as_ref().filter(|_| served.is_some()) {
+            fetch.grip.zone.count(status, object.body_bytes());
+        }
         if served.is_none() {
             self.cache = Some(fetch);
         }
@@ -204,7 +207,7 @@ impl<P: Protocol> Run<'_, P> {
     /// What keeps this answer, if it is kept after all.
     pub(crate) fn writer(&mut self, answer: &Answer, buffering: bool) -> Option<Writer> {
         let fetch = *self.cache.take()?;
-        let Fetch { on, grip, keeps, freshness, asked_us, modified_s, etag, wants, .. } = fetch;
+        let Fetch { on, grip, keeps, freshness, asked_us, modified_s, etag, wants, told, .. } = fetch;
         if !keeps
             || !buffering
             || answer.head_len == 0
@@ -232,6 +235,7 @@ impl<P: Protocol> Run<'_, P> {
             fields: &self.ex.fields,
             by_rfc: wants.by_rfc,
             status,
+            told,
             life: Life { valid_s, ..life(&freshness, now_s) },
             asked_us,
             modified_s,

@@ -7,6 +7,7 @@ mod add_header;
 mod api;
 mod auth_jwt;
 mod balancing;
+mod cache_purge;
 mod certbot;
 mod config;
 mod dav;

@@ -48,6 +48,8 @@ fn objects(server: &Server) -> Vec<PathBuf> {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             match entry.path() {
                 path if path.is_dir() => walk(&path, found),
+                // Not the journal of purges.
+                path if path.file_name().is_some_and(|it| it.to_string_lossy().starts_with('.')) => {}
                 path => found.push(path),
             }
         }

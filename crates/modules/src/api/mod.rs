@@ -1,5 +1,6 @@
 //! `api`: NGINX Plus's REST API, version 9: what the server does, and the servers of groups while they serve.
 
+mod caches;
 mod change;
 mod flat;
 mod openapi;
@@ -11,6 +12,7 @@ use std::ops::ControlFlow::{Break, Continue};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use foregate_cache::Zones;
 use foregate_conf::{Error, Node};
 use foregate_core::{Args, Compile, Directive, Exchange, Flow, Json, Method, Reply, Scope, Stop};
 use foregate_net::clock;
@@ -93,6 +95,14 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
     Endpoint { path: "/connections", what: "Connections of clients", verbs: READ },
     Endpoint { path: "/http", what: "The names below http", verbs: READ },
     Endpoint { path: "/http/requests", what: "Requests of clients", verbs: READ },
+    Endpoint { path: "/http/caches", what: "All caches, and what they do", verbs: READ },
+    Endpoint { path: "/http/caches/{cache}", what: "One cache", verbs: READ },
+    Endpoint { path: "/http/caches/{cache}/top", what: "The objects that are asked for most", verbs: READ },
+    Endpoint {
+        path: "/http/caches/{cache}/purge",
+        what: "Purges a key, all that begin alike, or all that have a tag",
+        verbs: &[(Method::Post, "")],
+    },
     Endpoint { path: "/http/upstreams", what: "All groups that have a zone, and what their peers do", verbs: READ },
     Endpoint { path: "/http/upstreams/{upstream}", what: "One group", verbs: READ },
     Endpoint {
@@ -199,6 +209,10 @@ async fn answer(on: &Settings, ex: &mut Exchange) -> Result<Answer, Refusal> {
         ("/processes", _) => show::processes(),
         ("/connections", _) => show::connections(),
         ("/http/requests", _) => show::requests(),
+        ("/http/caches", _) => caches::all(ex.cycle.shared().get::<Zones>()),
+        (_, ["http", "caches", name]) => caches::one(&*caches::find(ex, name)?),
+        (_, ["http", "caches", name, "top"]) => caches::top(&*caches::find(ex, name)?),
+        (_, ["http", "caches", name, "purge"]) => return caches::purge(&*caches::find(ex, name)?, ex),
         ("/http/upstreams", _) => show::groups(ex.cycle.shared().get::<Groups>()),
         ("/openapi.json", _) => openapi::describe(),
         (_, ["http", "upstreams", name]) => show::group(&*group(ex, name)?),

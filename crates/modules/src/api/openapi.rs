@@ -2,6 +2,7 @@
 
 use foregate_core::{Json, Method};
 
+use super::caches::PURGE;
 use super::{ENDPOINTS, Endpoint, VERSION};
 
 pub(super) fn describe() -> Json {
@@ -26,7 +27,7 @@ fn path(endpoint: &Endpoint) -> Json {
     members.extend((!parameters.is_empty()).then(|| ("parameters".to_owned(), Json::List(parameters))));
     for (method, what) in endpoint.verbs {
         let what = if what.is_empty() { endpoint.what } else { what };
-        members.push((verb(*method).to_owned(), operation(*method, what)));
+        members.push((verb(*method).to_owned(), operation(endpoint, *method, what)));
     }
     Json::Map(members)
 }
@@ -50,8 +51,9 @@ fn parameter(name: &str) -> Json {
     ])
 }
 
-fn operation(method: Method, what: &str) -> Json {
-    let good = if method == Method::Post { "201" } else { "200" };
+fn operation(endpoint: &Endpoint, method: Method, what: &str) -> Json {
+    let is_purge = endpoint.path.ends_with("/purge");
+    let good = if method == Method::Post && !is_purge { "201" } else { "200" };
     let answers = [(good, "Done"), ("400", "Refused"), ("404", "Not found"), ("405", "Not allowed here")];
     let answer = |(code, what): (&str, &str)| {
         (code.to_owned(), Json::Object(vec![("description", what.into())]))
@@ -61,7 +63,7 @@ fn operation(method: Method, what: &str) -> Json {
         ("responses", Json::Map(answers.map(answer).into_iter().collect())),
     ];
     if matches!(method, Method::Post | Method::Patch) {
-        members.push(("requestBody", body(method)));
+        members.push(("requestBody", if is_purge { purge_body() } else { body(method) }));
     }
     Json::Object(members)
 }
@@ -72,9 +74,22 @@ fn body(method: Method) -> Json {
     let numbers = ["weight", "max_conns", "max_fails"].map(|it| (it, "integer"));
     let flags = ["backup", "down", "drain"].map(|it| (it, "boolean"));
     let all = text.into_iter().chain(numbers).chain(flags);
-    let properties = all.map(|(name, kind)| (name.to_owned(), Json::Object(vec![("type", kind.into())])));
-    let mut schema = vec![("type", "object".into()), ("properties", Json::Map(properties.collect()))];
+    let properties = properties(all);
+    let mut schema = vec![("type", "object".into()), ("properties", properties)];
     schema.extend((method == Method::Post).then(|| ("required", Json::list(["server"]))));
+    content(schema)
+}
+
+/// What a purge is described by.
+fn purge_body() -> Json {
+    content(vec![("type", "object".into()), ("properties", properties(PURGE.into_iter()))])
+}
+
+fn properties<'a>(all: impl Iterator<Item = (&'a str, &'a str)>) -> Json {
+    Json::Map(all.map(|(name, kind)| (name.to_owned(), Json::Object(vec![("type", kind.into())]))).collect())
+}
+
+fn content(schema: Vec<(&'static str, Json)>) -> Json {
     let json = Json::Object(vec![("schema", Json::Object(schema))]);
     let content = Json::Map(vec![("application/json".to_owned(), json)]);
     Json::Object(vec![("required", true.into()), ("content", content)])

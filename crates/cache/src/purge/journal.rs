@@ -1,0 +1,178 @@
+//! The journal of purges, a file beside the objects: rules that outlive the worker.
+//!
+//! A record is its length, a checksum of what follows, when, how and what. One that is torn ends the journal: it was
+//! being written when the worker was killed.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::{NAME_BYTES_MAX, What};
+use crate::checksum::checksum;
+use crate::key::Key;
+
+/// Its name in the zone's folder: none that an object could have.
+const NAME: &str = ".purged";
+/// As the objects': nobody else looks into the cache.
+const MODE: u32 = 0o600;
+/// A longer journal is none of ours.
+const BYTES_MAX: u64 = 1 << 30;
+/// From here on it is written anew, without what has been said twice, once it has doubled.
+const REWRITE_BYTES_MIN: u64 = 1 << 20;
+
+/// One rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) what: What,
+    pub(super) soft: bool,
+    pub(super) at_us: u64,
+}
+
+/// Without a folder, nothing is written.
+#[derive(Default)]
+pub(super) struct Journal {
+    path: Option<PathBuf>,
+    file: Option<File>,
+    bytes: u64,
+    rewritten_bytes: u64,
+}
+
+impl Journal {
+    /// The journal of a folder, and what it says.
+    pub(super) fn open(folder: &Path) -> (Self, Vec<Record>) {
+        let path = folder.join(NAME);
+        let fits = fs::metadata(&path).is_ok_and(|it| it.len() <= BYTES_MAX);
+        let bytes = if fits { fs::read(&path).unwrap_or_default() } else { Vec::new() };
+        (Self { path: Some(path), bytes: bytes.len() as u64, ..Self::default() }, decode_all(&bytes))
+    }
+
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn append(&mut self, record: &Record) -> io::Result<()> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let mut bytes = Vec::new();
+        encode(record, &mut bytes);
+        if self.file.is_none() {
+            self.file = Some(OpenOptions::new().append(true).create(true).mode(MODE).open(path)?);
+        }
+        let written = self.file.as_mut().map_or(Ok(()), |file| file.write_all(&bytes));
+        self.bytes += bytes.len() as u64;
+        if written.is_err() {
+            self.file = None;
+        }
+        written
+    }
+
+    /// Said so much that it should be written anew.
+    pub(super) fn has_grown(&self) -> bool {
+        self.bytes >= REWRITE_BYTES_MIN.max(2 * self.rewritten_bytes)
+    }
+
+    /// Writes these records alone, beside the old ones, which they replace then.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn rewrite(&mut self, records: &[Record]) -> io::Result<()> {
+        let Some(path) = &self.path else { return Ok(()) };
+        self.file = None;
+        let mut bytes = Vec::new();
+        records.iter().for_each(|it| encode(it, &mut bytes));
+        self.bytes = bytes.len() as u64;
+        self.rewritten_bytes = self.bytes;
+        if bytes.is_empty() {
+            return match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            };
+        }
+        let beside = path.with_extension("new");
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&beside)?;
+        file.write_all(&bytes)?;
+        fs::rename(&beside, path)
+    }
+}
+
+/// Length and checksum.
+const HEAD_BYTES: usize = 12;
+/// When, how, what.
+const FIXED_BYTES: usize = 10;
+
+fn encode(record: &Record, out: &mut Vec<u8>) {
+    let (kind, text): (u8, &[u8]) = match &record.what {
+        What::Key(key) => (0, &key.0),
+        What::Prefix(text) => (1, text),
+        What::Tag(text) => (2, text),
+        What::Tagged => (3, b""),
+    };
+    let start = out.len();
+    out.extend_from_slice(&((FIXED_BYTES + text.len()) as u32).to_le_bytes());
+    out.extend_from_slice(&[0; 8]);
+    out.extend_from_slice(&record.at_us.to_le_bytes());
+    out.extend_from_slice(&[kind, u8::from(record.soft)]);
+    out.extend_from_slice(text);
+    let sum = checksum(&out[start + HEAD_BYTES..]);
+    out[start + 4..start + HEAD_BYTES].copy_from_slice(&sum.to_le_bytes());
+}
+
+fn decode_all(bytes: &[u8]) -> Vec<Record> {
+    let (mut rest, mut all) = (bytes, Vec::new());
+    while let Some((record, length)) = decode(rest) {
+        all.push(record);
+        rest = &rest[length..];
+    }
+    all
+}
+
+fn decode(bytes: &[u8]) -> Option<(Record, usize)> {
+    let length = u32::from_le_bytes(*bytes.first_chunk()?) as usize;
+    if !(FIXED_BYTES..=FIXED_BYTES + NAME_BYTES_MAX).contains(&length) {
+        return None;
+    }
+    let sum = u64::from_le_bytes(*bytes.get(4..HEAD_BYTES)?.first_chunk()?);
+    let body = bytes.get(HEAD_BYTES..HEAD_BYTES + length)?;
+    if checksum(body) != sum {
+        return None;
+    }
+    let at_us = u64::from_le_bytes(*body.first_chunk()?);
+    let text = &body[FIXED_BYTES..];
+    let what = match body[8] {
+        0 => What::Key(Key(*text.first_chunk()?)),
+        1 => What::Prefix(text.into()),
+        2 => What::Tag(text.into()),
+        3 => What::Tagged,
+        _ => return None,
+    };
+    Some((Record { what, soft: body[9] != 0, at_us }, HEAD_BYTES + length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_torn_ends_the_journal() {
+        let records = [
+            Record { what: What::Key(Key::of(b"a")), soft: false, at_us: 1 },
+            Record { what: What::Tag(b"t".as_slice().into()), soft: true, at_us: 2 },
+            Record { what: What::Prefix(b"/b/".as_slice().into()), soft: false, at_us: u64::MAX },
+            Record { what: What::Tagged, soft: false, at_us: 4 },
+        ];
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        for record in &records {
+            encode(record, &mut bytes);
+            ends.push(bytes.len());
+        }
+        for length in 0..=bytes.len() {
+            let whole = ends.iter().filter(|end| **end <= length).count();
+            assert_eq!(decode_all(&bytes[..length]), records[..whole], "{length} bytes");
+        }
+        for at in 0..bytes.len() {
+            let mut torn = bytes.clone();
+            torn[at] ^= 0x55;
+            let whole = ends.iter().filter(|end| **end <= at).count();
+            assert_eq!(decode_all(&torn), records[..whole], "byte {at}");
+        }
+    }
+}
