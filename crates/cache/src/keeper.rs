@@ -56,7 +56,10 @@ pub fn keep_all(zones: &Zones, log: &ErrorLog) {
 
 fn complain(state: &State, log: &ErrorLog, error: &std::io::Error) {
     let (name, why) = (&state.name, errno_text(error));
-    log.write(Level::Alert, &format_args!("the journal of purges of the cache \"{name}\" cannot be written ({why})"));
+    log.write(
+        Level::Alert,
+        &format_args!("the journal of purges of the cache \"{name}\" cannot be written ({why})"),
+    );
 }
 
 /// Calls a keeper before it is time.
@@ -242,7 +245,8 @@ impl Walk {
                 }
             }
             Purpose::Sweep => {
-                let gone = |it: &Opened| state.purged.verdict(&seen(it.header(), it.bytes())) == Verdict::Gone;
+                let gone =
+                    |it: &Opened| state.purged.verdict(&seen(it.header(), it.bytes())) == Verdict::Gone;
                 if peek(path).is_some_and(|it| gone(&it)) {
                     state.unlink(key);
                     state.index.forget(key);

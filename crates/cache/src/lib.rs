@@ -42,4 +42,4 @@ pub use rewrite::rewrite;
 pub use stats::Counted;
 pub use told::{Status, Told};
 pub use writer::{Draft, Writer};
-pub use zone::{Now, PurgeDone, TooMuch, Ask, Found, Pace, Zone, ZoneSpec, Zones};
+pub use zone::{Ask, Found, Now, Pace, PurgeDone, TooMuch, Zone, ZoneSpec, Zones};

@@ -98,7 +98,12 @@ impl Opened {
 
 impl std::convert::From<Opened> for Object {
     fn from(opened: Opened) -> Self {
-        Self { life: opened.header.life, from: From::File(Box::new(opened)), changed_head: None, softened: false }
+        Self {
+            life: opened.header.life,
+            from: From::File(Box::new(opened)),
+            changed_head: None,
+            softened: false,
+        }
     }
 }
 

@@ -46,9 +46,7 @@ impl Stats {
     }
 
     pub(crate) fn of(&self, status: Status) -> Counted {
-        let sum = |at: usize| {
-            self.0.iter().map(|it| it.0[status as usize][at].load(Ordering::Relaxed)).sum()
-        };
+        let sum = |at: usize| self.0.iter().map(|it| it.0[status as usize][at].load(Ordering::Relaxed)).sum();
         Counted { responses: sum(0), bytes: sum(1), responses_written: sum(2), bytes_written: sum(3) }
     }
 
@@ -66,7 +64,12 @@ mod tests {
     fn all_threads_are_summed() {
         let stats = Stats::default();
         std::thread::scope(|scope| {
-            (0..4_u64).for_each(|n| _ = scope.spawn({ let stats = &stats; move || stats.count(Status::Hit, n) }));
+            (0..4_u64).for_each(|n| {
+                _ = scope.spawn({
+                    let stats = &stats;
+                    move || stats.count(Status::Hit, n)
+                })
+            });
         });
         stats.written(Status::Miss, 5);
         let hit = Counted { responses: 4, bytes: 6, ..Counted::default() };

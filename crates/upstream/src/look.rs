@@ -8,9 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use foregate_cache::rfc::{Forwarded, NEVER_STALE, Wants};
-use foregate_cache::{
-    Ask, Found, Freshness, Hold, Key, Object, Purge, Status, Told, TooMuch, Zone, Zones,
-};
+use foregate_cache::{Ask, Found, Freshness, Hold, Key, Object, Purge, Status, Told, TooMuch, Zone, Zones};
 use foregate_core::{Behind, Exchange, Flow, Level, Method, Reply, Stop, log, next};
 use foregate_net::clock;
 use foregate_net::sys::errno_text;
@@ -132,6 +130,18 @@ pub async fn look<'a, P: Protocol>(
     if any(&on.bypass, ex) {
         return fetch(on, grip, Status::Bypass, true, ex);
     }
+    look_up(on, grip, rules, protocol, ex).await
+}
+
+/// What is there is served, if it is good enough.
+async fn look_up<'a, P: Protocol>(
+    on: &'a Caching,
+    grip: Grip,
+    rules: &Rules,
+    protocol: &mut P,
+    ex: &mut Exchange,
+) -> Looked<'a> {
+    let main = grip.main;
     let apart = ex.notes.get::<Handed>().is_some();
     let wants = on.wants(ex);
     if wants.by_rfc && is_for_origin(ex) {
@@ -205,7 +215,12 @@ fn purge(zone: &Zone, text: &[u8], ex: &Exchange) -> Stop {
                 found |= done.found;
                 if let Some(error) = done.unrecorded {
                     let why = errno_text(&error);
-                    log!(ex, Level::Crit, "a purge of the cache \"{}\" is not recorded ({why})", zone.spec.name);
+                    log!(
+                        ex,
+                        Level::Crit,
+                        "a purge of the cache \"{}\" is not recorded ({why})",
+                        zone.spec.name
+                    );
                 }
             }
         }

@@ -174,8 +174,9 @@ fn the_api_purges_and_counts() {
             assert!(told.contains(part), "{part} in {told}");
         }
         assert!(call(&server, "GET /api/9/http/caches").1.starts_with("{\"one\":{"));
+        (0..3).for_each(|_| assert_eq!(cached(&server, "/b/1"), "HIT"));
         let (_, top) = call(&server, "GET /api/9/http/caches/one/top");
-        assert!(top.starts_with("[{\"key\":\"/"), "{top}");
+        assert!(top.starts_with("[{\"key\":\"/b/1\","), "{top}");
     });
 }
 

@@ -87,8 +87,7 @@ impl Journal {
             };
         }
         let beside = path.with_extension("new");
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&beside)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&beside)?;
         file.write_all(&bytes)?;
         fs::rename(&beside, path)
     }

@@ -299,7 +299,13 @@ mod tests {
     use super::*;
 
     fn seen<'a>(text: &'a str, head: &'a str, created_us: u64) -> Seen<'a> {
-        Seen { main: Key::of(text.as_bytes()), text: text.as_bytes(), head: head.as_bytes(), created_us, dated_s: 0 }
+        Seen {
+            main: Key::of(text.as_bytes()),
+            text: text.as_bytes(),
+            head: head.as_bytes(),
+            created_us,
+            dated_s: 0,
+        }
     }
 
     fn add(purged: &Purged, what: What, soft: bool, at_us: u64) -> bool {
@@ -334,7 +340,10 @@ mod tests {
         assert!(add(&purged, tag("two"), false, 10));
         assert_eq!(purged.verdict(&seen("/a", head, 10)), Verdict::Gone);
         assert_eq!(purged.verdict(&seen("/a", head, 11)), Verdict::Good);
-        assert_eq!(purged.verdict(&seen("/a", "HTTP/1.1 200 OK\r\nCache-Tag: twos\r\n\r\n", 10)), Verdict::Good);
+        assert_eq!(
+            purged.verdict(&seen("/a", "HTTP/1.1 200 OK\r\nCache-Tag: twos\r\n\r\n", 10)),
+            Verdict::Good
+        );
         assert!(add(&purged, tag("four"), true, 20_000_000));
         assert_eq!(purged.verdict(&seen("/a", head, 11)), Verdict::Stale(19));
         let renewed = Seen { dated_s: 21, ..seen("/a", head, 11) };
@@ -372,7 +381,10 @@ mod tests {
         again.load(&folder, 40).expect("because the journal is there");
         assert_eq!(again.verdict(&seen("/a", "", 10)), Verdict::Gone);
         assert_eq!(again.verdict(&seen("/b/1", "", 30)), Verdict::Gone);
-        assert_eq!(again.verdict(&seen("/c", "HTTP/1.1 200 OK\r\nCache-Tag: t\r\n\r\n", 10)), Verdict::Stale(19));
+        assert_eq!(
+            again.verdict(&seen("/c", "HTTP/1.1 200 OK\r\nCache-Tag: t\r\n\r\n", 10)),
+            Verdict::Stale(19)
+        );
         again.forget_old(40 + 2 * LONGEST_FETCH_US, 1).expect("because the folder is there");
         let later = Purged::default();
         later.load(&folder, 50).expect("because the journal is there");

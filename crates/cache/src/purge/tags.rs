@@ -19,7 +19,8 @@ mod tests {
 
     #[test]
     fn tags_are_read_from_both_fields() {
-        let head = b"HTTP/1.1 200 OK\r\nCACHE-TAG: a,b , c\r\nX: d\r\nSurrogate-Key:e  f\r\nCache-Tag:\r\n\r\n";
+        let head =
+            b"HTTP/1.1 200 OK\r\nCACHE-TAG: a,b , c\r\nX: d\r\nSurrogate-Key:e  f\r\nCache-Tag:\r\n\r\n";
         assert_eq!(tags(head).collect::<Vec<_>>(), [b"a", b"b", b"c", b"e", b"f"]);
         assert_eq!(tags(b"").count(), 0);
     }
