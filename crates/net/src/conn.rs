@@ -45,6 +45,14 @@ impl Conn {
         self.stream().local_addr()
     }
 
+    /// Waits until a handshake is done that goes on while early data are served.
+    pub async fn finish_handshake(&self) -> io::Result<()> {
+        match self {
+            Conn::Plain(_) => Ok(()),
+            Conn::Tls(tls) => tls.finish_handshake().await,
+        }
+    }
+
     pub async fn recv(&self) -> io::Result<Buf> {
         match self {
             Conn::Plain(stream) => stream.recv().await,

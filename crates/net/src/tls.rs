@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use foregate_wire::Buf;
@@ -15,6 +16,7 @@ use handshake::Exchange;
 
 pub mod certs;
 pub mod ciphers;
+mod early;
 mod handshake;
 pub mod hello;
 mod ja4;
@@ -28,6 +30,7 @@ pub mod tickets;
 pub mod verify;
 pub mod x509;
 
+pub use early::{EARLY_BYTES_MAX, EarlyData};
 pub use hello::ClientHello;
 pub use ja4::Ja4;
 pub use stream::TlsStream;
@@ -58,8 +61,8 @@ impl Server {
     /// Takes over a configuration, made to hand out the keys that the record layer needs.
     pub fn new(mut config: rustls::ServerConfig) -> Server {
         config.enable_secret_extraction = true;
-        // Data before the end of the handshake may be a replay; nothing above is prepared for it.
-        config.max_early_data_size = 0;
+        // Early data are answered early, else there is no use in them.
+        config.send_half_rtt_data = config.max_early_data_size > 0;
         Server { config: Arc::new(config), for_chacha: None }
     }
 
@@ -118,7 +121,7 @@ impl Client {
 }
 
 /// What a handshake has settled, for variables and decisions.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// `TLSv1.2` or `TLSv1.3`.
     pub protocol: &'static str,
@@ -142,6 +145,8 @@ pub struct Facts {
     pub offered_schemes: Box<[u16]>,
     /// What the client is likely to be (server side only).
     pub ja4: Ja4,
+    /// Some of what the client sends comes before the end of the handshake (server side only).
+    pub early: Option<Rc<EarlyData>>,
 }
 
 /// Why there is no encrypted stream.
@@ -271,7 +276,7 @@ pub async fn accept_with(
     };
     let mut side = UnbufferedServerConnection::new(server.config_for(&hello)).map_err(HandshakeError::Tls)?;
     exchange.run(&mut side).await?;
-    let facts = Facts {
+    let mut facts = Facts {
         ja4: Ja4::of(&hello),
         server_name: hello.server_name,
         offered_ciphers: hello.ciphers.into(),
@@ -280,6 +285,12 @@ pub async fn accept_with(
         session_id: exchange.session_id().into(),
         ..handshake::facts(&side)
     };
+    if exchange.is_early() {
+        let (early, plain) = exchange.into_early(side);
+        facts.early = Some(early.state.clone());
+        let unset = rustls::Error::General("no key can be made".to_string());
+        return TlsStream::early(stream, facts, early, plain).ok_or(HandshakeError::Tls(unset));
+    }
     let parts = exchange.finish(side)?;
     Ok(TlsStream::new(stream, facts, parts))
 }

@@ -49,6 +49,7 @@ pub use redis::Redis;
 pub use reply::{Reply, Step};
 pub use request::Request;
 pub use rustix::process::Signal;
+pub use rustls::ClientConfig;
 pub use server::Server;
 pub use setup::Setup;
 pub use subject::{Subject, both, foregate_only, nginx_only, since};

@@ -1,5 +1,6 @@
 //! A TLS client that believes any certificate and tells which it was shown.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -45,6 +46,29 @@ impl Client {
         let mut config = any_certificate();
         config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
         Client::connect_tls_with(address, name, config)
+    }
+
+    /// Connects with a session of an earlier connection with this configuration, and sends `early` along with the
+    /// first message. Also gives whether the server took it; if not, it was not sent again.
+    pub fn connect_tls_early(
+        address: SocketAddr,
+        name: &str,
+        config: &ClientConfig,
+        early: &[u8],
+    ) -> Result<(Client, bool), String> {
+        let mut config = config.clone();
+        config.enable_early_data = true;
+        let name = ServerName::try_from(name.to_owned()).map_err(|e| e.to_string())?;
+        let mut connection = ClientConnection::new(Arc::new(config), name).map_err(|e| e.to_string())?;
+        let mut writer = connection.early_data().ok_or("there is no session for early data")?;
+        let n = writer.write(early).map_err(|e| e.to_string())?;
+        assert_eq!(n, early.len(), "it fits");
+        let mut stream = StreamOwned::new(connection, tcp(address));
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock).map_err(|e| e.to_string())?;
+        }
+        let taken = stream.conn.is_early_data_accepted();
+        Ok((Client::over(Box::new(stream)), taken))
     }
 
     /// The OCSP response that comes with the certificate for `name`, if one does.

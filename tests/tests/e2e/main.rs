@@ -58,6 +58,7 @@ mod tls;
 mod tls_certificates;
 mod tls_clients;
 mod tls_config;
+mod tls_early_data;
 mod tls_ocsp;
 mod try_files;
 mod upstream;

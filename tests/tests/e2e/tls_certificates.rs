@@ -96,3 +96,50 @@ fn a_certificate_that_changes_on_disk_is_picked_up_and_nothing_else_is() {
         assert_eq!(shown(&server, "site.test"), Some(new.der));
     });
 }
+
+/// A proxy that shows its certificate `own` to a backend that tells whose it was.
+fn proxy_setup(more: &str, certificates: &[(&str, &Certificate)]) -> Setup {
+    let setup = Setup::http(&format!(
+        "server {{
+            listen 127.0.0.1:{{port:0}};
+            location / {{ proxy_pass https://127.0.0.1:{{port:1}}; {more} }}
+        }}
+        server {{
+            listen 127.0.0.1:{{port:1}} ssl;
+            ssl_certificate {{dir}}/own.crt; ssl_certificate_key {{dir}}/own.key;
+            ssl_verify_client optional_no_ca;
+            return 200 $ssl_client_s_dn;
+        }}"
+    ));
+    certificates.iter().fold(setup, |setup, (name, certificate)| {
+        setup
+            .file(&format!("{name}.crt"), &certificate.cert_pem)
+            .file(&format!("{name}.key"), &certificate.key_pem)
+    })
+}
+
+#[test]
+fn a_command_names_the_certificate_that_a_backend_is_shown() {
+    both(|subject| {
+        let [own, other] = ["own", "other"].map(|name| Certificate::self_signed(&[name]));
+        let more = "proxy_ssl_certificate {dir}/own.crt; proxy_ssl_certificate_key {dir}/own.key;
+            proxy_ssl_conf_command Certificate {dir}/other.crt;
+            proxy_ssl_conf_command PrivateKey {dir}/other.key;
+            proxy_ssl_conf_command MinProtocol TLSv1.2;";
+        let server = proxy_setup(more, &[("own", &own), ("other", &other)]).start(subject);
+        assert_eq!(server.get("/").text(), "CN=other");
+    });
+}
+
+#[test]
+fn a_certificate_for_backends_that_changes_on_disk_is_picked_up() {
+    foregate_only(|subject| {
+        let [own, first, second] = ["own", "first", "second"].map(|name| Certificate::self_signed(&[name]));
+        let more = "proxy_ssl_certificate {dir}/shown.crt; proxy_ssl_certificate_key {dir}/shown.key;";
+        let setup = proxy_setup(more, &[("own", &own), ("shown", &first)]);
+        let server = setup.allow_log("key values mismatch").start(subject);
+        assert_eq!(server.get("/").text(), "CN=first");
+        put(&server, "shown", &second);
+        server.eventually(|server| server.get("/").text() == "CN=second");
+    });
+}

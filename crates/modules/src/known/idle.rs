@@ -44,7 +44,6 @@ static NAMES: &[(&str, Treatment)] = &[
     ("ssi_min_file_chunk", BUFFERS),
     ("ssl_buffer_size", BUFFERS),
     ("ssl_certificate_cache", TLS_INSIDE),
-    ("ssl_certificate_compression", TLS_INSIDE),
     ("ssl_dhparam", DH),
     ("tcp_nodelay", SOCKETS),
     ("tcp_nopush", SOCKETS),

@@ -16,7 +16,7 @@ use rustls::{
 use super::commands::Changes;
 use super::ocsp::clients::Asking;
 use super::varying::Varying;
-use super::{AUTO, Options, Tls, Verify, certificates, names as known, sessions, warnings};
+use super::{AUTO, EARLY_FOR_ALL, Options, Tls, Verify, certificates, compression, names as known, sessions, warnings};
 
 /// nginx's default, cheapest first, in the order of Mozilla's guidelines.
 const CIPHERS: &str = "ECDHE+AES128:HIGH:!aNULL:!MD5";
@@ -64,10 +64,11 @@ fn build(o: &Options, cx: &mut Compile<'_>) -> Result<Tls, Error> {
         }
         _ => Asking::compile(o, cx)?,
     };
+    let early_for_all = o.early_data == Some(EARLY_FOR_ALL);
     let chain = ClientChain::new(&[&wanted[..], &trusted].concat(), revoked, depth_max);
     if !has_certificate {
         let (server, server_h2, automatic) = (None, None, false);
-        return Ok(Tls { server, server_h2, varying, automatic, reject, verify, chain, asking });
+        return Ok(Tls { server, server_h2, varying, automatic, reject, verify, chain, asking, early_for_all });
     }
     warnings::about_settings(o, cx);
     watch(&names, o, cx);
@@ -81,6 +82,9 @@ fn build(o: &Options, cx: &mut Compile<'_>) -> Result<Tls, Error> {
     let context = sessions::context(&own, if by_name { &names } else { &[] }, &wanted);
     let mut config = builder.with_cert_resolver(Arc::new(Certificates::stapled(own)));
     config.alpn_protocols = PROTOCOLS[1..].iter().map(|it| it.to_vec()).collect();
+    if o.compression == Some(true) {
+        config.cert_compressors = compression::ALL.to_vec();
+    }
     let order = changes.prefer_server.or(o.prefer_server);
     config.ignore_client_order = order.unwrap_or(true);
     let minds_chacha = config.ignore_client_order && changes.chacha.unwrap_or(order.is_none());
@@ -92,7 +96,7 @@ fn build(o: &Options, cx: &mut Compile<'_>) -> Result<Tls, Error> {
         (server, false) => Some(server),
     };
     let (server, server_h2) = (serve(config), serve(with_h2));
-    Ok(Tls { server, server_h2, varying, automatic: o.is_automatic(), reject, verify, chain, asking })
+    Ok(Tls { server, server_h2, varying, automatic: o.is_automatic(), reject, verify, chain, asking, early_for_all })
 }
 
 /// Certificates are renewed while we serve.

@@ -3,6 +3,7 @@
 mod build;
 mod certificates;
 mod commands;
+mod compression;
 mod names;
 mod ocsp;
 mod peer;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foregate_conf::{Error, Span, Word};
-use foregate_core::{Args, Compile, Directive, ErrorLog, Exchange, Flow, Level, Scope, Shared, Stop, Variable, ZoneSpec, log};
+use foregate_core::{Args, Compile, Directive, ErrorLog, Exchange, Flow, Level, Method, Scope, Shared, Stop, Variable, ZoneSpec, log};
 use foregate_net::runtime::Task;
 use foregate_net::tls::store::Limits;
 use foregate_net::tls::verify::ClientChain;
@@ -57,7 +58,7 @@ pub struct Options {
     reject: Option<bool>,
     dhparam: Option<Word>,
     buffer_size: Option<u64>,
-    early_data: Option<bool>,
+    early_data: Option<usize>,
     stapling: Option<bool>,
     stapling_verify: Option<bool>,
     stapling_file: Option<Word>,
@@ -112,6 +113,8 @@ pub struct Tls {
     chain: ClientChain,
     /// `ssl_ocsp`
     asking: Option<Asking>,
+    /// Requests of every method are served before the handshake is done.
+    early_for_all: bool,
 }
 
 impl std::ops::Deref for Settings {
@@ -132,6 +135,9 @@ enum Verify {
 }
 
 const VERIFY: &[&str] = &["off", "on", "optional", "optional_no_ca"];
+/// `all`: requests that change something, too, are served before it is known that they are no replay.
+const EARLY_DATA: &[&str] = &["off", "on", "all"];
+const EARLY_FOR_ALL: usize = 2;
 const S: Scope = Scope::HTTP_SERVER;
 
 impl foregate_core::Module for Module {
@@ -160,7 +166,7 @@ impl foregate_core::Module for Module {
         Directive::flag("ssl_reject_handshake", S, |o| &mut o.reject),
         Directive::text("ssl_dhparam", S, |o| &mut o.dhparam),
         Directive::size("ssl_buffer_size", S, |o| &mut o.buffer_size),
-        Directive::flag("ssl_early_data", S, |o| &mut o.early_data),
+        Directive::choice("ssl_early_data", S, EARLY_DATA, |o| &mut o.early_data),
         Directive::flag("ssl_stapling", S, |o| &mut o.stapling),
         Directive::flag("ssl_stapling_verify", S, |o| &mut o.stapling_verify),
         Directive::text("ssl_stapling_file", S, |o| &mut o.stapling_file),
@@ -251,6 +257,14 @@ impl Tls {
     pub fn verifies_clients(&self) -> bool {
         self.verify != Verify::Off
     }
+}
+
+/// Whether a request has to wait until its connection's handshake is done: it came before, it may be somebody's replay,
+/// and it is of a method that may change something (RFC 8470 section 3).
+pub fn must_wait(on: Option<&Settings>, ex: &Exchange) -> bool {
+    let early = ex.conn.tls.as_ref().and_then(|it| it.early.as_ref());
+    let is_safe = matches!(ex.method, Method::Get | Method::Head | Method::Options);
+    early.is_some_and(|it| !it.is_over()) && !is_safe && !on.is_some_and(|it| it.early_for_all)
 }
 
 /// What was found about a connection's client, and for which settings.

@@ -8,6 +8,7 @@ use foregate_conf::{Error, Word};
 use foregate_core::{Compile, ZoneNames};
 use foregate_net::tls::sessions::Sessions;
 use foregate_net::tls::tickets::{LIFETIME_S_DEFAULT, TicketKeys};
+use foregate_net::tls::EARLY_BYTES_MAX;
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::server::NoServerSessionStorage;
@@ -18,6 +19,9 @@ use super::{Options, certificates};
 
 /// What a builtin session counts for, in bytes.
 const BUILTIN_BYTES: u64 = 256;
+
+/// Where early data are taken and no `ssl_session_cache` is named.
+const EARLY_STORE_BYTES: u64 = 4 << 20;
 
 /// The longest life of a session: a week (RFC 8446 section 4.6.1).
 const LIFETIME_S_MAX: u64 = 604_800;
@@ -59,7 +63,9 @@ pub(super) fn set_up(
 ) -> Result<(), Error> {
     let given_s = o.session_timeout.map_or(u64::from(LIFETIME_S_DEFAULT), |it| it.as_secs());
     let lifetime_s = given_s.min(LIFETIME_S_MAX) as u32;
+    let early = o.early_data.is_some_and(|it| it > 0);
     let store = match &o.session_cache {
+        None | Some(Cache::Off) if early => Some(zone("", EARLY_STORE_BYTES, cx)),
         None | Some(Cache::Off) => None,
         Some(Cache::Builtin(n)) => Some(Arc::new(Sessions::of_bytes(n.saturating_mul(BUILTIN_BYTES)))),
         Some(Cache::Shared(spec, word)) => {
@@ -71,6 +77,12 @@ pub(super) fn set_up(
         Some(store) => Arc::new(store.for_context(context, lifetime_s)),
         None => Arc::new(NoServerSessionStorage {}),
     };
+    if early {
+        // A session that is kept here is taken out when it is used: what came early with it can not be replayed. A
+        // ticket could be.
+        config.max_early_data_size = EARLY_BYTES_MAX;
+        return Ok(());
+    }
     if !changes.tickets.or(o.tickets).unwrap_or(true) {
         return Ok(());
     }

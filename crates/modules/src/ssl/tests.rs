@@ -61,7 +61,6 @@ fn what_cannot_be_had_is_said() {
     let about = "TLS below 1.2 is not spoken";
     for (directives, expected) in [
         ("ssl_protocols TLSv1 TLSv1.1 TLSv1.2;", format!("\"TLSv1\" in \"ssl_protocols\" is ignored: {about}")),
-        ("ssl_early_data on;", "\"ssl_early_data\" is ignored: early data are never taken".to_owned()),
         (
             "ssl_ciphers DHE-RSA-AES128-SHA;",
             "no cipher of \"DHE-RSA-AES128-SHA\" is available: TLS 1.2 uses ECDHE+AES128:HIGH:!aNULL:!MD5".to_owned(),

@@ -18,8 +18,9 @@ pub(super) const ALL: &[Variable] = &[
     }),
     Variable::new("ssl_session_id", session_id),
     Variable::new("ssl_session_reused", |ex, out| text(ex, out, |it| if it.resumed { "r" } else { "." })),
-    // Early data are never taken.
-    Variable::new("ssl_early_data", |_, _| false),
+    Variable::new("ssl_early_data", |ex, out| {
+        text(ex, out, |it| if it.early.as_ref().is_some_and(|it| !it.is_over()) { "1" } else { "" })
+    }),
     Variable::new("ssl_alpn_protocol", |ex, out| {
         text(ex, out, |it| std::str::from_utf8(&it.alpn).unwrap_or_default())
     }),

@@ -25,14 +25,6 @@ pub fn http3_is_missing(span: Span, cx: &mut Compile<'_>) {
 
 /// What tunes the TLS library of nginx and not ours.
 pub(super) fn about_settings(o: &Options, cx: &mut Compile<'_>) {
-    let span = o.certificates.iter().flatten().next().map_or_else(Span::default, |word| word.span);
-    if o.early_data == Some(true) {
-        once("early data", span, "\"ssl_early_data\" is ignored: early data are never taken", cx);
-    }
-    if o.compression == Some(true) {
-        let what = "\"ssl_certificate_compression\" is not supported on this platform, ignored";
-        once("compression", span, what, cx);
-    }
     if let Some(word) = &o.dhparam {
         let what = "\"ssl_dhparam\" is ignored: keys are exchanged over elliptic curves only";
         once("dhparam", word.span, what, cx);

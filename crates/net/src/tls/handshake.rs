@@ -1,12 +1,14 @@
 //! Drives rustls through a handshake over a socket, then takes the connection over with its keys.
 
 use std::io;
+use std::rc::Rc;
 
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
-use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
+use rustls::unbuffered::{ConnectionState, ReadEarlyData, UnbufferedStatus};
 use rustls::{CommonState, ExtractedSecrets, HandshakeKind, ProtocolVersion};
 
+use super::early::{Early, encode};
 use super::record::{Keys, Version};
 use super::stream::{Parts, Schedule};
 use super::{Facts, HandshakeError, ciphers};
@@ -26,12 +28,30 @@ pub(super) trait Side: Sized {
     type Data;
 
     fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+    /// Appends early data; returns the bytes to discard.
+    fn read_early(
+        data: ReadEarlyData<'_, '_, Self::Data>,
+        plain: &mut Vec<u8>,
+    ) -> Result<usize, rustls::Error>;
     fn common(&self) -> &CommonState;
     fn take_over(self) -> Result<(ExtractedSecrets, Schedule), rustls::Error>;
 }
 
 impl Side for UnbufferedServerConnection {
     type Data = ServerConnectionData;
+
+    fn read_early(
+        mut data: ReadEarlyData<'_, '_, Self::Data>,
+        plain: &mut Vec<u8>,
+    ) -> Result<usize, rustls::Error> {
+        let mut discard = 0;
+        while let Some(record) = data.next_record() {
+            let record = record?;
+            plain.extend_from_slice(record.payload);
+            discard += record.discard;
+        }
+        Ok(discard)
+    }
 
     fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(incoming)
@@ -48,6 +68,11 @@ impl Side for UnbufferedServerConnection {
 
 impl Side for UnbufferedClientConnection {
     type Data = ClientConnectionData;
+
+    /// Servers send none.
+    fn read_early(_: ReadEarlyData<'_, '_, Self::Data>, _: &mut Vec<u8>) -> Result<usize, rustls::Error> {
+        Ok(0)
+    }
 
     fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(incoming)
@@ -70,6 +95,8 @@ pub(super) struct Exchange<'s> {
     /// Data of the peer that came with its last handshake message.
     plain: Vec<u8>,
     n_received: usize,
+    /// Some of it is early data, and the handshake is not done.
+    is_early: bool,
     /// What was sent first: as server, our greeting.
     greeting: Vec<u8>,
 }
@@ -78,6 +105,8 @@ pub(super) struct Exchange<'s> {
 enum Next {
     Again,
     Receive,
+    /// The client has sent data that can be answered before the handshake is done.
+    Early,
     Done,
 }
 
@@ -89,6 +118,7 @@ impl<'s> Exchange<'s> {
             outgoing: Vec::new(),
             plain: Vec::new(),
             n_received: 0,
+            is_early: false,
             greeting: Vec::new(),
         }
     }
@@ -129,6 +159,11 @@ impl<'s> Exchange<'s> {
                     self.send().await?;
                     self.receive().await?;
                 }
+                Ok(Next::Early) => {
+                    self.is_early = true;
+                    self.send().await?;
+                    return Ok(());
+                }
                 Ok(Next::Done) => {
                     // With data there an answer follows soon, and takes the rest along.
                     if self.plain.is_empty() {
@@ -149,7 +184,7 @@ impl<'s> Exchange<'s> {
         let UnbufferedStatus { mut discard, state, .. } = side.process(&mut self.incoming);
         let next = match state.map_err(HandshakeError::Tls)? {
             ConnectionState::EncodeTlsData(data) => {
-                encode(data, &mut self.outgoing)?;
+                encode(data, &mut self.outgoing).map_err(HandshakeError::Tls)?;
                 Next::Again
             }
             // It is sent when rustls waits for the peer: the whole flight with one call.
@@ -165,13 +200,17 @@ impl<'s> Exchange<'s> {
                 }
                 Next::Again
             }
+            ConnectionState::ReadEarlyData(data) => {
+                discard += S::read_early(data, &mut self.plain).map_err(HandshakeError::Tls)?;
+                Next::Again
+            }
             ConnectionState::BlockedHandshake => Next::Receive,
             ConnectionState::WriteTraffic(_) => Next::Done,
             _ => return Err(HandshakeError::Closed),
         };
         self.incoming.drain(..discard);
         if matches!(next, Next::Done) && side.common().is_handshaking() {
-            return Ok(Next::Receive);
+            return Ok(if self.plain.is_empty() { Next::Receive } else { Next::Early });
         }
         Ok(next)
     }
@@ -225,21 +264,26 @@ impl<'s> Exchange<'s> {
         }
     }
 
+    pub(super) fn is_early(&self) -> bool {
+        self.is_early
+    }
+
+    /// What a handshake leaves that goes on while early data are served; and those.
+    pub(super) fn into_early(self, side: UnbufferedServerConnection) -> (Early, Vec<u8>) {
+        (Early { side, incoming: self.incoming, state: Rc::default() }, self.plain)
+    }
+
     /// What the finished handshake leaves to the stream.
     pub(super) fn finish<S: Side>(self, side: S) -> Result<Parts, HandshakeError> {
         let version = match side.common().protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => Version::Tls13,
             _ => Version::Tls12,
         };
-        let (secrets, schedule) = side.take_over().map_err(HandshakeError::Tls)?;
-        let keys = |(seq, secrets)| {
-            let unknown = rustls::Error::General("the cipher is not known to the record layer".to_string());
-            Keys::new(version, seq, &secrets).ok_or(HandshakeError::Tls(unknown))
-        };
+        let (receive, send, schedule) = take_over(side, version).map_err(HandshakeError::Tls)?;
         Ok(Parts {
             version,
-            receive: keys(secrets.rx)?,
-            send: keys(secrets.tx)?,
+            receive,
+            send,
             schedule,
             plain: self.plain,
             partial: self.incoming,
@@ -248,25 +292,14 @@ impl<'s> Exchange<'s> {
     }
 }
 
-fn encode<Data>(mut data: EncodeTlsData<'_, Data>, into: &mut Vec<u8>) -> Result<(), HandshakeError> {
-    let had = into.len();
-    let mut room = 4096;
-    loop {
-        into.resize(had + room, 0);
-        match data.encode(&mut into[had..]) {
-            Ok(n) => {
-                into.truncate(had + n);
-                return Ok(());
-            }
-            Err(EncodeError::InsufficientSize(size)) if size.required_size > room => {
-                room = size.required_size
-            }
-            Err(error) => {
-                into.truncate(had);
-                return Err(HandshakeError::Tls(rustls::Error::General(error.to_string())));
-            }
-        }
-    }
+/// The keys for receiving and for sending, and what derives those that follow.
+pub(super) fn take_over<S: Side>(side: S, version: Version) -> Result<(Keys, Keys, Schedule), rustls::Error> {
+    let (secrets, schedule) = side.take_over()?;
+    let keys = |(seq, secrets)| {
+        let unknown = || rustls::Error::General("the cipher is not known to the record layer".to_string());
+        Keys::new(version, seq, &secrets).ok_or_else(unknown)
+    };
+    Ok((keys(secrets.rx)?, keys(secrets.tx)?, schedule))
 }
 
 /// What rustls knows at the end of a handshake.
@@ -288,5 +321,6 @@ pub(super) fn facts(common: &CommonState) -> Facts {
         offered_schemes: Box::default(),
         session_id: Box::default(),
         ja4: super::Ja4::default(),
+        early: None,
     }
 }

@@ -49,6 +49,14 @@ impl Outgoing {
         first.is_empty() || first.len() <= PLAIN_BYTES_MAX && second.is_empty() && stream.is_writable()
     }
 
+    /// Appends what somebody else has sealed.
+    pub(super) fn append(&mut self, sealed: &[u8]) {
+        if !sealed.is_empty() {
+            let last = usize::from(!self.unsent[1].is_empty());
+            self.unsent[last] = Buf::from_vec([&self.unsent[last], sealed].concat());
+        }
+    }
+
     /// Appends a record of a few bytes to what is unsent.
     pub(super) fn seal_small(&mut self, content: u8, plain: &[u8]) {
         let last = usize::from(!self.unsent[1].is_empty());

@@ -93,6 +93,12 @@ impl Keys {
         Some(Keys { key, iv: iv.as_ref().try_into().ok()?, seq, version, explicit })
     }
 
+    /// Keys that are not in use yet.
+    pub(super) fn unset() -> Option<Keys> {
+        let key = LessSafeKey::new(UnboundKey::new(&aead::AES_128_GCM, &[0; 16]).ok()?);
+        Some(Keys { key, iv: [0; NONCE_LEN], seq: 0, version: Version::Tls13, explicit: false })
+    }
+
     /// Records sealed or opened so far.
     pub(super) fn n_records(&self) -> u64 {
         self.seq

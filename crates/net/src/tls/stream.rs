@@ -12,6 +12,8 @@ use rustls::kernel::KernelConnection;
 use rustls::server::ServerConnectionData;
 
 use super::Facts;
+use super::early::{Early, Pumped};
+use super::handshake::take_over;
 use super::outgoing::Outgoing;
 use super::record::{self, Keys, RECORDS_PER_KEY_MAX, RecordError, Version};
 use crate::addr::Addr;
@@ -21,6 +23,8 @@ use crate::stream::Stream;
 const EMPTY_RECORDS_MAX: u32 = 32;
 /// The longest handshake message taken after the handshake (a session ticket with its extensions).
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Data sealed at once before the handshake is done.
+const EARLY_SEND_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a file encrypted at once by `sendfile`.
 const FILE_CHUNK_BYTES: usize = Buf::BLOCK;
 
@@ -39,6 +43,8 @@ pub struct TlsStream {
     schedule: RefCell<Option<Schedule>>,
     /// The peer said that it will send no more, or its socket ended.
     ended: Cell<bool>,
+    /// The handshake goes on while early data are served.
+    early: RefCell<Option<Box<Early>>>,
 }
 
 /// rustls' remains of a connection.
@@ -99,7 +105,29 @@ impl TlsStream {
             outgoing: RefCell::new(Outgoing::new(send, unsent)),
             schedule: RefCell::new((version == Version::Tls13).then_some(schedule)),
             ended: Cell::new(false),
+            early: RefCell::new(None),
         }
+    }
+
+    /// A stream with early data, whose handshake goes on. `None`: the cryptography is broken.
+    pub(super) fn early(stream: Stream, facts: Facts, early: Early, plain: Vec<u8>) -> Option<TlsStream> {
+        Some(TlsStream {
+            stream,
+            facts,
+            version: Version::Tls13,
+            incoming: RefCell::new(Incoming {
+                keys: Keys::unset()?,
+                plain: Buf::from_vec(plain),
+                partial: Vec::new(),
+                message: Vec::new(),
+                n_empty: 0,
+                failed: None,
+            }),
+            outgoing: RefCell::new(Outgoing::new(Keys::unset()?, Vec::new())),
+            schedule: RefCell::new(None),
+            ended: Cell::new(false),
+            early: RefCell::new(Some(Box::new(early))),
+        })
     }
 
     /// What the handshake has settled.
@@ -170,6 +198,12 @@ impl TlsStream {
             if !self.stream.may_be_readable() {
                 return Ok(false);
             }
+            if self.early.borrow().is_some() {
+                if !self.receive_early(&mut incoming)? {
+                    return Ok(false);
+                }
+                continue;
+            }
             let mut block = Block::take();
             let had = incoming.partial.len();
             block.spare()[..had].copy_from_slice(&incoming.partial);
@@ -185,6 +219,90 @@ impl TlsStream {
                 drop(incoming);
                 self.send_alert(2, error.alert());
             }
+        }
+    }
+
+    /// Waits until the handshake is done, if that goes on while early data are served. Receives meanwhile.
+    pub async fn finish_handshake(&self) -> io::Result<()> {
+        poll_fn(|cx| {
+            while self.early.borrow().is_some() && !self.ended.get() {
+                if !self.stream.may_be_readable() || !self.receive_early(&mut self.incoming.borrow_mut())? {
+                    ready!(self.stream.poll_readable(cx))?;
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    /// Receives before the handshake is done; `false`: nothing was there.
+    fn receive_early(&self, incoming: &mut Incoming) -> io::Result<bool> {
+        let mut block = Block::take();
+        let Some(n) = self.stream.try_recv_into(block.spare())? else { return Ok(false) };
+        if n == 0 {
+            self.ended.set(true);
+            return Ok(true);
+        }
+        if let Some(early) = &mut *self.early.borrow_mut() {
+            early.incoming.extend_from_slice(&block.spare()[..n]);
+        }
+        let mut outgoing = self.outgoing.borrow_mut();
+        self.go_on_early(incoming, &mut outgoing)?;
+        // What rustls has to say, tickets, goes out with the next data.
+        Ok(true)
+    }
+
+    /// Lets the handshake go on with what has come, and takes the connection over when it is done.
+    fn go_on_early(&self, incoming: &mut Incoming, outgoing: &mut Outgoing) -> io::Result<()> {
+        let mut place = self.early.borrow_mut();
+        let Some(early) = &mut *place else { return Ok(()) };
+        let (mut plain, mut out) = (Vec::new(), Vec::new());
+        let pumped = early.pump(&mut plain, &mut out);
+        outgoing.append(&out);
+        if !plain.is_empty() {
+            incoming.plain = Buf::from_vec([&incoming.plain, &plain[..]].concat());
+        }
+        match pumped {
+            Ok(Pumped::Waits) => Ok(()),
+            Ok(Pumped::Ended) => {
+                self.ended.set(true);
+                Ok(())
+            }
+            Ok(Pumped::Done) => {
+                let early = place.take().expect("because it was there above");
+                let taken =
+                    take_over(early.side, Version::Tls13).map_err(|_| failure(RecordError::Unexpected))?;
+                let (receive, send, schedule) = taken;
+                (incoming.keys, outgoing.keys, incoming.partial) = (receive, send, early.incoming);
+                *self.schedule.borrow_mut() = Some(schedule);
+                Ok(())
+            }
+            Err(_) => {
+                incoming.failed = Some(RecordError::Malformed);
+                Err(failure(RecordError::Malformed))
+            }
+        }
+    }
+
+    /// Sends before the handshake is done, unless it turns out to be; then nothing.
+    fn poll_send_early(
+        &self,
+        outgoing: &mut Outgoing,
+        cx: &mut Context<'_>,
+        data: impl FnOnce() -> Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
+        ready!(outgoing.poll_flush(&self.stream, cx))?;
+        self.go_on_early(&mut self.incoming.borrow_mut(), outgoing)?;
+        let (mut out, mut taken) = (Vec::new(), 0);
+        if let Some(early) = &mut *self.early.borrow_mut() {
+            let data = data();
+            early.seal(&data, &mut out).map_err(|_| failure(RecordError::Unexpected))?;
+            taken = data.len();
+        }
+        outgoing.append(&out);
+        match outgoing.poll_flush(&self.stream, cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            _ => Poll::Ready(Ok(taken)),
         }
     }
 
@@ -354,6 +472,18 @@ impl TlsStream {
         if outgoing.closed {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
+        if self.early.borrow().is_some() {
+            let data = || {
+                let mut all = slices.concat();
+                all.drain(..offset);
+                all.truncate(left.min(EARLY_SEND_BYTES_MAX));
+                all
+            };
+            let taken = ready!(self.poll_send_early(&mut outgoing, cx, data))?;
+            if taken > 0 {
+                return Poll::Ready(Ok(taken));
+            }
+        }
         if outgoing.keys.n_records() >= RECORDS_PER_KEY_MAX {
             self.update_send_key(&mut outgoing);
         }
@@ -417,7 +547,16 @@ impl TlsStream {
     fn send_alert(&self, level: u8, alert: u8) {
         let mut outgoing = self.outgoing.borrow_mut();
         if !outgoing.closed {
-            outgoing.seal_small(record::ALERT, &[level, alert]);
+            match &mut *self.early.borrow_mut() {
+                // Before the handshake is done there is nothing to say but that we end.
+                Some(early) => {
+                    let mut out = Vec::new();
+                    if early.close(&mut out).is_ok() {
+                        outgoing.append(&out);
+                    }
+                }
+                None => outgoing.seal_small(record::ALERT, &[level, alert]),
+            }
             outgoing.closed = true;
             let _ = outgoing.poll_flush(&self.stream, &mut Context::from_waker(std::task::Waker::noop()));
         }

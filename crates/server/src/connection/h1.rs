@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use foregate_core::stats::{self, Count};
 use foregate_core::{Behind, Body, Connection, Exchange, Level, Pipelined, Reply, RequestBody, Version, log};
-use foregate_modules::{Settings, client, log as access_log};
+use foregate_modules::{Settings, client, log as access_log, ssl};
 use foregate_net::clock::{Deadline, Elapsed};
 use foregate_net::{Addr, Conn, Stream, clock};
 use foregate_wire::Buf;
@@ -227,6 +227,13 @@ impl Client {
         ex.keepalive = self.head().keeps_alive();
         let body = self.take_body(local, &mut ex);
         self.log_dropped(&ex);
+        if ssl::must_wait(local.cycle.settings(ex.location).ssl.as_deref(), &ex) {
+            let done = Box::pin(self.conn.finish_handshake());
+            if !matches!(clock::timeout(on.header_timeout, done).await, Ok(Ok(()))) {
+                self.counted.thread.give_exchange(local, ex);
+                return Next::Close;
+            }
+        }
         let answered = match conduct::refusal(&ex, misdirected, self.plain_on_tls) {
             Some(status) => {
                 ex.keepalive = false;

@@ -45,6 +45,8 @@ pub struct TlsDraft {
     pub certificate_cache: Option<Option<Limits>>,
     pub password_file: Option<Word>,
     pub commands: Option<Vec<(Word, Word)>>,
+    /// From `…_conf_command`: the groups that keys are exchanged in.
+    pub curves: Option<Word>,
 }
 
 const PROTOCOLS: [&str; 6] = ["SSLv2", "SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
@@ -127,8 +129,10 @@ impl Tls {
         span: Span,
         cx: &mut Compile<'_>,
     ) -> Result<Self, Error> {
+        let o = &with_commands(o, family, cx)?;
         let o = &Written { draft: o, family, alpn };
         let config = config(o, span, cx)?;
+        watch(o, cx);
         let server_name = o.server_name.unwrap_or(false);
         Ok(Self {
             varying: Varying::compile(o, &config, server_name, cx)?,
@@ -240,7 +244,10 @@ fn config(o: &Written<'_>, span: Span, cx: &mut Compile<'_>) -> Result<ClientCon
         let what = format!("SSL_CTX_set_cipher_list(\"{word}\") failed");
         return Err(Error::at(word.span, what).advise("none of these ciphers is available"));
     }
-    provider.cipher_suites = newer_ciphers(o, cx)?;
+    provider.cipher_suites = newer_ciphers(o)?;
+    if let Some(word) = &o.curves {
+        provider.kx_groups = ciphers::curves(word).unwrap_or_else(|_| ciphers::curves_default());
+    }
     provider.cipher_suites.extend(older);
     let provider = Arc::new(provider);
     let builder = ClientConfig::builder_with_provider(provider.clone());
@@ -265,8 +272,51 @@ fn config(o: &Written<'_>, span: Span, cx: &mut Compile<'_>) -> Result<ClientCon
     Ok(config)
 }
 
-/// `proxy_ssl_conf_command Ciphersuites` chooses those of TLS 1.3; other commands have no meaning here.
-fn newer_ciphers(o: &Written<'_>, cx: &mut Compile<'_>) -> Result<Vec<rustls::SupportedCipherSuite>, Error> {
+/// What `proxy_ssl_conf_command` and its like says in place of other directives. The suites of TLS 1.3 have none, see
+/// [`newer_ciphers`].
+fn with_commands(o: &TlsDraft, family: &str, cx: &mut Compile<'_>) -> Result<TlsDraft, Error> {
+    let mut o = o.clone();
+    for (name, given) in o.commands.clone().iter().flatten() {
+        let wrong = || Error::at(given.span, format!("SSL_CONF_cmd(\"{name}\", \"{given}\") failed"));
+        match name.to_ascii_lowercase().as_str() {
+            "ciphersuites" => {}
+            "certificate" => o.certificate = Some(given.clone()),
+            "privatekey" => o.key = Some(given.clone()),
+            "cipherstring" => o.ciphers = Some(given.clone()),
+            "curves" | "groups" => {
+                ciphers::curves(given).map_err(|_| wrong())?;
+                o.curves = Some(given.clone());
+            }
+            "minprotocol" | "maxprotocol" => {
+                let among = PROTOCOLS.iter().position(|it| *it == given.text).ok_or_else(wrong)?;
+                let is_least = name.eq_ignore_ascii_case("minprotocol");
+                let allowed = if is_least { &PROTOCOLS[among..] } else { &PROTOCOLS[..=among] };
+                let before = o.protocols.take();
+                let kept = |it: &&&str| before.iter().all(|words| words.iter().any(|word| word.text == **it));
+                let words = allowed.iter().filter(kept);
+                o.protocols =
+                    Some(words.map(|it| Word::new(it.as_bytes().to_vec(), given.span, false)).collect());
+            }
+            _ => {
+                let what = format!("\"{family}_ssl_conf_command {name}\" is ignored: OpenSSL is not used");
+                cx.warnings.push(Error::at(name.span, what).warn());
+            }
+        }
+    }
+    Ok(o)
+}
+
+/// Certificates are renewed while we serve.
+fn watch(o: &TlsDraft, cx: &mut Compile<'_>) {
+    for word in [&o.certificate, &o.key, &o.trusted, &o.crl].into_iter().flatten() {
+        if !word.is_empty() && !word.contains([':', '$']) {
+            cx.watch(word);
+        }
+    }
+}
+
+/// `proxy_ssl_conf_command Ciphersuites` chooses those of TLS 1.3.
+fn newer_ciphers(o: &Written<'_>) -> Result<Vec<rustls::SupportedCipherSuite>, Error> {
     let mut chosen = ciphers::tls13_default();
     for (name, given) in o.commands.iter().flatten() {
         if name.eq_ignore_ascii_case("Ciphersuites") {
@@ -274,9 +324,6 @@ fn newer_ciphers(o: &Written<'_>, cx: &mut Compile<'_>) -> Result<Vec<rustls::Su
                 let what = format!("SSL_CONF_cmd(\"{name}\", \"{given}\") failed");
                 Error::at(given.span, what).advise(format!("\"{unknown}\" is not available"))
             })?;
-        } else {
-            let what = format!("\"{}_ssl_conf_command {name}\" is ignored: OpenSSL is not used", o.family);
-            cx.warnings.push(Error::at(name.span, what).warn());
         }
     }
     Ok(chosen)

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use foregate_core::stats::{self, Count};
 use foregate_core::{Body, Exchange, Level, Reply, RequestBody, Source, log};
+use foregate_modules::ssl;
 use foregate_net::runtime;
 use foregate_wire::h2::Code;
 
@@ -91,6 +92,12 @@ async fn run(running: Running, local: Rc<Local>, mut ex: Box<Exchange>, refused:
     let _writing = Doing::now(Count::Writing);
     let lane = running.lane.clone();
     let mut reply = Reply::default();
+    if ssl::must_wait(local.cycle.settings(ex.location).ssl.as_deref(), &ex)
+        && let Some(early) = ex.conn.tls.as_ref().and_then(|it| it.early.clone())
+    {
+        // The connection's task receives meanwhile.
+        Box::pin(early.over()).await;
+    }
     let answered = match refused {
         Some(status) => Box::pin(phases::answer(&local, &mut ex, &mut reply, status)).await,
         None => phases::serve(&local, &mut ex, &mut reply).await,
