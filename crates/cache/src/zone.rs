@@ -427,10 +427,6 @@ impl Zone {
     }
 
     fn read(&self, ask: &Ask<'_>, key: Key, ex: &Exchange) -> Option<Object> {
-        let held = self.state.memory.get(key).filter(|it| it.bytes[it.header.text.clone()] == *ask.text);
-        if let Some(held) = held.filter(|it| !self.is_purged(it)) {
-            return Some(held.into());
-        }
         let path = self.path(key);
         let clean_at = self.state.purged.generation();
         match Opened::open(path.clone(), key, ask.text) {
