@@ -40,17 +40,24 @@ impl Fill {
                 writer.finish_with(&bytes, &reporter);
                 Body::Bytes(bytes)
             }
-            body => Body::Source(Box::new(Self {
-                inner: Some(body.into_source()),
-                writer: Some(writer),
-                queue: VecDeque::new(),
-                queued_bytes: 0,
-                memory_max,
-                behind: None,
-                failed: None,
-                trailers: None,
-                reporter,
-            })),
+            body => {
+                let mut writer = writer;
+                if !writer.reserve(body.len(), &reporter) {
+                    return body;
+                }
+                writer.publish(body.len());
+                Body::Source(Box::new(Self {
+                    inner: Some(body.into_source()),
+                    writer: Some(writer),
+                    queue: VecDeque::new(),
+                    queued_bytes: 0,
+                    memory_max,
+                    behind: None,
+                    failed: None,
+                    trailers: None,
+                    reporter,
+                }))
+            }
         }
     }
 

@@ -183,6 +183,13 @@ impl Header {
         })
     }
 
+    /// A header whose body is not known yet: what `Parts::encode` has just made.
+    pub(crate) fn unsealed(bytes: &[u8]) -> Option<Self> {
+        let mut sealed = bytes.to_vec();
+        seal(&mut sealed, 0);
+        Self::decode(&sealed).ok()
+    }
+
     /// The bytes that make another life count, and where they go.
     pub(crate) fn renewed(&self, life: &Life) -> (u64, [u8; SLOT_BYTES]) {
         let turn = self.turn + 1;

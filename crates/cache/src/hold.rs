@@ -14,16 +14,23 @@ pub struct Hold {
     /// The index remembers how often it was asked for, though there is no file.
     counts: bool,
     error: Option<(u16, u32)>,
+    /// The upstream has answered.
+    answered: bool,
 }
 
 impl Hold {
     pub(crate) fn new(state: Arc<State>, key: Key, right: Option<u64>, counts: bool) -> Self {
-        Self { state, key, right, counts, error: None }
+        Self { state, key, right, counts, error: None, answered: false }
     }
 
     /// Nobody else is to fetch it meanwhile.
     pub fn is_right(&self) -> bool {
         self.right.is_some()
+    }
+
+    /// The upstream has answered: unless the answer is kept, nobody is to wait for another.
+    pub fn answered(&mut self) {
+        self.answered = true;
     }
 
     /// The upstream failed: so many seconds everybody is told so at once.
@@ -56,6 +63,6 @@ impl Drop for Hold {
             // What is remembered is the error, as nginx has it.
             self.state.memory.forget(self.key);
         }
-        self.state.index.release(self.key, self.right, self.counts, self.error);
+        self.state.index.release(self.key, self.right, self.counts, self.error, self.answered);
     }
 }

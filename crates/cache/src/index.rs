@@ -1,11 +1,12 @@
 //! The index of a zone: what objects there are, shared by all threads, in shards with a lock each.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
+use crate::coming::Coming;
 use crate::key::Key;
-use crate::shard::{BLOCK_BYTES, Node, Shard};
+use crate::shard::{BLOCK_BYTES, Node, Shard, Ticket, Waiter};
 
 /// Locks of one zone at most.
 const SHARDS_MAX: u64 = 64;
@@ -195,16 +196,49 @@ impl Index {
         Lock::Ours(node.lock_until_ms)
     }
 
-    /// Registers to be woken when the right is given back. The milliseconds until it lapses; `None`: it is free.
-    pub(crate) fn wait(&self, key: Key, now_ms: u64, waker: &Waker) -> Option<u64> {
+    /// Registers to be woken when the right is given back, or what is fetched may be served, which is so where it moved
+    /// less than `age_ms` ago. The milliseconds until it lapses; `None`: it is free.
+    pub(crate) fn wait(
+        &self,
+        key: Key,
+        (now_ms, age_ms): (u64, u64),
+        ticket: &Ticket,
+        waker: &Waker,
+    ) -> Option<u64> {
         let mut shard = self.shard(key);
         let node = shard.get(key)?;
         if !node.updating || node.lock_until_ms <= now_ms {
             return None;
         }
         let left = node.lock_until_ms - now_ms;
-        shard.wait(key, waker);
+        if shard.coming(key).is_some_and(|it| it.is_lively(now_ms, age_ms)) {
+            return None;
+        }
+        shard.wait(key, ticket, waker);
         Some(left)
+    }
+
+    /// One who waits no longer.
+    pub(crate) fn leave(&self, key: Key, ticket: &Ticket) {
+        self.shard(key).leave(key, ticket);
+    }
+
+    /// What is being fetched, where its head has come.
+    pub(crate) fn coming(&self, key: Key) -> Option<Arc<Coming>> {
+        self.shard(key).coming(key).cloned()
+    }
+
+    /// The head of what is being fetched has come: whoever waits is served while the rest comes.
+    pub(crate) fn publish(&self, key: Key, coming: Arc<Coming>) {
+        let mut shard = self.shard(key);
+        shard.publish(key, coming);
+        let waiting = shard.take_waiting(key);
+        drop(shard);
+        waiting.into_iter().for_each(Waiter::wake);
+    }
+
+    pub(crate) fn withdraw(&self, key: Key, coming: &Arc<Coming>) {
+        self.shard(key).withdraw(key, coming);
     }
 
     /// A new file lies in its place. `false`: there was no room to hear of the object.
@@ -215,12 +249,20 @@ impl Index {
         self.resize(node, blocks_of(bytes));
         let waiting = shard.take_waiting(key);
         drop(shard);
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.into_iter().for_each(Waiter::wake);
         true
     }
 
-    /// Lets go of an object that was held. `error`: what the upstream answered instead, and until when that counts.
-    pub(crate) fn release(&self, key: Key, right: Option<u64>, keep: bool, error: Option<(u16, u32)>) {
+    /// Lets go of an object that was held. `lets_go`: there is an answer, which is not kept, so that nobody need wait
+    /// for another. `error`: what the upstream answered instead, and until when that counts.
+    pub(crate) fn release(
+        &self,
+        key: Key,
+        right: Option<u64>,
+        keep: bool,
+        error: Option<(u16, u32)>,
+        lets_go: bool,
+    ) {
         let mut shard = self.shard(key);
         let Some(node) = shard.get(key) else { return };
         node.holds = node.holds.saturating_sub(1);
@@ -235,7 +277,7 @@ impl Index {
         }
         let waiting = if gives_back { shard.take_waiting(key) } else { Vec::new() };
         drop(shard);
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.into_iter().for_each(if lets_go { Waiter::let_go } else { Waiter::wake });
     }
 
     /// Removes the longest unused object of all shards. `now_s`: only one that has not been asked for too long.
@@ -316,15 +358,18 @@ mod tests {
     fn one_fetches_and_the_others_wait() {
         let index = Index::new(1 << 20);
         index.ask(key(1), NOW, 10, 1, true);
+        let ticket = Ticket::default();
         let Lock::Ours(right) = index.hold_locked(key(1), 0, 100) else { panic!("it is free") };
         assert_eq!(index.hold_locked(key(1), 99, 100), Lock::Theirs);
-        assert_eq!(index.wait(key(1), 40, Waker::noop()), Some(60));
+        assert_eq!(index.wait(key(1), (40, 100), &ticket, Waker::noop()), Some(60));
         // It took too long: the next one may, and the first cannot give back what is no longer its own.
         let Lock::Ours(second) = index.hold_locked(key(1), 100, 100) else { panic!("it has lapsed") };
-        index.release(key(1), Some(right), false, None);
+        index.release(key(1), Some(right), false, None, true);
+        assert!(!ticket.is_let_go());
         assert_eq!(index.hold_locked(key(1), 150, 100), Lock::Theirs);
-        index.release(key(1), Some(second), false, None);
-        assert_eq!((index.wait(key(1), 150, Waker::noop()), index.len()), (None, 0));
+        index.release(key(1), Some(second), false, None, true);
+        assert!(ticket.is_let_go());
+        assert_eq!((index.wait(key(1), (150, 100), &ticket, Waker::noop()), index.len()), (None, 0));
     }
 
     #[test]
@@ -333,7 +378,7 @@ mod tests {
         let ask = |now| index.ask(key(1), now, 10, 1, true);
         ask(NOW);
         assert!(index.hold(key(1)));
-        index.release(key(1), None, false, Some((502, NOW + 1)));
+        index.release(key(1), None, false, Some((502, NOW + 1)), false);
         assert_eq!(
             [ask(NOW), ask(NOW + 1), ask(NOW + 2)],
             [Known::Error(502), Known::Error(502), Known::New]

@@ -8,6 +8,7 @@
 //! in memory as well, one copy for all threads, which serve it without a lock.
 
 mod checksum;
+mod coming;
 mod evict;
 mod fifo;
 mod fill;
@@ -42,4 +43,4 @@ pub use rewrite::rewrite;
 pub use stats::Counted;
 pub use told::{Status, Told};
 pub use writer::{Draft, Writer};
-pub use zone::{Ask, Found, Now, Pace, PurgeDone, TooMuch, Zone, ZoneSpec, Zones};
+pub use zone::{Ask, Found, Now, Pace, PurgeDone, TooMuch, Woken, Zone, ZoneSpec, Zones};

@@ -10,6 +10,7 @@ use foregate_core::{Body, FileSlice};
 use foregate_net::FileVersion;
 use foregate_wire::{Block, Buf};
 
+use crate::coming::{Coming, Follow};
 use crate::header::{Bad, HEADER_BYTES_MAX, Header, Life};
 use crate::held::Held;
 use crate::key::Key;
@@ -30,6 +31,7 @@ pub struct Object {
 enum From {
     Memory(Arc<Held>),
     File(Box<Opened>),
+    Coming(Arc<Coming>),
 }
 
 /// A file whose header is good.
@@ -107,6 +109,12 @@ impl std::convert::From<Opened> for Object {
     }
 }
 
+impl std::convert::From<Arc<Coming>> for Object {
+    fn from(coming: Arc<Coming>) -> Self {
+        Self { life: coming.header.life, from: From::Coming(coming), changed_head: None, softened: false }
+    }
+}
+
 impl std::convert::From<Arc<Held>> for Object {
     fn from(held: Arc<Held>) -> Self {
         Self { life: held.header.life, from: From::Memory(held), changed_head: None, softened: false }
@@ -118,6 +126,7 @@ impl Object {
         match &self.from {
             From::Memory(held) => &held.header,
             From::File(opened) => &opened.header,
+            From::Coming(coming) => &coming.header,
         }
     }
 
@@ -125,6 +134,7 @@ impl Object {
         match &self.from {
             From::Memory(held) => &held.bytes,
             From::File(opened) => &opened.bytes,
+            From::Coming(coming) => &coming.bytes,
         }
     }
 
@@ -146,6 +156,7 @@ impl Object {
         match &self.from {
             From::Memory(held) => Buf::from_common(held.bytes.clone()).slice(range),
             From::File(opened) => opened.bytes.slice(range),
+            From::Coming(coming) => Buf::from_common(coming.bytes.clone()).slice(range),
         }
     }
 
@@ -179,14 +190,19 @@ impl Object {
         self.header().modified_s
     }
 
+    /// Of an object on its way what was announced, or 0.
     pub fn body_bytes(&self) -> u64 {
-        self.header().body_bytes
+        match &self.from {
+            From::Coming(coming) => coming.length().unwrap_or(0),
+            _ => self.header().body_bytes,
+        }
     }
 
     pub fn body(&self) -> Body {
         let header = self.header();
         let (start, end) = (header.body_start, header.body_start + header.body_bytes);
         match &self.from {
+            From::Coming(coming) => Body::Source(Box::new(Follow::new(coming.clone()))),
             _ if start == end => Body::Empty,
             From::Memory(held) => {
                 let mut bytes = Buf::from_common(held.bytes.clone());

@@ -1,8 +1,11 @@
 //! A part of the index: what is known of some objects, the longest unused at the end of a list.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
+use crate::coming::Coming;
 use crate::key::{AsItIs, Key};
 
 /// What is known of one object: some 60 bytes, and some 30 more in the table of keys.
@@ -28,6 +31,33 @@ pub(crate) struct Node {
     pub(crate) lock_until_ms: u64,
 }
 
+/// One who waits for an object.
+#[derive(Clone, Default)]
+pub(crate) struct Ticket(Arc<AtomicBool>);
+
+impl Ticket {
+    /// What was waited for is not to be kept: nobody waits for anybody any more.
+    pub(crate) fn is_let_go(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+pub(crate) struct Waiter {
+    ticket: Ticket,
+    waker: Waker,
+}
+
+impl Waiter {
+    pub(crate) fn wake(self) {
+        self.waker.wake();
+    }
+
+    pub(crate) fn let_go(self) {
+        self.ticket.0.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+}
+
 /// As file systems count: what an object costs is rounded up to this.
 pub(crate) const BLOCK_BYTES: u64 = 4096;
 
@@ -44,7 +74,9 @@ pub(crate) struct Shard {
     oldest: u32,
     n_max: usize,
     /// Who waits for somebody else to fetch an object.
-    waiting: HashMap<Key, Vec<Waker>, AsItIs>,
+    waiting: HashMap<Key, Vec<Waiter>, AsItIs>,
+    /// What is being fetched and may be served already.
+    coming: HashMap<Key, Arc<Coming>, AsItIs>,
 }
 
 impl Shard {
@@ -57,6 +89,7 @@ impl Shard {
             oldest: NONE,
             n_max,
             waiting: HashMap::default(),
+            coming: HashMap::default(),
         }
     }
 
@@ -158,16 +191,42 @@ impl Shard {
         None
     }
 
-    pub(crate) fn wait(&mut self, key: Key, waker: &Waker) {
+    /// `ticket` is what the waiter is known by.
+    pub(crate) fn wait(&mut self, key: Key, ticket: &Ticket, waker: &Waker) {
         let waiting = self.waiting.entry(key).or_default();
-        if !waiting.iter().any(|it| it.will_wake(waker)) {
-            waiting.push(waker.clone());
+        match waiting.iter_mut().find(|it| Arc::ptr_eq(&it.ticket.0, &ticket.0)) {
+            Some(waiter) => waiter.waker.clone_from(waker),
+            None => waiting.push(Waiter { ticket: ticket.clone(), waker: waker.clone() }),
         }
     }
 
     /// Those who wait for an object, to be woken once the lock is given back.
-    pub(crate) fn take_waiting(&mut self, key: Key) -> Vec<Waker> {
+    pub(crate) fn take_waiting(&mut self, key: Key) -> Vec<Waiter> {
         self.waiting.remove(&key).unwrap_or_default()
+    }
+
+    /// Takes out one who waits no longer.
+    pub(crate) fn leave(&mut self, key: Key, ticket: &Ticket) {
+        let Some(waiting) = self.waiting.get_mut(&key) else { return };
+        waiting.retain(|it| !Arc::ptr_eq(&it.ticket.0, &ticket.0));
+        if waiting.is_empty() {
+            self.waiting.remove(&key);
+        }
+    }
+
+    pub(crate) fn coming(&self, key: Key) -> Option<&Arc<Coming>> {
+        self.coming.get(&key)
+    }
+
+    pub(crate) fn publish(&mut self, key: Key, coming: Arc<Coming>) {
+        self.coming.insert(key, coming);
+    }
+
+    /// Takes back what was published, unless another has taken its place.
+    pub(crate) fn withdraw(&mut self, key: Key, coming: &Arc<Coming>) {
+        if self.coming.get(&key).is_some_and(|it| Arc::ptr_eq(it, coming)) {
+            self.coming.remove(&key);
+        }
     }
 
     fn put_first(&mut self, at: u32) {

@@ -10,8 +10,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use foregate_core::{Level, Reporter, TempDir, TempFile};
 use foregate_net::sys::errno_text;
 use foregate_wire::Fields;
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
 
-use crate::header::{Life, Parts, seal};
+use crate::coming::Coming;
+use crate::header::{Header, Life, Parts, seal};
 use crate::hold::Hold;
 use crate::key::Key;
 use crate::rfc;
@@ -52,6 +55,10 @@ pub struct Writer {
     header: Vec<u8>,
     body_bytes: u64,
     told: Status,
+    /// The end of the body can be told from its breaking off, so that others may follow.
+    shared: bool,
+    /// Others are served from the file meanwhile.
+    coming: Option<Arc<Coming>>,
 }
 
 impl Writer {
@@ -92,12 +99,51 @@ impl Writer {
             false => create_beside(&place),
         };
         match file {
-            Ok(file) => Some(Self { hold, temp: Some(file), place, header, body_bytes: 0, told: draft.told }),
+            Ok(file) => Some(Self {
+                hold,
+                temp: Some(file),
+                place,
+                header,
+                body_bytes: 0,
+                told: draft.told,
+                shared: false,
+                coming: None,
+            }),
             Err(error) => {
                 complain(&hold, reporter, "open()", &place, &error);
                 None
             }
         }
+    }
+
+    /// The body says itself where it ends: it may be served to others while it comes. One that ends with its connection
+    /// may not, for whether it was whole is known at its end.
+    pub fn share(&mut self) {
+        self.shared = true;
+    }
+
+    /// Sees to it that the disk has room for a body of this length. `false`: it has none, which has been logged; nobody
+    /// has been promised anything yet.
+    pub(crate) fn reserve(&self, length: Option<u64>, reporter: &Reporter) -> bool {
+        let Some((temp, length)) = self.temp.as_ref().zip(length.filter(|it| *it > 0)) else { return true };
+        let (start, flags) = (self.header.len() as u64, FallocateFlags::KEEP_SIZE);
+        match fallocate(&*temp.file, flags, start, length) {
+            Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::IO | Errno::ROFS)) => {
+                complain(&self.hold, reporter, "fallocate()", temp.path(), &error.into());
+                false
+            }
+            // Not every file system can.
+            _ => true,
+        }
+    }
+
+    /// Lets those who wait for the object be served while it comes. `length`: what is announced of its body.
+    pub(crate) fn publish(&mut self, length: Option<u64>) {
+        let Some(temp) = self.temp.as_ref().filter(|_| self.shared && self.hold.is_right()) else { return };
+        let Some(header) = Header::unsealed(&self.header) else { return };
+        let coming = Arc::new(Coming::new(header, self.header.clone(), temp.file.clone(), length));
+        self.hold.state.index.publish(self.hold.key, coming.clone());
+        self.coming = Some(coming);
     }
 
     /// Appends to the body.
@@ -109,6 +155,9 @@ impl Writer {
         let written = temp.file.write_all_at(bytes, self.header.len() as u64 + self.body_bytes);
         written.map_err(|error| complain(&self.hold, reporter, "pwrite()", temp.path(), &error))?;
         self.body_bytes += bytes.len() as u64;
+        if let Some(coming) = &self.coming {
+            coming.written(self.body_bytes);
+        }
         Ok(())
     }
 
@@ -143,8 +192,21 @@ impl Writer {
                 }
                 self.hold.state.stats.written(self.told, self.body_bytes);
                 self.hold.stored(length);
+                if let Some(coming) = &self.coming {
+                    coming.end(true);
+                }
             }
             Err(error) => complain(&self.hold, reporter, "rename()", &self.place, &error),
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if let Some(coming) = self.coming.take() {
+            self.hold.state.index.withdraw(self.hold.key, &coming);
+            // Where it was stored, its end has been told.
+            coming.end(false);
         }
     }
 }

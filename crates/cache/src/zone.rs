@@ -15,6 +15,7 @@ use foregate_net::clock::{self, Deadline};
 use foregate_net::sys::errno_text;
 use foregate_wire::Fields;
 
+use crate::coming::Coming;
 use crate::header::{Header, Life};
 use crate::held::Held;
 use crate::hold::Hold;
@@ -25,6 +26,7 @@ use crate::memory::{HeldNow, Memory};
 use crate::object::{Miss, Object, Opened};
 use crate::purge::{NAME_BYTES_MAX, Purge, Purged, Seen, Verdict, What};
 use crate::rfc::{self, Wants};
+use crate::shard::Ticket;
 use crate::stats::{Counted, Stats};
 use crate::told::Status;
 
@@ -100,6 +102,8 @@ pub struct Ask<'a> {
     pub lock_age: Option<Duration>,
     /// The same request asks again, having waited.
     pub again: bool,
+    /// What it waited for is not kept: it asks the upstream itself.
+    pub let_go: bool,
     pub wants: Wants,
 }
 
@@ -149,6 +153,30 @@ pub struct PurgeDone {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooMuch;
 
+/// How waiting for somebody else to fetch an object ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// It may be asked for again: it is there, or comes, or it is our turn to fetch it.
+    Free,
+    /// It is not kept: everybody is to ask the upstream himself.
+    LetGo,
+    /// It took too long.
+    Late,
+}
+
+/// A place among those who wait.
+struct Place<'a> {
+    index: &'a Index,
+    key: Key,
+    ticket: Ticket,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.index.leave(self.key, &self.ticket);
+    }
+}
+
 /// Complaints about the disk, at most one in so many seconds.
 const COMPLAINS_EVERY_S: u64 = 60;
 
@@ -178,18 +206,24 @@ impl Zone {
         }
     }
 
-    /// Waits until somebody has fetched an object or has given up. `false`: it took longer than `limit`.
-    pub async fn unlocked(&self, key: Key, limit: Duration) -> bool {
+    /// Waits until somebody has fetched the head of an object or has given up.
+    pub async fn unlocked(&self, key: Key, lock_age: Duration, limit: Duration) -> Woken {
+        let place = Place { index: &self.state.index, key, ticket: Ticket::default() };
         let deadline = Deadline::new();
         let end_ms = clock::ms().saturating_add(clock::as_ms(limit));
         poll_fn(|cx| {
             loop {
                 let now_ms = clock::ms();
-                let Some(left_ms) = self.state.index.wait(key, now_ms, cx.waker()) else {
-                    return Poll::Ready(true);
+                if place.ticket.is_let_go() {
+                    return Poll::Ready(Woken::LetGo);
+                }
+                let Some(left_ms) =
+                    place.index.wait(key, (now_ms, clock::as_ms(lock_age)), &place.ticket, cx.waker())
+                else {
+                    return Poll::Ready(Woken::Free);
                 };
                 if now_ms >= end_ms {
-                    return Poll::Ready(false);
+                    return Poll::Ready(Woken::Late);
                 }
                 deadline.arm(Duration::from_millis(left_ms.min(end_ms - now_ms)));
                 if deadline.poll_expired(cx).is_pending() {
@@ -414,7 +448,30 @@ impl Zone {
         if looks {
             self.state.index.missing(key);
         }
+        if let Some(age) = ask.lock_age
+            && let Some(coming) = self.state.index.coming(key)
+            && coming.is_lively(clock::ms(), clock::as_ms(age))
+        {
+            return self.join(ask, key, coming);
+        }
         if scarce { Ok(Found::Scarce) } else { Ok(self.missing(ask, key)) }
+    }
+
+    /// Somebody fetches just this: it is served while it comes. `Err`: another representation is asked for.
+    fn join(&self, ask: &Ask<'_>, key: Key, coming: Arc<Coming>) -> Result<Found, Key> {
+        let header = &coming.header;
+        if coming.bytes[header.text.clone()] != *ask.text {
+            return Ok(Found::Scarce);
+        }
+        if !header.vary.is_empty() {
+            let variant = ask.variant(&coming.bytes[header.vary.clone()]);
+            if variant != header.variant {
+                return if key == ask.main { Err(variant) } else { Ok(Found::Scarce) };
+            }
+        }
+        let serves = ask.wants.is_met_by(header.life, i64::from(now_s()))
+            && self.state.purged.verdict(&seen(header, &coming.bytes)) == Verdict::Good;
+        Ok(if serves { Found::Fresh(coming.into()) } else { Found::Scarce })
     }
 
     /// Asks the index; where it is full, the longest unused object makes room.
@@ -465,11 +522,13 @@ impl Zone {
     fn missing(&self, ask: &Ask<'_>, key: Key) -> Found {
         let counts = ask.min_uses > 1;
         let right = match ask.lock_age {
-            Some(age) => match self.state.index.hold_locked(key, clock::ms(), clock::as_ms(age)) {
-                Lock::Ours(right) => Some(right),
-                Lock::Theirs => return Found::Locked(key),
-            },
-            None => {
+            Some(age) if !ask.let_go => {
+                match self.state.index.hold_locked(key, clock::ms(), clock::as_ms(age)) {
+                    Lock::Ours(right) => Some(right),
+                    Lock::Theirs => return Found::Locked(key),
+                }
+            }
+            _ => {
                 self.state.index.hold(key);
                 None
             }

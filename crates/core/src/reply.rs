@@ -249,6 +249,16 @@ pub trait Source {
         Poll::Ready(Ok(None))
     }
 
+    /// What comes lies in a file, so that `poll_slice` is the cheaper way to take it.
+    fn lies_in_file(&self) -> bool {
+        false
+    }
+
+    /// As `poll_next`, where `lies_in_file` says so: the next part of the file, never an empty one.
+    fn poll_slice(&mut self, _: &mut Context<'_>) -> Poll<Result<Option<FileSlice>, BodyError>> {
+        Poll::Ready(Ok(None))
+    }
+
     /// Only bytes `start..end` are wanted. `true`: what comes from now on is just those; else all comes, as before.
     fn seek(&mut self, _start: u64, _end: u64) -> bool {
         false

@@ -8,7 +8,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use foregate_cache::rfc::{Forwarded, NEVER_STALE, Wants};
-use foregate_cache::{Ask, Found, Freshness, Hold, Key, Object, Purge, Status, Told, TooMuch, Zone, Zones};
+use foregate_cache::{
+    Ask, Found, Freshness, Hold, Key, Object, Purge, Status, Told, TooMuch, Woken, Zone, Zones,
+};
 use foregate_core::{Behind, Exchange, Flow, Level, Method, Reply, Stop, log, next};
 use foregate_net::clock;
 use foregate_net::sys::errno_text;
@@ -230,7 +232,7 @@ fn purge(zone: &Zone, text: &[u8], ex: &Exchange) -> Stop {
 
 /// Looks the object up; waits while somebody else fetches it.
 async fn open(on: &Caching, grip: &Grip, wants: Wants, ex: &Exchange) -> Result<Found, Stop> {
-    let mut again = false;
+    let (mut again, mut let_go) = (false, false);
     let end_ms = clock::ms().saturating_add(clock::as_ms(on.lock_timeout));
     loop {
         let ask = Ask {
@@ -240,6 +242,7 @@ async fn open(on: &Caching, grip: &Grip, wants: Wants, ex: &Exchange) -> Result<
             min_uses: on.min_uses,
             lock_age: on.lock.then_some(on.lock_age),
             again,
+            let_go,
             wants,
         };
         let found = grip.zone.open(&ask, ex);
@@ -251,9 +254,12 @@ async fn open(on: &Caching, grip: &Grip, wants: Wants, ex: &Exchange) -> Result<
             }
             return Ok(Found::Scarce);
         }
-        let mut unlocked = pin!(grip.zone.unlocked(key, Duration::from_millis(left_ms)));
+        let mut unlocked = pin!(grip.zone.unlocked(key, on.lock_age, Duration::from_millis(left_ms)));
         let here = poll_fn(|cx| match unlocked.as_mut().poll(cx) {
-            Poll::Ready(_) => Poll::Ready(true),
+            Poll::Ready(woken) => {
+                let_go = woken == Woken::LetGo;
+                Poll::Ready(true)
+            }
             Poll::Pending => ex.client.poll_gone(cx).map(|()| false),
         });
         if !here.await {

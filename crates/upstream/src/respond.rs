@@ -86,8 +86,11 @@ pub(crate) fn reply<P: Protocol>(run: &mut Run<'_, P>, answer: Answer) -> Reply 
     }
     if run.cache.is_some() {
         let buffering = answer.sifted.buffering.unwrap_or(run.rules.buffering);
-        if let Some(writer) = run.writer(&answer, buffering) {
+        if let Some(mut writer) = run.writer(&answer, buffering) {
             let (ahead_max, reporter) = (run.rules.ahead_max, run.ex.reporter());
+            if P::RECORDS || run.head.framing != Framing::UntilClose {
+                writer.share();
+            }
             let body = body(run, answer, false);
             reply.body = Fill::attach(body, writer, ahead_max, reporter);
             if let Some(passed) = passed {

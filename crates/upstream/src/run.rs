@@ -529,7 +529,10 @@ impl<P: Protocol> Run<'_, P> {
     ) -> Result<Reply, Fault> {
         let sifted = Sifted::default();
         let mut answer = Answer { link, lane, sent_all, bytes, head_len, sifted };
-        if self.cache.is_some() {
+        if let Some(cache) = &mut self.cache {
+            if let Some(hold) = &mut cache.grip.hold {
+                hold.answered();
+            }
             answer = match self.meet(answer) {
                 Met::Older(reply) => return Ok(*reply),
                 Met::Itself(answer) => answer,

@@ -8,6 +8,7 @@ mod api;
 mod auth_jwt;
 mod balancing;
 mod cache_purge;
+mod cache_stampede;
 mod certbot;
 mod config;
 mod dav;

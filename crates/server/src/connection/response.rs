@@ -133,6 +133,11 @@ async fn send_body(
             }
             Ok(())
         }
+        Body::Source(source) if source.lies_in_file() && framing != Framing::Chunked => {
+            sender.all(out).await?;
+            sender.slices(ex, source).await?;
+            check_length(ex, framing)
+        }
         body => sender.stream(ex, out, body.into_source(), framing).await,
     }
 }
@@ -355,6 +360,17 @@ impl Sender<'_> {
             settle(sent)?;
         }
         Ok(())
+    }
+
+    /// Sends a file as it grows.
+    async fn slices(&mut self, ex: &mut Exchange, mut source: Box<dyn Source>) -> Result<(), SendError> {
+        loop {
+            match poll_fn(|cx| source.poll_slice(cx)).await {
+                Ok(Some(slice)) => self.file(ex, slice).await?,
+                Ok(None) => return Ok(()),
+                Err(_) => return Err(SendError::Body),
+            }
+        }
     }
 
     /// Pulls a source and sends what comes, framed. While the client is blocked the source may read ahead.
