@@ -236,6 +236,20 @@ impl Http {
     }
 }
 
+/// What stands at an address of the web, up to a mebibyte of it; believed if the system's authorities vouch for it.
+/// Blocks for as long as it takes, a minute and a half at most.
+///
+/// # Errors
+/// It did not come, in a text that names the address.
+pub fn get(url: &str) -> Result<Vec<u8>, String> {
+    let answer = Http::new(&Trust::System).and_then(|it| it.send("GET", url, &[], b""));
+    match answer {
+        Ok(answer) if answer.status == 200 => Ok(answer.body),
+        Ok(answer) => Err(format!("GET {url}: answered with {}", answer.status)),
+        Err(why) => Err(why.to_string()),
+    }
+}
+
 fn roots(pem: &[u8]) -> Result<RootCertStore, Unanswered> {
     let certs = certs::chain(pem).map_err(|why| Unanswered(format!("trusted certificates: {why}")))?;
     let mut store = RootCertStore::empty();

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use answers::{ALPN, Answers, HTTP_PREFIX, answers};
-pub use http::{Trust, Url};
+pub use http::{Trust, Url, get};
 pub use internal::root_path;
 pub use issuer::{AccountKey, Challenge, INTERNAL, Identifier, Issuer, WELL_KNOWN, Wish};
 pub use keeper::{Keeper, Plan};

@@ -19,9 +19,11 @@ pub enum Count {
     Writing,
     /// Connections idle between requests now.
     Waiting,
+    /// Requests and connections that the shield has refused.
+    Shielded,
 }
 
-const N_COUNTS: usize = 7;
+const N_COUNTS: usize = 8;
 
 /// One thread's counts: only this thread writes them. Two cache lines of its own, with the one fetched along.
 #[repr(align(128))]

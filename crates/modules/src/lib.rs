@@ -64,6 +64,7 @@ registry::modules! {
     satisfy,
     secure_link,
     security_headers,
+    shield,
     slice,
     split_clients,
     ssi,

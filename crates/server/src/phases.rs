@@ -10,7 +10,7 @@ use foregate_modules::{
     Settings, access, acme, api, auth_basic, auth_jwt, auth_request, brotli_static, dav, empty_gif, encoding,
     encoding::{Coding, Offers},
     errors, fastcgi, files, flv, grpc, gzip_static, https_redirect, limit_conn, limit_req, mirror,
-    post_action, proxy, realip, rewrite, satisfy, ssl, stub_status, zstd_static,
+    post_action, proxy, realip, rewrite, satisfy, shield, ssl, stub_status, zstd_static,
 };
 
 use crate::cycle::Local;
@@ -269,6 +269,7 @@ fn find_location<W: Witness>(witness: W, local: &Local, ex: &mut Exchange) -> Fl
 /// Whether anything may stand between the location and its content.
 fn is_guarded(on: &Settings) -> bool {
     on.realip.is_some()
+        || on.shield.as_deref().is_some_and(shield::has_own)
         || on.limit_req.is_some()
         || on.limit_conn.is_some()
         || on.access.is_some()
@@ -303,6 +304,9 @@ fn post_read_phase(local: &Local, ex: &mut Exchange) -> Flow {
     if let Some(on) = &on.realip {
         realip::apply(on, ex);
     }
+    if let Some(on) = &on.shield {
+        shield::check(on, ex)?;
+    }
     Continue(())
 }
 
@@ -336,6 +340,9 @@ fn rewrite_phase<W: Witness>(witness: W, local: &Local, ex: &mut Exchange) -> Fl
 async fn preaccess_phase(on: &Settings, ex: &mut Exchange) -> Flow {
     if let Some(on) = &on.realip {
         realip::apply(on, ex);
+    }
+    if let Some(on) = on.shield.as_deref().filter(|it| shield::has_own(it)) {
+        shield::check(on, ex)?;
     }
     if let Some(on) = &on.limit_req {
         limit_req::check(on, ex).await?;

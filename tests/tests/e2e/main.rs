@@ -46,6 +46,7 @@ mod rewrite;
 mod rfc9111;
 mod security_headers;
 mod server_name;
+mod shield;
 mod signals;
 mod sites;
 mod slow_clients;

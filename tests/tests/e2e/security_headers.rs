@@ -16,7 +16,7 @@ fn every_page_has_them_once() {
                 listen 127.0.0.1:{port:0};
                 location / { proxy_pass http://{app}; }
                 location /gone { return 404; }
-                location /own { security_headers_referrer_policy no-referrer; add_header Cross-Origin-Opener-Policy unsafe-none; return 200 x; }
+                location /own { security_headers_referrer_policy no-referrer; add_header Cross-Origin-Opener-Policy same-origin-allow-popups; return 200 x; }
                 location /none { security_headers off; return 200 x; }
              }",
         )
@@ -34,7 +34,7 @@ fn every_page_has_them_once() {
         assert_eq!(server.get("/gone").all("X-Frame-Options"), ["SAMEORIGIN"], "error pages have them");
         let own = server.get("/own");
         assert_eq!(own.all("Referrer-Policy"), ["no-referrer"]);
-        assert_eq!(own.all("Cross-Origin-Opener-Policy"), ["unsafe-none"]);
+        assert_eq!(own.all("Cross-Origin-Opener-Policy"), ["same-origin-allow-popups"]);
         assert!(server.get("/none").all("Referrer-Policy").is_empty());
     });
 }

@@ -103,6 +103,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         what: "Purges a key, all that begin alike, or all that have a tag",
         verbs: &[(Method::Post, "")],
     },
+    Endpoint { path: "/http/shield", what: "What the shield has refused", verbs: READ },
     Endpoint { path: "/http/upstreams", what: "All groups that have a zone, and what their peers do", verbs: READ },
     Endpoint { path: "/http/upstreams/{upstream}", what: "One group", verbs: READ },
     Endpoint {
@@ -213,6 +214,7 @@ async fn answer(on: &Settings, ex: &mut Exchange) -> Result<Answer, Refusal> {
         (_, ["http", "caches", name]) => caches::one(&*caches::find(ex, name)?),
         (_, ["http", "caches", name, "top"]) => caches::top(&*caches::find(ex, name)?),
         (_, ["http", "caches", name, "purge"]) => return caches::purge(&*caches::find(ex, name)?, ex),
+        ("/http/shield", _) => show::shield(),
         ("/http/upstreams", _) => show::groups(ex.cycle.shared().get::<Groups>()),
         ("/openapi.json", _) => openapi::describe(),
         (_, ["http", "upstreams", name]) => show::group(&*group(ex, name)?),

@@ -53,6 +53,10 @@ pub(super) fn requests() -> Json {
     Json::Object(vec![("total", total(Count::Requests).into()), ("current", total(Count::Writing).into())])
 }
 
+pub(super) fn shield() -> Json {
+    Json::Object(vec![("rejected", total(Count::Shielded).into())])
+}
+
 pub(super) fn groups(groups: Option<&Groups>) -> Json {
     let all = groups.into_iter().flat_map(Groups::all).filter(|it| it.explicit && it.zone.is_some());
     let mut all: Vec<_> = all.map(|it| (it.name.clone(), group(it))).collect();

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use foregate_core::{Connection, ErrorLog, Exchange, Level, Nobody, Proxied};
+use foregate_modules::shield;
 use foregate_net::tls::{self, HandshakeError};
 use foregate_net::{Addr, Conn, Stream, clock};
 use foregate_wire::Buf;
@@ -43,6 +44,13 @@ pub(super) async fn arrive(
     let work = async {
         if address.proxy_protocol {
             read_proxy_header(&mut arrival, log, number).await?;
+        }
+        if let Some(shield) = shield_of(local, address) {
+            let client = arrival.proxied.as_ref().map_or(arrival.conn.peer_addr(), |it| &it.source);
+            if let Some(level) = shield::unwanted(shield, client) {
+                log_about(log, level, number, "connection forbidden by shield", client);
+                return None;
+            }
         }
         match address.ssl {
             true => shake_hands(local, address, arrival, log, number).await,
@@ -111,15 +119,28 @@ async fn shake_hands(
             Some(Arrival { conn: Conn::Plain(*stream), proxied, rest: bytes, plain_on_tls: true })
         }
         Err(error) => {
+            let is_theirs =
+                !error.is_ours() && !matches!(error, HandshakeError::Closed | HandshakeError::Io(_));
             let level = if error.is_ours() { Level::Crit } else { Level::Info };
             let text = match error {
                 HandshakeError::Closed => format!("{error}"),
                 error => format!("SSL_do_handshake() failed (SSL: {error})"),
             };
             log_about(log, level, number, &format!("{text} while SSL handshaking"), &peer);
+            let client = proxied.as_ref().map_or(&peer, |it| &it.source);
+            if let Some(shield) = shield_of(local, address).filter(|_| is_theirs)
+                && let Some((level, text)) = shield::failed_handshake(shield, client)
+            {
+                log_about(log, level, number, &text, client);
+            }
             None
         }
     }
+}
+
+/// The shield of those who have not said yet which server they want.
+fn shield_of<'a>(local: &'a Local, address: &Address) -> Option<&'a shield::Settings> {
+    local.cycle.settings(local.cycle.server(address.default_server).place).shield.as_deref()
 }
 
 /// What is known of a connection before its handshake.

@@ -1,7 +1,7 @@
 //! How every exchange is treated, whatever protocol carries it.
 
 use foregate_core::{Exchange, Level, Method, log};
-use foregate_modules::{Settings, client, log as access_log};
+use foregate_modules::{Settings, client, log as access_log, shield};
 use foregate_net::clock;
 
 use super::Thread;
@@ -45,8 +45,12 @@ pub(super) fn may_stay(thread: &Thread, on: &client::Settings, ex: &Exchange) ->
 
 /// The line in the access log.
 pub(super) fn log(local: &Local, ex: &mut Exchange) {
-    if let Some(on) = &local.cycle.settings(ex.location).log {
+    let on = local.cycle.settings(ex.location);
+    if let Some(on) = &on.log {
         access_log::write(on, ex);
+    }
+    if let Some(on) = &on.shield {
+        shield::account(on, ex);
     }
 }
 
