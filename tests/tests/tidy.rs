@@ -287,3 +287,15 @@ fn conformance_is_listed_once_and_in_order() {
     let sorted: BTreeSet<&str> = names.iter().copied().collect();
     assert!(names.iter().copied().eq(sorted), "xtask/conformance.txt is not sorted, or names a file twice");
 }
+
+#[test]
+fn the_table_of_rfc_9111_names_tests_that_exist() {
+    let table = fs::read_to_string(workspace().join("docs/rfc9111.md")).expect("because the table is checked in");
+    let sources: String = rust_files().into_iter().map(|f| f.text).collect();
+    let rows = table.lines().filter(|line| line.starts_with("| ") && line.ends_with("` |"));
+    let names: BTreeSet<&str> = rows.clone().filter_map(|row| row.rsplit('`').nth(1)).collect();
+    assert!(rows.count() > 60 && names.len() > 30, "the table has lost rows");
+    let missing = names.into_iter().filter(|name| !sources.contains(&format!("#[test]\nfn {name}()")));
+    let missing = missing.filter(|name| !sources.contains(&format!("#[test]\n    fn {name}()")));
+    none("docs/rfc9111.md names tests that do not exist", missing.map(str::to_owned).collect());
+}

@@ -34,6 +34,8 @@ pub struct Reply {
     pub interceptable: bool,
     /// The request's conditions (`If-None-Match` and its kin) were passed to an upstream, which has judged them.
     pub conditions_judged: bool,
+    /// Nobody may change the body or how it is coded (RFC 9111, sections 5.2.1.6 and 5.2.2.6).
+    pub untouched: bool,
     /// `Location` is an upstream's own and stays as it is, even where it is relative.
     pub foreign_location: bool,
     /// `Content-Type` is found by the extension of the URI (`types`, `default_type`).

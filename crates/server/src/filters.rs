@@ -37,6 +37,24 @@ pub(crate) async fn header_filters(on: &Settings, ex: &mut Exchange, reply: &mut
     if let Some(on) = &on.userid {
         userid::filter(on, ex, reply);
     }
+    if !reply.untouched {
+        transform(on, ex, reply).await?;
+    }
+    if let Some(ranges) = &on.range {
+        range::filter(ranges, ex, reply);
+        page_if_bare(on, ex, reply);
+    }
+    if let Some(on) = &on.headers {
+        headers::make_room(on, ex, reply);
+    }
+    if on.slice.is_some() {
+        slice::begin(ex, reply).await?;
+    }
+    Some(())
+}
+
+/// The filters that change the body.
+async fn transform(on: &Settings, ex: &mut Exchange, reply: &mut Reply) -> Option<()> {
     let mut varies = ex.notes.take::<encoding::Varies>().is_some();
     if let Some(gunzip) = on.gunzip.as_ref().filter(|it| gunzip::fits(it, reply)) {
         varies = true;
@@ -61,16 +79,6 @@ pub(crate) async fn header_filters(on: &Settings, ex: &mut Exchange, reply: &mut
     varies |= pack(on, ex, reply);
     if varies {
         encoding::vary(on.encoding.as_deref(), reply);
-    }
-    if let Some(ranges) = &on.range {
-        range::filter(ranges, ex, reply);
-        page_if_bare(on, ex, reply);
-    }
-    if let Some(on) = &on.headers {
-        headers::make_room(on, ex, reply);
-    }
-    if on.slice.is_some() {
-        slice::begin(ex, reply).await?;
     }
     Some(())
 }

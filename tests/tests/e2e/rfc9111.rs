@@ -536,6 +536,36 @@ fn what_was_done_is_told() {
 }
 
 #[test]
+fn nobody_changes_what_is_to_stay_as_it_is() {
+    with("gzip on; gzip_min_length 1; gzip_proxied any;", |server, _| {
+        let ask = |path: &str, said: &str| {
+            format!("GET {path}?200!Content-Type:+text/html;Cache-Control:+max-age=60{said}\nAccept-Encoding: gzip")
+        };
+        check_on(
+            server,
+            &[
+                (&ask("/a", ""), "200 | Content-Encoding: gzip"),
+                (&ask("/b", ",no-transform"), "200 | !Content-Encoding | = answer 1"),
+                (&ask("/b", ",no-transform"), "200 | !Content-Encoding | = answer 1 | X-Cache: HIT"),
+                (&format!("{}\nCache-Control: no-transform", ask("/a", "")), "200 | !Content-Encoding"),
+            ],
+        );
+    });
+}
+
+#[test]
+fn what_is_new_takes_the_place_of_what_was() {
+    let ask = "GET /a?200!Cache-Control:+max-age=0;ETag:+\"e\";X-New-Field:+1|200!Cache-Control:+max-age=60;ETag:+\"f\";X-New-Field:+2|200!";
+    check(&[
+        (ask, "200 | = answer 1 | X-New-Field: 1"),
+        (ask, "200 | = answer 2 | X-New-Field: 2 | X-Cache: EXPIRED"),
+        (ask, "200 | = answer 2 | X-New-Field: 2 | ETag: \"f\" | X-Cache: HIT"),
+    ]);
+    let ends = "GET /b?200!Cache-Control:+max-age=0,stale-if-error=60;ETag:+\"e\"|200!Cache-Control:+no-store|503!";
+    check(&[(ends, "200 | = answer 1"), (ends, "200 | = answer 2"), (ends, "503")]);
+}
+
+#[test]
 fn lifetimes_end() {
     let ask = "GET /a?200!Cache-Control:+max-age=2|200!";
     with("", |server, _| {

@@ -3,6 +3,7 @@
 use foregate_cache::Life;
 use foregate_cache::rfc::{Forwarded, push_status};
 use foregate_core::{Exchange, Reply, push_number};
+use foregate_wire::cache_control::cache_directives;
 use foregate_wire::h1::ResponseHead;
 use foregate_wire::{Name, date};
 
@@ -46,6 +47,7 @@ impl Stored {
             push_status(self.forwarded, false, Some(ttl_s), &mut value);
             reply.fields.push(CACHE_STATUS, &value);
         }
+        reply.untouched = is_untouchable(ex, reply);
         conditions::judge(ex, reply, self.date_s);
     }
 }
@@ -82,8 +84,15 @@ impl Passed {
             push_status(Some((self.why, self.upstream_status)), stored, None, &mut value);
             reply.fields.push(CACHE_STATUS, &value);
         }
+        reply.untouched = is_untouchable(ex, reply);
         if self.judges {
             conditions::judge(ex, reply, self.date_s.unwrap_or_else(unix_s));
         }
     }
+}
+
+/// Whoever made it, or whoever asks for it, wants it as it is (`no-transform`).
+fn is_untouchable(ex: &Exchange, reply: &Reply) -> bool {
+    let says = |line: &[u8]| cache_directives(line).any(|it| it.is("no-transform"));
+    reply.fields.get_all(Name::CacheControl).any(says) || ex.fields.get_all(Name::CacheControl).any(says)
 }
