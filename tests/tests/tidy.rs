@@ -290,7 +290,8 @@ fn conformance_is_listed_once_and_in_order() {
 
 #[test]
 fn the_table_of_rfc_9111_names_tests_that_exist() {
-    let table = fs::read_to_string(workspace().join("docs/rfc9111.md")).expect("because the table is checked in");
+    let table =
+        fs::read_to_string(workspace().join("docs/rfc9111.md")).expect("because the table is checked in");
     let sources: String = rust_files().into_iter().map(|f| f.text).collect();
     let rows = table.lines().filter(|line| line.starts_with("| ") && line.ends_with("` |"));
     let names: BTreeSet<&str> = rows.clone().filter_map(|row| row.rsplit('`').nth(1)).collect();

@@ -539,7 +539,9 @@ fn what_was_done_is_told() {
 fn nobody_changes_what_is_to_stay_as_it_is() {
     with("gzip on; gzip_min_length 1; gzip_proxied any;", |server, _| {
         let ask = |path: &str, said: &str| {
-            format!("GET {path}?200!Content-Type:+text/html;Cache-Control:+max-age=60{said}\nAccept-Encoding: gzip")
+            format!(
+                "GET {path}?200!Content-Type:+text/html;Cache-Control:+max-age=60{said}\nAccept-Encoding: gzip"
+            )
         };
         check_on(
             server,
@@ -561,7 +563,8 @@ fn what_is_new_takes_the_place_of_what_was() {
         (ask, "200 | = answer 2 | X-New-Field: 2 | X-Cache: EXPIRED"),
         (ask, "200 | = answer 2 | X-New-Field: 2 | ETag: \"f\" | X-Cache: HIT"),
     ]);
-    let ends = "GET /b?200!Cache-Control:+max-age=0,stale-if-error=60;ETag:+\"e\"|200!Cache-Control:+no-store|503!";
+    let ends =
+        "GET /b?200!Cache-Control:+max-age=0,stale-if-error=60;ETag:+\"e\"|200!Cache-Control:+no-store|503!";
     check(&[(ends, "200 | = answer 1"), (ends, "200 | = answer 2"), (ends, "503")]);
 }
 
