@@ -43,6 +43,8 @@ const NEEDS: &[Need] = &[
     tests("python3-certbot-nginx", &["test", "-d", "/usr/lib/python3/dist-packages/certbot_nginx"]),
     // With FOREGATE_FULL=1 only.
     tests("testssl.sh", &["testssl", "--version"]),
+    // Its tests say that they are skipped without it.
+    tests("chromium", &["chromium", "--version"]),
     // Debian names the program after its version.
     tests("php-fpm", &["sh", "-c", "ls /usr/sbin/php-fpm*"]),
     budgets("valgrind", &["valgrind", "--version"]),

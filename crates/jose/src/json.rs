@@ -119,10 +119,11 @@ impl Value {
         seconds.is_finite().then_some(seconds.floor() as i64)
     }
 
-    /// As variables show it: texts without quotes, the elements of a list with commas between them.
+    /// As variables show it: texts without quotes, the elements of a list with commas between them. Control characters
+    /// become spaces, for a line end that somebody has in his name must not begin a header field of its own.
     pub fn show(&self, out: &mut String) {
         match self {
-            Self::Text(text) => out.push_str(text),
+            Self::Text(text) => out.extend(text.chars().map(|it| if it.is_control() { ' ' } else { it })),
             Self::List(all) => {
                 for (at, it) in all.iter().enumerate() {
                     out.push_str(if at > 0 { "," } else { "" });
@@ -448,7 +449,8 @@ mod tests {
         let object = Object::parse(br#"{"a":{"b c":["x",1,["y"]]},"t":1.9e3,"n":"5"}"#).unwrap();
         let mut shown = String::new();
         object.at(["a", "b c"]).unwrap().show(&mut shown);
-        assert_eq!(shown, "x,1,y");
+        Value::Text("a\r\nX: b\0".into()).show(&mut shown);
+        assert_eq!(shown, "x,1,ya  X: b ");
         assert_eq!(object.at(["a", "b"]), None);
         assert_eq!(object.at(["t", "b"]), None);
         assert_eq!(object.get("t").unwrap().as_seconds(), Some(1900));

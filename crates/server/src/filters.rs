@@ -5,7 +5,7 @@
 
 use foregate_core::{CharsetOverride, Exchange, KeptFields, Reply};
 use foregate_modules::{
-    Settings, addition, brotli, charset, encoding, encoding::Coding, gunzip, gzip, headers, hsts, limit_req,
+    Settings, addition, auth_oidc, brotli, charset, encoding, encoding::Coding, gunzip, gzip, headers, hsts, limit_req,
     mime, not_modified, range, redirects, security_headers, slice, ssi, sub_filter, userid, zstd,
 };
 use foregate_wire::{Fields, Name};
@@ -36,6 +36,9 @@ pub(crate) async fn header_filters(on: &Settings, ex: &mut Exchange, reply: &mut
     }
     if let Some(on) = &on.userid {
         userid::filter(on, ex, reply);
+    }
+    if on.auth_oidc.is_some() {
+        auth_oidc::filter(ex, reply);
     }
     if !reply.untouched {
         transform(on, ex, reply).await?;

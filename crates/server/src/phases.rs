@@ -7,7 +7,7 @@ use std::ops::ControlFlow::{Break, Continue};
 
 use foregate_core::{Entry, Exchange, Flow, Level, REDIRECTS_MAX, Reply, Stop, Unadorned, log};
 use foregate_modules::{
-    Settings, access, acme, api, auth_basic, auth_jwt, auth_request, brotli_static, dav, empty_gif, encoding,
+    Settings, access, acme, api, auth_basic, auth_jwt, auth_oidc, auth_request, auth_require, brotli_static, dav, empty_gif, encoding,
     encoding::{Coding, Offers},
     errors, fastcgi, files, flv, grpc, gzip_static, https_redirect, limit_conn, limit_req, mirror,
     post_action, proxy, realip, rewrite, satisfy, shield, ssl, stub_status, zstd_static,
@@ -276,6 +276,8 @@ fn is_guarded(on: &Settings) -> bool {
         || on.auth_basic.is_some()
         || on.auth_request.is_some()
         || on.auth_jwt.is_some()
+        || on.auth_oidc.is_some()
+        || on.auth_require.is_some()
 }
 
 /// What may refuse a request or hold it up.
@@ -371,6 +373,12 @@ async fn access_phase(on: &Settings, ex: &mut Exchange) -> Flow {
     }
     if let Some(on) = on.auth_jwt.as_ref().filter(|_| verdict.open()) {
         verdict.hear(auth_jwt::check(on, ex).await);
+    }
+    if let Some(on) = on.auth_oidc.as_ref().filter(|_| verdict.open()) {
+        verdict.hear(auth_oidc::check(on, ex).await);
+    }
+    if let Some(on) = on.auth_require.as_ref().filter(|_| verdict.open()) {
+        verdict.hear(auth_require::check(on, ex));
     }
     verdict.end(ex).await
 }

@@ -19,6 +19,7 @@ mod backend;
 mod certificate;
 mod client;
 mod fastcgi;
+pub mod identity;
 pub mod jwt;
 mod load;
 mod message;

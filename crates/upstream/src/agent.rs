@@ -105,12 +105,15 @@ pub struct Agent {
 
 impl Agent {
     /// One that believes servers whose certificates come from one of these authorities (PEM), and are on none of
-    /// these lists (PEM).
+    /// these lists (PEM). Without an authority no server over TLS is believed.
     ///
     /// # Errors
     /// One of the texts cannot be read.
     pub fn new(authorities: &[u8], revoked: &[u8]) -> Result<Agent, String> {
-        let authorities = certs::chain(authorities).map_err(|why| why.to_string())?;
+        let authorities = match authorities.is_empty() {
+            true => Vec::new(),
+            false => certs::chain(authorities).map_err(|why| why.to_string())?,
+        };
         let revoked = match revoked.is_empty() {
             true => Vec::new(),
             false => certs::revocation_lists(revoked).map_err(|why| why.to_string())?,

@@ -6,6 +6,7 @@ mod acme;
 mod add_header;
 mod api;
 mod auth_jwt;
+mod auth_oidc;
 mod balancing;
 mod cache_purge;
 mod cache_stampede;

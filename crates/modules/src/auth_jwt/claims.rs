@@ -150,7 +150,8 @@ pub(super) fn header(ex: &mut Exchange, name: &str, out: &mut Vec<u8>) -> bool {
 
 pub(super) fn payload(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
     let Some(good) = good(ex) else { return false };
-    out.extend_from_slice(&good.token.payload);
+    // Between members there may be line ends, which do not belong into header fields; within texts there are none.
+    out.extend(good.token.payload.iter().map(|byte| if byte.is_ascii_control() { b' ' } else { *byte }));
     true
 }
 

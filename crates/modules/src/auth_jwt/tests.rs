@@ -126,6 +126,9 @@ fn claims_are_variables() {
     );
     assert_eq!(show("$jwt_header_alg $jwt_header_kid $alg", claims), ("HS256 a HS256".into(), true));
     assert_eq!(show("$jwt_payload", claims), (claims.into(), true));
+    let lines = "{\"sub\":\"joe\\r\\nX-Admin: 1\",\r\n\"a\":1}";
+    assert_eq!(show("$jwt_claim_sub", lines).0, "joe  X-Admin: 1", "no line end gets into a field");
+    assert!(!show("$jwt_payload", lines).0.contains(['\r', '\n']));
     assert_eq!(show("$jwt_claim_info", claims).0, "{\"job title\":\"cook\"}");
     assert_eq!(show("$jwt_claim_none|$jwt_claim_sub", "{\"exp\":1,\"sub\":\"x\"}"), ("|".into(), false));
 }

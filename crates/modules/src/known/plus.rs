@@ -9,8 +9,6 @@ use super::{Known, known as of};
 /// Sorted by name.
 #[rustfmt::skip]
 pub(super) static NAMES: &[Known] = &[
-    of("auth_oidc", "http, server, location", "any", "off", NOT_YET),
-    of("auth_require", "http, server, location, limit_except", "any", "", NOT_YET),
     of("error_log_tag", "http, server, location", "any", "", NOT_YET),
     of("f4f", "location", "any", "", VIDEO),
     of("f4f_buffer_size", "http, server, location", "any", "", VIDEO),
@@ -75,7 +73,6 @@ pub(super) static NAMES: &[Known] = &[
     of("mqtt_set_connect", "stream server", "any", "", STREAM),
     of("ntlm", "upstream", "any", "", NOT_YET),
     of("num_map", "http, stream", "any", "", NOT_YET),
-    of("oidc_provider", "http", "any", "", NOT_YET),
     of("otel_exporter", "http", "any", "", NOT_YET),
     of("otel_resource_attr", "http", "any", "", NOT_YET),
     of("otel_service_name", "http", "any", "", NOT_YET),

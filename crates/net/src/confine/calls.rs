@@ -188,6 +188,8 @@ pub(super) const CHECKED: &[(c_long, Check)] = &[
     (libc::SYS_socket, Check::OneOf(0, FAMILIES)),
     (libc::SYS_ioctl, Check::OneOf(1, REQUESTS)),
     (libc::SYS_prctl, Check::OneOf(0, OPTIONS)),
+    // Threads that compute give way to those that serve; nobody may take more than he has.
+    (libc::SYS_setpriority, Check::OneOf(0, &[libc::PRIO_PROCESS])),
 ];
 
 /// AF_NETLINK: which addresses this machine has, which name look-ups ask.

@@ -14,7 +14,7 @@ use std::time::Duration;
 const THREADS_MAX: usize = 16;
 /// How long a helper waits for more before it ends.
 const IDLE: Duration = Duration::from_secs(10);
-/// What is subtracted from the priority of helpers that compute: whoever serves goes first.
+/// The priority of helpers that compute (nice): whoever serves goes first.
 const NICE: i32 = 10;
 
 static POOL: Pool = Pool::new("blocking", || THREADS_MAX, usize::MAX);
@@ -121,7 +121,7 @@ impl Pool {
     fn serve(&self) {
         if self.nice {
             // On Linux it is the thread's own.
-            _ = rustix::process::nice(NICE);
+            _ = rustix::process::setpriority_process(None, NICE);
         }
         let mut state = lock(&self.state);
         loop {

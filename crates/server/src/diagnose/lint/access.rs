@@ -21,7 +21,7 @@ pub(super) static RULES: &[Rule] = &[
 
 fn return_first(block: &Block<'_>, found: &mut Found) {
     let Some(answer) = block.own("return").next() else { return };
-    let guard = ["deny", "auth_basic", "auth_request"].into_iter().find_map(|it| block.own(it).next());
+    let guard = ["deny", "auth_basic", "auth_request", "auth_jwt", "auth_oidc"].into_iter().find_map(|it| block.own(it).next());
     if let Some(guard) = guard
         && !guard.args.iter().any(|it| *it == "off")
         && matches!(block.kind, Kind::Server | Kind::Location { .. })
@@ -66,7 +66,7 @@ fn internal(block: &Block<'_>, found: &mut Found) {
     let is_private = says.split('/').any(|it| PRIVATE.contains(&it.trim_start_matches(['_', '-'])));
     let files = block.has("alias") || block.has("root");
     let guards = |it: &Node| {
-        ["internal", "deny", "auth_basic", "auth_request", "return", "secure_link"]
+        ["internal", "deny", "auth_basic", "auth_request", "auth_jwt", "auth_oidc", "return", "secure_link"]
             .contains(&it.name.text.as_str())
     };
     if is_private && files && !block.nodes.iter().any(guards) {
