@@ -5,8 +5,8 @@
 
 use foregate_core::{CharsetOverride, Exchange, KeptFields, Reply};
 use foregate_modules::{
-    Settings, addition, auth_oidc, brotli, charset, encoding, encoding::Coding, gunzip, gzip, headers, hsts, limit_req,
-    mime, not_modified, range, redirects, security_headers, slice, ssi, sub_filter, userid, zstd,
+    Settings, addition, auth_oidc, brotli, charset, encoding, encoding::Coding, gunzip, gzip, headers, hsts,
+    limit_req, mime, not_modified, range, redirects, security_headers, slice, ssi, sub_filter, userid, zstd,
 };
 use foregate_wire::{Fields, Name};
 

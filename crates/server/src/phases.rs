@@ -7,7 +7,8 @@ use std::ops::ControlFlow::{Break, Continue};
 
 use foregate_core::{Entry, Exchange, Flow, Level, REDIRECTS_MAX, Reply, Stop, Unadorned, log};
 use foregate_modules::{
-    Settings, access, acme, api, auth_basic, auth_jwt, auth_oidc, auth_request, auth_require, brotli_static, dav, empty_gif, encoding,
+    Settings, access, acme, api, auth_basic, auth_jwt, auth_oidc, auth_request, auth_require, brotli_static,
+    dav, empty_gif, encoding,
     encoding::{Coding, Offers},
     errors, fastcgi, files, flv, grpc, gzip_static, https_redirect, limit_conn, limit_req, mirror,
     post_action, proxy, realip, rewrite, satisfy, shield, ssl, stub_status, zstd_static,

@@ -79,7 +79,11 @@ impl Provider {
 
     /// The paths that have been asked for, without their queries.
     pub fn asked(&self) -> Vec<String> {
-        self.backend.requests().iter().map(|it| it.target.split('?').next().unwrap_or_default().to_owned()).collect()
+        self.backend
+            .requests()
+            .iter()
+            .map(|it| it.target.split('?').next().unwrap_or_default().to_owned())
+            .collect()
     }
 }
 
@@ -171,7 +175,9 @@ impl Identity {
         }
         let nonce = match value(&form, "grant_type").as_str() {
             "authorization_code" => {
-                let Some(asked) = self.codes.remove(&value(&form, "code")) else { return refused("invalid_grant") };
+                let Some(asked) = self.codes.remove(&value(&form, "code")) else {
+                    return refused("invalid_grant");
+                };
                 let challenge = encode(digest(&SHA256, value(&form, "code_verifier").as_bytes()).as_ref());
                 if challenge != asked.challenge || value(&form, "redirect_uri") != asked.redirect_uri {
                     return refused("invalid_grant");

@@ -20,7 +20,8 @@ impl Browser {
     }
 
     fn send(&mut self, server: &Server, method: &str, path: &str) -> Response {
-        let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let cookies: Vec<String> =
+            self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let port = server.port(0);
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost:{port}\r\nCookie: {}\r\nContent-Length: 0\r\n\r\n",
@@ -44,11 +45,18 @@ impl Browser {
         let sent = self.ask(server, path);
         assert_eq!(sent.status, 302, "{}", sent.text());
         let to = sent.header("Location").expect("because it leads somewhere").to_owned();
-        let to = to.strip_prefix(&format!("{}/authorize?", provider.issuer())).expect("because it leads there");
-        let port = provider.issuer().rsplit_once(':').and_then(|it| it.1.parse().ok()).expect("because it has a port");
+        let to =
+            to.strip_prefix(&format!("{}/authorize?", provider.issuer())).expect("because it leads there");
+        let port = provider
+            .issuer()
+            .rsplit_once(':')
+            .and_then(|it| it.1.parse().ok())
+            .expect("because it has a port");
         let back = get(port, &format!("/login?{to}"));
         let back = back.header("Location").unwrap_or_else(|| panic!("{}", back.text())).to_owned();
-        back.strip_prefix(&format!("http://localhost:{}", server.port(0))).expect("because it leads back").to_owned()
+        back.strip_prefix(&format!("http://localhost:{}", server.port(0)))
+            .expect("because it leads back")
+            .to_owned()
     }
 
     /// All the way; where the visitor is sent in the end.
@@ -100,13 +108,19 @@ fn a_visitor_logs_in_stays_and_logs_out() {
         assert_eq!(to, Ok(format!("http://localhost:{}/deep?a=b%20c&d", server.port(0))));
         assert_eq!(browser.cookies.keys().collect::<Vec<_>>(), ["NGX_OIDC_SESSION"]);
         let page = browser.ask(&server, "/deep").text();
-        assert!(page.contains("X-User: ann, Ann, a,b, ann@example.com") && page.contains("X-Token: access-2"), "{page}");
+        assert!(
+            page.contains("X-User: ann, Ann, a,b, ann@example.com") && page.contains("X-Token: access-2"),
+            "{page}"
+        );
         let asked = provider.asked().len();
         for _ in 0..5 {
             assert_eq!(browser.send(&server, "POST", "/x").status, 200);
         }
         assert_eq!(provider.asked().len(), asked, "a session asks nobody");
-        assert_eq!(provider.asked().iter().filter(|it| *it == "/.well-known/openid-configuration").count(), 1);
+        assert_eq!(
+            provider.asked().iter().filter(|it| *it == "/.well-known/openid-configuration").count(),
+            1
+        );
         // Another provider's frame, then this one's.
         assert_eq!(browser.ask(&server, "/front?iss=x&sid=s1").status, 200);
         assert_eq!(browser.cookies.len(), 1);
@@ -114,13 +128,19 @@ fn a_visitor_logs_in_stays_and_logs_out() {
         let port = server.port(0);
         assert_eq!(
             out.header("Location").unwrap_or_default(),
-            format!("{}/end?client_id=client&post_logout_redirect_uri=http%3A%2F%2Flocalhost%3A{port}%2Fbye", provider.issuer())
+            format!(
+                "{}/end?client_id=client&post_logout_redirect_uri=http%3A%2F%2Flocalhost%3A{port}%2Fbye",
+                provider.issuer()
+            )
         );
         assert!(browser.cookies.is_empty());
         assert_eq!(browser.ask(&server, "/deep").status, 302);
         // Forms and scripts are told, not sent away.
         assert_eq!(browser.send(&server, "POST", "/x").status, 401);
-        assert_eq!(browser.ask(&server, "/logout").header("Location"), Some(&*format!("http://localhost:{port}/bye")));
+        assert_eq!(
+            browser.ask(&server, "/logout").header("Location"),
+            Some(&*format!("http://localhost:{port}/bye"))
+        );
         assert_eq!(browser.log_in(&server, &provider, "/").map(|_| ()), Ok(()));
         assert_eq!(browser.ask(&server, &format!("/front?iss={}&sid=s1", provider.issuer())).status, 200);
         assert!(!browser.cookies.contains_key("NGX_OIDC_SESSION"));
@@ -234,7 +254,9 @@ fn nobody_is_led_elsewhere() {
         let (provider, app) = (Provider::start(), Backend::echo());
         let server = start(subject, &provider, &app, "");
         let home = format!("http://localhost:{}", server.port(0));
-        for path in ["//evil.test/x", "/\\evil.test", "/%0d%0aLocation:%20http://evil.test/", "/@evil.test", "//"] {
+        for path in
+            ["//evil.test/x", "/\\evil.test", "/%0d%0aLocation:%20http://evil.test/", "/@evil.test", "//"]
+        {
             let to = Browser::default().log_in(&server, &provider, path);
             assert_eq!(to, Ok(format!("{home}{path}")), "{path}");
         }
@@ -294,7 +316,15 @@ fn a_provider_that_is_away_is_an_error_of_the_gateway() {
 fn chromium(url: &str) -> Option<String> {
     let folder = std::env::temp_dir().join(format!("foregate-chromium-{}", std::process::id()));
     let output = Command::new("timeout")
-        .args(["60", "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
+        .args([
+            "60",
+            "chromium",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+        ])
         .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
         .args(["--virtual-time-budget=15000", "--dump-dom"])
         .arg(format!("--user-data-dir={}", folder.display()))
@@ -314,11 +344,14 @@ fn a_real_browser_logs_in() {
         // The provider is another site (127.0.0.1, not localhost), so that SameSite=Lax has something to say.
         let (provider, app) = (Provider::start(), Backend::echo());
         let server = start(subject, &provider, &app, "userinfo on;");
-        let page = chromium(&format!("http://localhost:{}/hello?a=b", server.port(0))).expect("because it ends well");
+        let page = chromium(&format!("http://localhost:{}/hello?a=b", server.port(0)))
+            .expect("because it ends well");
         assert!(page.contains("GET /hello?a=b"), "{page}");
         assert!(page.contains("X-User: ann, Ann, a,b, ann@example.com"), "{page}");
         let asked = provider.asked();
-        for path in ["/.well-known/openid-configuration", "/authorize", "/login", "/token", "/jwks", "/userinfo"] {
+        for path in
+            ["/.well-known/openid-configuration", "/authorize", "/login", "/token", "/jwks", "/userinfo"]
+        {
             assert!(asked.iter().any(|it| it == path), "{path} in {asked:?}");
         }
     });

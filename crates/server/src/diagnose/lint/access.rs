@@ -21,7 +21,9 @@ pub(super) static RULES: &[Rule] = &[
 
 fn return_first(block: &Block<'_>, found: &mut Found) {
     let Some(answer) = block.own("return").next() else { return };
-    let guard = ["deny", "auth_basic", "auth_request", "auth_jwt", "auth_oidc"].into_iter().find_map(|it| block.own(it).next());
+    let guard = ["deny", "auth_basic", "auth_request", "auth_jwt", "auth_oidc"]
+        .into_iter()
+        .find_map(|it| block.own(it).next());
     if let Some(guard) = guard
         && !guard.args.iter().any(|it| *it == "off")
         && matches!(block.kind, Kind::Server | Kind::Location { .. })

@@ -294,8 +294,10 @@ fn around(pattern: &str, at: usize) -> &str {
 
 fn merge_slashes(block: &Block<'_>, found: &mut Found) {
     for node in block.own("merge_slashes").filter(|it| it.args.iter().any(|it| *it == "off")) {
-        let guards =
-            |it: &&Node| ["deny", "auth_basic", "auth_request", "auth_jwt", "auth_oidc", "internal"].contains(&it.name.text.as_str());
+        let guards = |it: &&Node| {
+            ["deny", "auth_basic", "auth_request", "auth_jwt", "auth_oidc", "internal"]
+                .contains(&it.name.text.as_str())
+        };
         if block.all_nodes().iter().any(guards) {
             let what = "with merge_slashes off //admin is not in location /admin, but its backend or file system may take it for that";
             found.warn(node.span, what, "leave merge_slashes on where locations protect something");
