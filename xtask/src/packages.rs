@@ -47,6 +47,7 @@ const NEEDS: &[Need] = &[
     tests("chromium", &["chromium", "--version"]),
     // Debian names the program after its version.
     tests("php-fpm", &["sh", "-c", "ls /usr/sbin/php-fpm*"]),
+    tests("python3-grpcio", &["/usr/bin/python3", "-c", "import grpc"]),
     budgets("valgrind", &["valgrind", "--version"]),
     budgets("strace", &["strace", "-V"]),
     suite("perl", &["prove", "--version"]),

@@ -224,6 +224,7 @@ async fn stream<P: Protocol>(run: &mut Run<'_, P>, link: &Link, frames: Frames) 
         if over {
             // From here on the request is whole: the client may be watched again.
             run.ex.body.source = None;
+            run.body_gone = true;
         }
         if frames == Frames::Records {
             pieces = records::stdin(pieces);

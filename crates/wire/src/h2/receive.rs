@@ -20,6 +20,10 @@ const CHECKED_BYTES_MAX: usize = 64;
 /// A block may be so much larger than what its fields may have: padding, sizes of tables, codes that are long.
 const BLOCK_BYTES_BESIDE: usize = FRAME_BYTES;
 
+/// The part of a stream's window that may come beyond it: nginx opens the window of a body that it is to read before it looks at the
+/// data behind the head, so that it never notices clients that count a little wrong.
+const WINDOW_SLACK: u32 = 64;
+
 /// How far the client's bytes have been read.
 pub(super) struct Reading {
     /// Bytes of the preface that are still to come.
@@ -293,7 +297,7 @@ impl Mux {
     fn data_place(&mut self, head: FrameHead) -> Result<(Option<u32>, Option<Event>), Fault> {
         let Some(place) = self.streams.find(head.stream) else { return Ok((None, None)) };
         let Some(stream) = self.streams.get_mut(place) else { return Ok((None, None)) };
-        if head.len as i64 > stream.recv_window {
+        if head.len as i64 > stream.recv_window + i64::from(stream.recv_target / WINDOW_SLACK) {
             return Ok((None, Some(self.break_stream(place, Code::FLOW_CONTROL_ERROR)?)));
         }
         if stream.remote_closed {

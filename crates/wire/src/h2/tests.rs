@@ -291,7 +291,7 @@ fn broken_streams_leave_the_connection_alone() {
         (new().post(1).frame(frame::WINDOW_UPDATE, 0, 1, b"\0\0\0\0"), 1),
         (new().post(1).frame(frame::WINDOW_UPDATE, 0, 1, b"\x7f\xff\xff\xff"), 3),
         (new().post(1).head(1, frame::END_STREAM, &[(":path", "/")]), 1),
-        (new().post(1).frame(frame::DATA, 0, 1, &[0; 65537]), 3),
+        (new().post(1).frame(frame::DATA, 0, 1, &[0; 65536 + 1025]), 3),
     ] {
         let mut mux = Mux::new(LIMITS);
         sent(&mut mux);

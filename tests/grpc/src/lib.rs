@@ -1,0 +1,1 @@
+//! Nothing but tests: calls of gRPC through Foregate, by tonic and by grpcio.
