@@ -65,8 +65,8 @@ impl Caller {
     }
 
     pub(crate) async fn leave_a_stream(&self) {
-        let (to, mut answers) = self.stream("/t.T/Hold").await.expect("because it is answered");
-        to.send(b"x".to_vec()).await.expect("because it is taken");
+        let begun = self.stream("/t.T/Hold", b"x").await;
+        let (_to, mut answers) = begun.expect("because it is answered");
         assert_eq!(answers.message().await.expect("because it is echoed").as_deref(), Some(&b"x"[..]));
     }
 
@@ -91,11 +91,13 @@ impl Caller {
 
     /// Sends each message when the one before has come back; how many have.
     pub(crate) async fn ping_pong(&self, n: u32) -> Told<u32> {
-        let (to, mut answers) = self.stream("/t.T/Echo").await?;
+        let (to, mut answers) = self.stream("/t.T/Echo", b"0").await?;
         let mut came = 0;
         for i in 0..n {
             let message = i.to_string().into_bytes();
-            to.send(message.clone()).await.map_err(|_| Status::internal("not taken"))?;
+            if i > 0 {
+                to.send(message.clone()).await.map_err(|_| Status::internal("not taken"))?;
+            }
             came += u32::from(answers.message().await? == Some(message));
         }
         drop(to);
@@ -103,8 +105,14 @@ impl Caller {
         Ok(came)
     }
 
-    async fn stream(&self, method: &'static str) -> Told<(mpsc::Sender<Vec<u8>>, Streaming<Vec<u8>>)> {
+    /// Some servers say nothing before they have a message to answer with, so that one goes out first.
+    async fn stream(
+        &self,
+        method: &'static str,
+        first: &[u8],
+    ) -> Told<(mpsc::Sender<Vec<u8>>, Streaming<Vec<u8>>)> {
         let (to, messages) = mpsc::channel(1);
+        to.try_send(first.to_vec()).map_err(|_| Status::internal("not taken"))?;
         let request = Request::new(ReceiverStream::new(messages));
         let path = PathAndQuery::from_static(method);
         let answers = self.grpc().await.streaming(request, path, Plain).await?.into_inner();
