@@ -13,6 +13,7 @@ use crate::records::Records;
 use crate::rules::Rules;
 
 /// How a connection carries answers.
+#[expect(clippy::large_enum_variant, reason = "it always stands in a box of its own")]
 pub(crate) enum Carrier {
     /// In records of one request (FastCGI).
     Records(Records),
