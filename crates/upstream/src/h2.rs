@@ -44,6 +44,8 @@ pub(crate) struct Http2 {
     /// The socket takes no more; what it said is told when nothing comes either.
     broken: Option<io::Error>,
     pub(crate) sent_bytes: u64,
+    /// Of the body, what has come from the client and nobody has counted.
+    fed_bytes: u64,
 }
 
 /// Where the body of a request comes from.
@@ -85,6 +87,7 @@ impl Http2 {
             head_max: 0,
             broken: None,
             sent_bytes: 0,
+            fed_bytes: 0,
         }
     }
 
@@ -229,6 +232,11 @@ impl Http2 {
         matches!(self.feed, Feed::Source { .. })
     }
 
+    /// What of the body has come from the client since this was asked last.
+    pub(crate) fn take_fed(&mut self) -> u64 {
+        std::mem::take(&mut self.fed_bytes)
+    }
+
     pub(crate) fn trailers(&mut self) -> Option<Fields> {
         self.machine.take_trailers()
     }
@@ -318,7 +326,10 @@ impl Http2 {
                 }
                 match source.poll_next(cx) {
                     Poll::Pending => return Some(true),
-                    Poll::Ready(Ok(Some(piece))) => self.piece = piece,
+                    Poll::Ready(Ok(Some(piece))) => {
+                        self.fed_bytes += piece.len() as u64;
+                        self.piece = piece;
+                    }
                     Poll::Ready(Ok(None)) => self.source_over(),
                     Poll::Ready(Err(error)) => return self.fail(error),
                 }
@@ -338,6 +349,7 @@ impl Http2 {
             Feed::File(slice) => slice.is_empty(),
             Feed::Source { source, trailers } => match source.poll_next(cx) {
                 Poll::Ready(Ok(Some(piece))) => {
+                    self.fed_bytes += piece.len() as u64;
                     self.behind = Some(piece);
                     false
                 }

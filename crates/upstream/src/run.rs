@@ -521,12 +521,16 @@ impl<P: Protocol> Run<'_, P> {
     /// The peer's answer becomes ours.
     fn answer(
         &mut self,
-        link: Box<Link>,
+        mut link: Box<Link>,
         lane: Lane,
         sent_all: bool,
         bytes: Buf,
         head_len: usize,
     ) -> Result<Reply, Fault> {
+        if let (true, Some((h2, _))) = (P::H2, link.h2()) {
+            self.ex.body.read_bytes += h2.take_fed();
+            self.attempts().last().bytes_sent = h2.sent_bytes;
+        }
         let sifted = Sifted::default();
         let mut answer = Answer { link, lane, sent_all, bytes, head_len, sifted };
         if let Some(cache) = &mut self.cache {

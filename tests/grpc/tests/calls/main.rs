@@ -145,6 +145,56 @@ fn a_server_that_is_not_there_is_told_as_nginx_tells_it() {
     });
 }
 
+#[test]
+fn servers_that_say_they_are_ill_are_not_asked() {
+    let (ill, well) = (Server::start(), Server::start());
+    let conf = "upstream u { server 127.0.0.1:{ill}; server 127.0.0.1:{well}; keepalive 4; }
+        server { listen 127.0.0.1:{port:0} http2; location / {
+            grpc_pass u; health_check type=grpc grpc_service=t.T interval=100ms keepalive_time=1s; } }";
+    let setup = Setup::http(conf).set("ill", ill.port).set("well", well.port);
+    foregate_only(|subject| {
+        ill.set_ill(true);
+        let proxy = setup.start(subject);
+        proxy.wait_for_error("peer is unhealthy while checking response body");
+        block_on(async {
+            let caller = Caller::connect(proxy.port(0)).await;
+            let call = async || drop(caller.unary(b"x").await.expect("because one of them is well"));
+            for _ in 0..6 {
+                call().await;
+            }
+            assert_eq!((ill.take_echoes(), well.take_echoes()), (0, 6));
+            ill.set_ill(false);
+            proxy.wait_for_error("peer is healthy");
+            for _ in 0..6 {
+                call().await;
+            }
+            assert_eq!((ill.take_echoes(), well.take_echoes()), (3, 3));
+        });
+    });
+}
+
+#[test]
+fn a_status_that_is_expected_is_good() {
+    let server = Server::start();
+    for (parameters, is_well) in [("grpc_status=12", true), ("grpc_status=5", false), ("", false)] {
+        let conf = format!(
+            "upstream u {{ zone u 64k; server 127.0.0.1:{{to}}; }}
+            server {{ listen 127.0.0.1:{{port:0}} http2; location / {{
+                grpc_pass u; grpc_set_header X-No-Health yes;
+                health_check mandatory interval=50ms type=grpc {parameters}; }} }}"
+        );
+        let setup = Setup::http(&conf).set("to", server.port);
+        foregate_only(|subject| {
+            let proxy = setup.start(subject);
+            proxy.wait_for_error(if is_well {
+                "peer is healthy"
+            } else {
+                "peer is unhealthy while checking grpc"
+            });
+        });
+    }
+}
+
 /// Each kind of call, once, with messages from none to more than all windows.
 async fn every_kind(caller: &Caller) {
     for length in [0, 1, 1000, 70_000, 300_000] {

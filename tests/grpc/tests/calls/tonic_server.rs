@@ -4,7 +4,7 @@ use std::future::Future;
 use std::net::TcpListener;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,10 +17,16 @@ use tower_service::Service;
 
 use crate::bytes_codec::Plain;
 
+const HEALTH: &str = "/grpc.health.v1.Health/Check";
+
 /// What has happened so far.
 #[derive(Default)]
 struct Seen {
     connections: AtomicU32,
+    /// Calls of `Echo`.
+    echoes: AtomicU32,
+    /// Checks say that it does not serve.
+    is_ill: AtomicBool,
     cancelled: AtomicU32,
 }
 
@@ -46,6 +52,15 @@ impl Server {
 
     pub(crate) fn connections(&self) -> u32 {
         self.seen.connections.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn take_echoes(&self) -> u32 {
+        self.seen.echoes.swap(0, Ordering::SeqCst)
+    }
+
+    /// From now on its health checks say so.
+    pub(crate) fn set_ill(&self, is_ill: bool) {
+        self.seen.is_ill.store(is_ill, Ordering::SeqCst);
     }
 
     pub(crate) async fn wait_until_cancelled(&self, n: u32) {
@@ -115,12 +130,23 @@ impl Service<Request<Streaming<Vec<u8>>>> for Handler {
         let (method, seen) = (std::mem::take(&mut self.method), self.seen.clone());
         Box::pin(async move {
             match method.as_str() {
+                _ if request.metadata().contains_key("x-no-health") => {
+                    return Err(Status::unimplemented("no health checks here"));
+                }
                 "Fail" => return Err(Status::already_exists("there is one: 100 % sure")),
                 "Hang" => {
                     let _left = Left(seen);
                     return std::future::pending().await;
                 }
-                "Echo" | "Count" | "Sum" | "Hold" => (),
+                "Echo" => _ = seen.echoes.fetch_add(1, Ordering::SeqCst),
+                HEALTH => {
+                    // `HealthCheckResponse`: SERVING is 1, NOT_SERVING is 2.
+                    let status = 1 + u8::from(seen.is_ill.load(Ordering::SeqCst));
+                    let (to, messages) = mpsc::channel(1);
+                    _ = to.try_send(Ok(vec![8, status]));
+                    return Ok(Response::new(ReceiverStream::new(messages)));
+                }
+                "Count" | "Sum" | "Hold" => (),
                 _ => return Err(Status::unimplemented("no such method")),
             }
             let (to, messages) = mpsc::channel(4);
