@@ -36,7 +36,7 @@ struct Key {
 
 enum Check {
     Public(ParsedPublicKey),
-    Secret(hmac::Key),
+    Secret(Box<hmac::Key>),
 }
 
 impl fmt::Debug for Keys {
@@ -236,6 +236,6 @@ fn secret(
     }
     Ok(Alg::SECRET
         .iter()
-        .map(|(alg, hash, _)| (*alg, Check::Secret(hmac::Key::new(*hash, &secret))))
+        .map(|(alg, hash, _)| (*alg, Check::Secret(Box::new(hmac::Key::new(*hash, &secret)))))
         .collect())
 }

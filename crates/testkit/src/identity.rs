@@ -25,7 +25,8 @@ pub struct Identity {
     pub padding: usize,
     /// Refresh tokens are not taken any more.
     pub refuses: bool,
-    issuer: String,
+    /// Where visitors and clients find it.
+    pub issuer: String,
     /// Codes by what was said when they were asked for.
     codes: HashMap<String, Asked>,
     refresh: Option<String>,

@@ -18,7 +18,7 @@ pub struct Signer {
 }
 
 enum Key {
-    Secret(hmac::Key, Vec<u8>),
+    Secret(Box<hmac::Key>, Vec<u8>),
     Rsa(Box<RsaKeyPair>),
     Ecdsa(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
@@ -60,7 +60,11 @@ impl Signer {
             "HS512" => hmac::HMAC_SHA512,
             _ => hmac::HMAC_SHA256,
         };
-        Signer { kid: kid.to_owned(), alg, key: Key::Secret(hmac::Key::new(hash, secret), secret.to_vec()) }
+        Signer {
+            kid: kid.to_owned(),
+            alg,
+            key: Key::Secret(Box::new(hmac::Key::new(hash, secret)), secret.to_vec()),
+        }
     }
 
     /// The set of this one key, as `auth_jwt_key_file` and providers have it.

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use foregate_conf::Files;
 use foregate_net::tls::{self, certs, provider, verify::ServerChain};
 use foregate_net::{Addr, Conn, ConnectOptions, Stream, clock, dns};
 use foregate_wire::h1::{ChunkedDecoder, Framing, ResponseHead, ResponseRules, Step, parse_response};
@@ -95,6 +96,20 @@ impl<T: Into<String>> From<T> for Unanswered {
     fn from(why: T) -> Self {
         Self(why.into())
     }
+}
+
+/// Where systems keep the authorities they trust.
+const BUNDLES: [&str; 5] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+];
+
+/// The authorities that the system trusts (PEM); `None`: it has none.
+pub fn system_authorities(files: &dyn Files) -> Option<Vec<u8>> {
+    BUNDLES.iter().find_map(|it| files.read(it.as_ref()).ok())
 }
 
 /// Asks.

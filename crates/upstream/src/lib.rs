@@ -48,7 +48,7 @@ mod tunnel;
 mod views;
 
 pub use address::Address;
-pub use agent::{Agent, Answer, Unanswered, Url};
+pub use agent::{Agent, Answer, Unanswered, Url, system_authorities};
 pub use attempts::{Asked, Attempt, AttemptsNote};
 pub use caching::{By, Caching};
 pub use changes::{StateFile, Told, restore_all};

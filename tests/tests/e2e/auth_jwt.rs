@@ -96,6 +96,7 @@ fn keys_come_from_an_issuer_and_may_change() {
                 location /kept { auth_jwt_key_cache 1h; empty_gif; }
                 location /short { auth_jwt_key_cache 1s; empty_gif; }
                 location /always { empty_gif; }
+                location /web { auth_jwt_key_request http://{issuer}/web; empty_gif; }
                 location = /_jwks { internal; auth_jwt off; proxy_pass http://{issuer}/keys; }
             }",
         )
@@ -105,9 +106,19 @@ fn keys_come_from_an_issuer_and_may_change() {
             assert_eq!(ask(&server, "/kept", &old.sign("{}")).0, 200);
             assert_eq!(ask(&server, "/always", &old.sign("{}")).0, 200);
         }
+        assert_eq!(
+            issuer.requests().len(),
+            issuer.requests().iter().filter(|it| it.target == "/keys").count()
+        );
         // One thread or two ask for the kept ones.
         assert!((6..=7).contains(&issuer.requests().len()), "{}", issuer.requests().len());
         assert_eq!(issuer.last().target, "/keys");
+        // An address needs no location, and is kept without a word.
+        for _ in 0..5 {
+            assert_eq!(ask(&server, "/web", &old.sign("{}")).0, 200);
+        }
+        let web = issuer.requests().iter().filter(|it| it.target == "/web").count();
+        assert!((1..=2).contains(&web), "{web}");
         *keys.lock().unwrap() = Some(new.jwks());
         assert_eq!(ask(&server, "/always", &new.sign("{}")).0, 200);
         assert_eq!(ask(&server, "/always", &old.sign("{}")).0, 401);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use foregate_testkit::identity::Provider;
 use foregate_testkit::jwt::Signer;
-use foregate_testkit::{Backend, Response, Server, Setup, Subject, foregate_only, get};
+use foregate_testkit::{Authority, Backend, Response, Server, Setup, Subject, foregate_only, get};
 
 /// A browser as far as logging in goes: cookies, and where it is sent.
 #[derive(Default)]
@@ -45,8 +45,9 @@ impl Browser {
         let sent = self.ask(server, path);
         assert_eq!(sent.status, 302, "{}", sent.text());
         let to = sent.header("Location").expect("because it leads somewhere").to_owned();
-        let to =
-            to.strip_prefix(&format!("{}/authorize?", provider.issuer())).expect("because it leads there");
+        let to = to
+            .strip_prefix(&format!("{}/authorize?", provider.identity().issuer))
+            .expect("because it leads there");
         let port = provider
             .issuer()
             .rsplit_once(':')
@@ -309,6 +310,55 @@ fn a_provider_that_is_away_is_an_error_of_the_gateway() {
         };
         assert_eq!(Browser::default().ask(&server, "/").status, 502);
         server.wait_for_error("the OpenID Connect provider \"idp\" is of no help");
+    });
+}
+
+#[test]
+fn a_provider_over_tls_must_be_certified() {
+    foregate_only(|subject| {
+        let (provider, app) = (Provider::start(), Backend::echo());
+        let (authority, other) = (Authority::new("Root"), Authority::new("Other"));
+        let certificate = authority.issue(&["localhost"]);
+        // TLS in front of the provider is the server's own.
+        let server = Setup::http(
+            r"oidc_provider idp {
+                issuer https://localhost:{port:1};
+                client_id client;
+                client_secret a-secret-of-thirty-two-letters-!;
+                ssl_trusted_certificate root.pem;
+            }
+            oidc_provider doubtful {
+                issuer https://localhost:{port:1};
+                client_id client;
+                ssl_trusted_certificate other.pem;
+                session_key session.key;
+            }
+            server {
+                listen 127.0.0.1:{port:0};
+                location / { auth_oidc idp; proxy_pass http://{app}; }
+                location /doubtful { auth_oidc doubtful; }
+            }
+            server {
+                listen 127.0.0.1:{port:1} ssl;
+                ssl_certificate own.pem;
+                ssl_certificate_key own.key;
+                location / { proxy_pass http://{idp}; }
+            }",
+        )
+        .file("root.pem", authority.cert_pem())
+        .file("other.pem", other.cert_pem())
+        .file("own.pem", &certificate.cert_pem)
+        .file("own.key", &certificate.key_pem)
+        .file("session.key", "0123456789abcdefghijklmnopqrstuvwxyz")
+        .set("idp", provider.issuer().trim_start_matches("http://"))
+        .backend("app", &app)
+        .start(subject);
+        provider.identity().issuer = format!("https://localhost:{}", server.port(1));
+        let mut browser = Browser::default();
+        browser.log_in(&server, &provider, "/").unwrap();
+        assert_eq!(browser.ask(&server, "/").status, 200);
+        assert_eq!(Browser::default().ask(&server, "/doubtful").status, 502);
+        server.wait_for_error("the TLS handshake failed");
     });
 }
 

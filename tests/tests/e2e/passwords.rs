@@ -18,7 +18,8 @@ fn hash(subject: Subject, args: &[&str], password: &str) -> (bool, String) {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = command.spawn().expect("because the binary is there");
-    writeln!(child.stdin.take().expect("because it is piped"), "{password}").expect("because it reads");
+    // What it refuses at once it does not read.
+    _ = writeln!(child.stdin.take().expect("because it is piped"), "{password}");
     let output = child.wait_with_output().expect("because it ends");
     let said = if output.status.success() { output.stdout } else { output.stderr };
     (output.status.success(), String::from_utf8_lossy(&said).trim_end().to_owned())
@@ -75,6 +76,15 @@ fn hashes_that_are_made_here_let_in() {
     });
 }
 
+/// Ends those who guess, whatever becomes of the test.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The longest and the middle of the times that requests take, milliseconds.
 fn latency(ask: impl Fn(), n: usize) -> (u128, u128) {
     let mut times: Vec<u128> = (0..n)
@@ -110,6 +120,7 @@ fn twenty_who_guess_passwords_keep_nobody_else_waiting() {
         assert_eq!(server.ask(&right).map(|it| it.status), Some(200));
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
+            let _ends = Stop(&stop);
             for n in 0..20 {
                 let (address, stop) = (server.address(0), &stop);
                 scope.spawn(move || {
@@ -125,7 +136,6 @@ fn twenty_who_guess_passwords_keep_nobody_else_waiting() {
             thread::sleep(Duration::from_millis(500));
             let (worst, middle) = latency(|| assert_eq!(server.get("/").status, 200), 300);
             let (_, known) = latency(|| assert_eq!(server.ask(&right).map(|it| it.status), Some(200)), 100);
-            stop.store(true, Ordering::Relaxed);
             println!(
                 "while 20 guess at bcrypt: others {middle} ms, {worst} ms at worst; who is known {known} ms"
             );

@@ -10,9 +10,12 @@ mod sha_crypt;
 mod tests;
 mod users;
 
+use std::future::poll_fn;
 use std::ops::ControlFlow::{Break, Continue};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::task::Poll;
 
 use foregate_conf::{Error, Word};
 use foregate_core::base64::{self, Alphabet};
@@ -79,7 +82,10 @@ pub async fn check(on: &Settings, ex: &mut Exchange) -> Flow<bool> {
             return challenge(&realm, ex);
         }
     };
-    match hash::verify(stored, password).await {
+    let Some(verdict) = unless_gone(hash::verify(stored, password), ex).await else {
+        return Break(Stop::status(CLIENT_GONE));
+    };
+    match verdict {
         Ok(true) => Continue(true),
         Ok(false) => {
             log!(ex, Level::Error, "user \"{shown}\": password mismatch");
@@ -94,6 +100,19 @@ pub async fn check(on: &Settings, ex: &mut Exchange) -> Flow<bool> {
             Break(Stop::status(500))
         }
     }
+}
+
+/// What nginx logs for a client that closed its connection before it was answered.
+const CLIENT_GONE: u16 = 499;
+
+/// What comes of the work; `None`: the client has gone away meanwhile, and his guess is taken out of the line.
+async fn unless_gone<T>(work: impl Future<Output = T>, ex: &Exchange) -> Option<T> {
+    let mut work = pin!(work);
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => ex.client.poll_gone(cx).map(|()| None),
+    })
+    .await
 }
 
 fn unreadable(path: &Path, why: &std::io::Error, ex: &Exchange) -> Flow<bool> {

@@ -1,5 +1,5 @@
-//! Where the keys come from: files that are read with the configuration, files whose names depend on the request, and
-//! requests inside, whose answers are kept as long as `auth_jwt_key_cache` says.
+//! Where the keys come from: files that are read with the configuration, files whose names depend on the request,
+//! requests inside, and issuers themselves; what these bring is kept as long as `auth_jwt_key_cache` says.
 
 use std::cell::RefCell;
 use std::fs;
@@ -7,12 +7,14 @@ use std::ops::ControlFlow::{Break, Continue};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use foregate_conf::{Error, Word, os_error};
 use foregate_core::{Compile, Exchange, Flow, Level, Stop, Template, log, next};
 use foregate_jose::{KEYS_BYTES_MAX, Keys};
 use foregate_net::sys::errno_text;
 use foregate_net::{FileVersion, clock};
+use foregate_upstream::{Agent, CommonResolver, Resolvers, Url, system_authorities};
 
 use super::Settings;
 
@@ -43,6 +45,59 @@ pub(super) fn load(word: &Word, cx: &mut Compile<'_>) -> Result<Keys, Error> {
         cx.warn(Error::at(word.span, format!("{remark}, in \"{}\"", path.display())).warn());
     }
     Ok(keys)
+}
+
+/// How long keys of an issuer's address are kept where nothing is said.
+const WEB_CACHE: Duration = Duration::from_secs(3600);
+
+/// What `auth_jwt_key_request` asks.
+pub(super) enum Source {
+    /// A location.
+    Inside(Template),
+    /// An issuer, without a location between.
+    Web { url: Url, agent: Agent, resolvers: Option<Arc<Resolvers>> },
+}
+
+/// The agent for all issuers of a configuration.
+#[derive(Default)]
+struct Issuers(Option<Agent>);
+
+impl Source {
+    pub(super) fn compile(word: &Word, cx: &mut Compile<'_>) -> Result<Self, Error> {
+        if !word.starts_with("http") {
+            return cx.template(word).map(Self::Inside);
+        }
+        let url = Url::parse(word).ok_or_else(|| Error::at(word.span, format!("invalid uri \"{word}\"")))?;
+        let known = cx.shared.get::<Issuers>().and_then(|it| it.0.clone());
+        let agent = match known {
+            Some(agent) => agent,
+            None => {
+                let authorities = system_authorities(cx.files).unwrap_or_default();
+                let agent = Agent::new(&authorities, b"");
+                let agent = agent.map_err(|why| {
+                    Error::at(word.span, format!("the system's certificate authorities cannot be used: {why}"))
+                })?;
+                cx.shared.get_or_default::<Issuers>().0 = Some(agent.clone());
+                agent
+            }
+        };
+        let resolvers = cx.shared.get::<CommonResolver>().and_then(|it| it.0.clone());
+        Ok(Self::Web { url, agent, resolvers })
+    }
+
+    /// How long its keys are kept; zero: they are not.
+    fn cache(&self, on: &Settings) -> Duration {
+        match self {
+            Self::Inside(uri) if uri.as_constant().is_some() => on.key_cache,
+            Self::Inside(_) => Duration::ZERO,
+            Self::Web { .. } if on.key_cache.is_zero() => WEB_CACHE,
+            Self::Web { .. } => on.key_cache,
+        }
+    }
+
+    pub(super) fn keeps(&self, on: &Settings) -> bool {
+        !self.cache(on).is_zero()
+    }
 }
 
 /// A set that a thread keeps.
@@ -86,8 +141,8 @@ pub(super) async fn all(on: &Settings, ex: &mut Exchange, unknown: Option<&str>)
     for name in &on.key_files {
         sets.push(file(on, name, ex)?);
     }
-    for (at, uri) in on.key_requests.iter().enumerate() {
-        sets.push(requested(on, at, uri, ex, unknown).await?);
+    for (at, source) in on.key_requests.iter().enumerate() {
+        sets.push(requested(on, at, source, ex, unknown).await?);
     }
     Continue(sets)
 }
@@ -125,18 +180,18 @@ fn file(on: &Settings, name: &Template, ex: &mut Exchange) -> Flow<Arc<Keys>> {
 async fn requested(
     on: &Settings,
     at: usize,
-    uri: &Template,
+    source: &Source,
     ex: &mut Exchange,
     unknown: Option<&str>,
 ) -> Flow<Arc<Keys>> {
     let name = Name::Request(on.id, at);
     let now = clock::ms();
-    let keeps = !on.key_cache.is_zero() && uri.as_constant().is_some();
+    let (keeps, cache_ms) = (source.keeps(on), clock::as_ms(source.cache(on)));
     let mut old = None;
     if keeps {
         KEPT.with_borrow_mut(|all| {
             let Some(kept) = all.iter_mut().find(|it| it.name == name) else { return };
-            let fresh = now < kept.since + clock::as_ms(on.key_cache) && unknown.is_none_or(|kid| kept.keys.knows(kid));
+            let fresh = now < kept.since + cache_ms && unknown.is_none_or(|kid| kept.keys.knows(kid));
             // Somebody asks already, or has just asked.
             let rests = now < kept.asked + RENEWAL_MS_MIN;
             if !(fresh || rests) {
@@ -148,7 +203,7 @@ async fn requested(
     if let Some((keys, true, _)) = old {
         return Continue(keys);
     }
-    match fetch(uri, ex).await {
+    match fetch(source, ex).await {
         Ok(keys) => {
             if keeps {
                 let since = clock::ms();
@@ -156,7 +211,7 @@ async fn requested(
             }
             Continue(keys)
         }
-        Err(()) => match old.filter(|(_, _, since)| now < since + clock::as_ms(on.key_cache) + STALE_MS_MAX) {
+        Err(()) => match old.filter(|(_, _, since)| now < since + cache_ms + STALE_MS_MAX) {
             Some((keys, ..)) => Continue(keys),
             None => Break(Stop::status(500)),
         },
@@ -164,41 +219,52 @@ async fn requested(
 }
 
 /// Asks, and reads the answer. What goes wrong is logged.
-async fn fetch(uri: &Template, ex: &mut Exchange) -> Result<Arc<Keys>, ()> {
-    let uri = uri.fill_new(ex);
+async fn fetch(source: &Source, ex: &mut Exchange) -> Result<Arc<Keys>, ()> {
+    let (shown, brought) = match source {
+        Source::Inside(uri) => {
+            let uri = uri.fill_new(ex);
+            (String::from_utf8_lossy(&uri).into_owned(), inside(&uri, ex).await)
+        }
+        Source::Web { url, agent, resolvers } => {
+            let fields = ["Accept: application/json".to_owned()];
+            let answer = agent.send(resolvers.as_deref(), "GET", url, &fields, b"").await;
+            let brought = match answer {
+                Ok(answer) if answer.status == 200 => Ok(answer.body),
+                Ok(answer) => Err(format!("was answered with status {}", answer.status)),
+                Err(why) => Err(format!("had no answer: {why}")),
+            };
+            (format!("{}{}", url.authority(), url.path), brought)
+        }
+    };
+    let keys = brought.and_then(|text| {
+        let keys = Keys::parse(&text).map_err(|why| format!("brought no set of keys: {why}"))?;
+        match keys.remarks.first() {
+            _ if !keys.is_empty() => Ok(keys),
+            Some(why) => Err(format!("brought no key that can be used: {why}")),
+            None => Err("brought no keys".to_owned()),
+        }
+    });
+    keys.map(Arc::new).map_err(|why| log!(ex, Level::Error, "auth_jwt_key_request \"{shown}\" {why}"))
+}
+
+/// The body of a request inside.
+async fn inside(uri: &[u8], ex: &mut Exchange) -> Result<Vec<u8>, String> {
     let (path, args) = match uri.iter().position(|b| *b == b'?') {
         Some(at) => (&uri[..at], &uri[at + 1..]),
-        None => (&uri[..], &b""[..]),
+        None => (uri, &b""[..]),
     };
     let fetched = ex.fetch(path, args).await;
     let status = fetched.reply.as_ref().map_or(500, |it| it.status);
-    let shown = String::from_utf8_lossy(&uri);
     if status != 200 {
-        log!(ex, Level::Error, "auth_jwt_key_request \"{shown}\" was answered with status {status}");
-        return Err(());
+        return Err(format!("was answered with status {status}"));
     }
     let mut source = fetched.into_source();
     let mut text = Vec::new();
     loop {
         match next(&mut *source).await {
             Ok(Some(bytes)) if text.len() + bytes.len() <= KEYS_BYTES_MAX => text.extend_from_slice(&bytes),
-            Ok(None) => break,
-            _ => {
-                log!(ex, Level::Error, "auth_jwt_key_request \"{shown}\": the keys did not come whole");
-                return Err(());
-            }
-        }
-    }
-    match Keys::parse(&text) {
-        Ok(keys) if !keys.is_empty() => Ok(Arc::new(keys)),
-        Ok(keys) => {
-            let why = keys.remarks.first().map_or("it is empty", String::as_str);
-            log!(ex, Level::Error, "auth_jwt_key_request \"{shown}\" brought no key that can be used: {why}");
-            Err(())
-        }
-        Err(why) => {
-            log!(ex, Level::Error, "auth_jwt_key_request \"{shown}\" brought no set of keys: {why}");
-            Err(())
+            Ok(None) => return Ok(text),
+            _ => return Err("did not bring the keys whole".to_owned()),
         }
     }
 }

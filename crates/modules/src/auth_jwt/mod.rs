@@ -46,8 +46,8 @@ pub struct Settings {
     keys: Arc<Keys>,
     /// Files whose names depend on the request.
     key_files: Box<[Template]>,
-    /// Requests inside that bring keys.
-    key_requests: Box<[Template]>,
+    /// Requests that bring keys.
+    key_requests: Box<[keys::Source]>,
     key_cache: Duration,
     /// Seconds by which clocks may differ.
     leeway: i64,
@@ -134,7 +134,7 @@ impl foregate_core::Module for Module {
             token: token.map(|it| cx.template(&it)).transpose()?,
             keys: Arc::new(Keys::join(sets)),
             key_files: varying.into(),
-            key_requests: requests.iter().map(|it| cx.template(it)).collect::<Result<_, _>>()?,
+            key_requests: requests.iter().map(|it| keys::Source::compile(it, cx)).collect::<Result<_, _>>()?,
             key_cache: options.key_cache.unwrap_or_default(),
             leeway: options.leeway.map_or(0, |it| it.as_secs() as i64),
             conf_prefix: cx.conf_prefix.to_owned(),
@@ -180,8 +180,7 @@ async fn judge(on: &Settings, ex: &mut Exchange) -> Flow<std::rc::Rc<Judged>> {
     let sets = keys::all(on, ex, None).await?;
     let mut judged = claims::judge(on, &token, &sets);
     if let Judged::Refused(Refused::UnknownKey(kid)) = &judged
-        && !on.key_requests.is_empty()
-        && !on.key_cache.is_zero()
+        && on.key_requests.iter().any(|it| it.keeps(on))
     {
         // The issuer may have changed its keys since they were asked for.
         let kid = kid.clone();

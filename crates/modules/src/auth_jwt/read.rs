@@ -54,9 +54,10 @@ pub(super) fn key_file(o: &mut Options, node: &Node, _: Scope) -> Result<(), Err
 
 pub(super) fn key_request(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
     let word = &node.args[0];
-    if !word.starts_with(['/', '$', '@']) {
+    let is_web = word.starts_with("http://") || word.starts_with("https://");
+    if !is_web && !word.starts_with(['/', '$']) {
         return Err(Error::at(word.span, format!("invalid uri \"{word}\"")).advise(
-            "name a location that gets the keys: location = /_jwks { internal; proxy_pass https://issuer/jwks.json; }",
+            "the issuer's address, https://issuer/jwks.json, or a location that gets the keys",
         ));
     }
     o.key_requests.get_or_insert_default().push(word.clone());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_lc_rs::{hmac, rand};
 use foregate_conf::{Error, Node, Word, os_error, value};
 use foregate_core::{Args, Block, Compile, check};
-use foregate_upstream::{Agent, Url};
+use foregate_upstream::{Agent, Url, system_authorities};
 
 use super::cookies::Sealer;
 use super::metadata::State;
@@ -21,15 +21,6 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(8 * 3600);
 /// A `client_secret` of fewer bytes could be guessed by whoever has a cookie.
 const SECRET_BYTES_MIN: usize = 16;
 const KEY_BYTES_MIN: usize = 32;
-
-/// Where systems keep the authorities they trust.
-const BUNDLES: [&str; 5] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-];
 
 /// Directives within the block, and how many arguments they take.
 const INSIDE: [(&str, Args); 19] = [
@@ -248,7 +239,7 @@ impl Read<'_> {
     fn agent(&self, tls: bool, cx: &mut Compile<'_>) -> Result<Agent, Error> {
         let authorities = match self.word("ssl_trusted_certificate") {
             Some(word) => file(word, cx)?,
-            None if tls => BUNDLES.iter().find_map(|it| cx.files.read(it.as_ref()).ok()).ok_or_else(|| {
+            None if tls => system_authorities(cx.files).ok_or_else(|| {
                 Error::at(self.node.name.span, "the system has no certificate authorities")
                     .advise("install ca-certificates, or write ssl_trusted_certificate FILE;")
             })?,

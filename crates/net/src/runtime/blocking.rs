@@ -160,6 +160,8 @@ fn settle<T>(answer: &Mutex<Slot<T>>, f: impl FnOnce() -> T) {
     }
 }
 
+type Shared<T> = Arc<Mutex<Slot<T>>>;
+
 struct Slot<T> {
     value: Option<thread::Result<T>>,
     waker: Option<Waker>,
@@ -167,14 +169,14 @@ struct Slot<T> {
 
 impl<T> Slot<T> {
     /// Shared by who waits and who works.
-    fn pair() -> (Arc<Mutex<Slot<T>>>, Arc<Mutex<Slot<T>>>) {
+    fn pair() -> (Shared<T>, Shared<T>) {
         let shared = Arc::new(Mutex::new(Slot { value: None, waker: None }));
         (shared.clone(), shared)
     }
 }
 
 struct Answer<T> {
-    shared: Arc<Mutex<Slot<T>>>,
+    shared: Shared<T>,
 }
 
 impl<T> Future for Answer<T> {
