@@ -38,7 +38,7 @@ pub use keeper::keep_all;
 pub use key::Key;
 pub use memory::HeldNow;
 pub use object::Object;
-pub use purge::{Purge, tags};
+pub use purge::{Purge, PurgeTold, tags};
 pub use rewrite::rewrite;
 pub use stats::Counted;
 pub use told::{Status, Told};

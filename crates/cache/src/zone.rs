@@ -24,7 +24,7 @@ use crate::keeper::Bell;
 use crate::key::Key;
 use crate::memory::{HeldNow, Memory};
 use crate::object::{Miss, Object, Opened};
-use crate::purge::{NAME_BYTES_MAX, Purge, Purged, Seen, Verdict, What};
+use crate::purge::{NAME_BYTES_MAX, Outbox, Purge, PurgeTold as Told, Purged, Seen, Verdict, What};
 use crate::rfc::{self, Wants};
 use crate::shard::Ticket;
 use crate::stats::{Counted, Stats};
@@ -48,6 +48,8 @@ pub struct ZoneSpec {
     pub min_free_bytes: u64,
     /// `memory`: how much of what is asked for often is in memory as well.
     pub memory_bytes: u64,
+    /// Where instances tell each other of purges.
+    pub redis: Option<String>,
     /// Files are written under `proxy_temp_path` and not beside their place.
     pub use_temp_path: bool,
     pub manager: Pace,
@@ -79,6 +81,7 @@ pub(crate) struct State {
     pub(crate) cold: AtomicBool,
     pub(crate) purged: Purged,
     pub(crate) stats: Stats,
+    pub(crate) outbox: Outbox,
     /// As the present configuration has it.
     pub(crate) spec: Mutex<ZoneSpec>,
     pub(crate) max_bytes: AtomicU64,
@@ -194,6 +197,7 @@ impl Zone {
 
     /// Looks up what is asked for.
     pub fn open(&self, ask: &Ask<'_>, ex: &Exchange) -> Found {
+        self.ready();
         let mut key = ask.main;
         if let Some(object) = self.remembered(ask) {
             return Found::Fresh(object);
@@ -247,13 +251,25 @@ impl Zone {
     /// # Errors
     /// Too much has been purged lately, or the name is too long.
     pub fn purge(&self, what: Purge<'_>, soft: bool) -> Result<PurgeDone, TooMuch> {
-        let rule = match what {
-            Purge::Key(text) => What::Key(Key::of(text)),
-            Purge::Prefix(name) | Purge::Tag(name) if name.len() > NAME_BYTES_MAX => return Err(TooMuch),
-            Purge::Prefix(prefix) => What::Prefix(prefix.into()),
-            Purge::Tag(tag) => What::Tag(tag.into()),
-        };
-        let kept = self.state.purged.add(rule, soft, self.stamp());
+        self.ready();
+        let rule = rule(what)?;
+        let at_us = self.stamp();
+        let kept = self.state.purged.add(rule, soft, at_us);
+        if self.spec.redis.is_some() {
+            self.state.outbox.put(Told::new(what, soft, at_us));
+        }
+        Ok(self.clear(what, soft, kept.ok_or(TooMuch)?))
+    }
+
+    /// What was purged before this worker is known before anything is served. Who looks after the zone complains.
+    fn ready(&self) {
+        if !self.state.purged.is_loaded() {
+            _ = self.state.purged.load(&self.state.path, clock::unix_ms() * 1000);
+        }
+    }
+
+    /// What a purge means goes at once, as far as that is cheap.
+    fn clear(&self, what: Purge<'_>, soft: bool, kept: io::Result<()>) -> PurgeDone {
         let found = match what {
             Purge::Key(text) if soft => self.is_known(Key::of(text)),
             Purge::Key(text) => {
@@ -265,8 +281,33 @@ impl Zone {
                 true
             }
         };
-        let unrecorded = kept.ok_or(TooMuch)?.err();
-        Ok(PurgeDone { found, unrecorded })
+        PurgeDone { found, unrecorded: kept.err() }
+    }
+
+    /// Purges that others have not been told of yet.
+    pub fn take_told(&self) -> Vec<Told> {
+        self.state.outbox.take()
+    }
+
+    /// They could not be told: they will be.
+    pub fn put_back_told(&self, told: Vec<Told>) {
+        self.state.outbox.put_back(told);
+    }
+
+    /// Another instance has purged. `anew`: it was so just now, by whatever clock; else when it says.
+    ///
+    /// # Errors
+    /// As `purge`.
+    pub fn hear(&self, told: &Told, anew: bool) -> Result<PurgeDone, TooMuch> {
+        self.ready();
+        let now_us = self.stamp();
+        let at_us = if anew { now_us } else { told.at_us.min(now_us) };
+        let what = told.purge();
+        let rule = rule(what)?;
+        let kept = self.state.purged.add(rule, told.soft, at_us);
+        // An object of this very key may be younger than what is told late.
+        let what = if anew { what } else { Purge::Prefix(b"") };
+        Ok(self.clear(what, told.soft, kept.ok_or(TooMuch)?))
     }
 
     fn is_known(&self, main: Key) -> bool {
@@ -541,6 +582,15 @@ impl Zone {
     }
 }
 
+fn rule(what: Purge<'_>) -> Result<What, TooMuch> {
+    Ok(match what {
+        Purge::Key(text) => What::Key(Key::of(text)),
+        Purge::Prefix(name) | Purge::Tag(name) if name.len() > NAME_BYTES_MAX => return Err(TooMuch),
+        Purge::Prefix(prefix) => What::Prefix(prefix.into()),
+        Purge::Tag(tag) => What::Tag(tag.into()),
+    })
+}
+
 /// What the purges look at.
 pub(crate) fn seen<'a>(header: &Header, bytes: &'a [u8]) -> Seen<'a> {
     Seen {
@@ -563,6 +613,7 @@ impl State {
             cold: AtomicBool::new(true),
             purged: Purged::default(),
             stats: Stats::default(),
+            outbox: Outbox::default(),
             spec: Mutex::new(spec.clone()),
             max_bytes: AtomicU64::new(spec.max_bytes),
             bell: Arc::default(),

@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod codings_tests;
 pub mod known;
+pub mod purge_fleet;
+mod redis;
 mod registry;
 #[cfg(test)]
 mod testing;

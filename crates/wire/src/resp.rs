@@ -14,7 +14,7 @@ pub const BULK_BYTES_MAX: usize = 1 << 20;
 /// Members of a list, at most.
 pub const LIST_LEN_MAX: usize = 1 << 16;
 /// Lists within lists.
-pub const DEPTH_MAX: usize = 4;
+pub const DEPTH_MAX: usize = 5;
 
 /// Appends a command with its arguments.
 pub fn command(args: &[&[u8]], out: &mut Vec<u8>) {
@@ -202,7 +202,7 @@ mod tests {
             ("$1\r\nab\r\n", Malformed),
             ("$1048577\r\n", TooLarge),
             ("*65537\r\n", TooLarge),
-            ("*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n", TooLarge),
+            ("*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n", TooLarge),
             ("*99999999999999999999\r\n", Malformed),
         ] {
             assert_eq!(parse(text.as_bytes()), Err(why), "{text:?}");

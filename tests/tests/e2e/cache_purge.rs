@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use foregate_testkit::process::signal;
-use foregate_testkit::{Backend, Reply, Server, Setup, Signal, check_on, foregate_only};
+use foregate_testkit::{Backend, Redis, Reply, Server, Setup, Signal, check_on, foregate_only};
 
 use crate::resilience::is_full;
 
@@ -200,5 +200,33 @@ fn a_tag_of_many_objects_is_purged_at_once() {
             assert_eq!(cached(&server, &format!("/a/{n}")), "MISS");
         }
         println!("a tag of {n_objects} objects was purged in {took:?}");
+    });
+}
+
+#[test]
+fn instances_with_one_redis_purge_together() {
+    foregate_only(|subject| {
+        let Some(mut redis) = Redis::start() else { return };
+        let app = tagged();
+        let setup = || {
+            let text = FRONT.replace("INSIDE", "").replace("keys_zone=one:64m", "keys_zone=one:1m redis={redis}");
+            Setup::http(&text).backend("app", &app).set("redis", redis.address()).allow_log("redis").start(subject)
+        };
+        let (one, two) = (setup(), setup());
+        for server in [&one, &two] {
+            fill(server, &["/a/1", "/b/1", "/c/1", "/d/1"]);
+        }
+        check_on(&one, &[("PURGE /\nCache-Tag: folder-a", "204"), ("PURGE /b/1", "204")]);
+        two.eventually(|two| cached(two, "/a/1") == "MISS");
+        two.eventually(|two| cached(two, "/b/1") == "MISS");
+        assert_eq!([cached(&two, "/c/1"), cached(&one, "/c/1")], ["HIT", "HIT"]);
+        assert_eq!([cached(&two, "/a/1"), cached(&one, "/a/1")], ["HIT", "MISS"]);
+        // Without it each goes on, and tells the others when it is back.
+        redis.stop();
+        check_on(&two, &[("PURGE /c/*", "204"), ("GET /c/1", "200 | X-Cache: MISS"), ("GET /d/1", "200 | X-Cache: HIT")]);
+        assert_eq!(cached(&one, "/c/1"), "HIT");
+        redis.run();
+        one.eventually(|one| cached(one, "/c/1") == "MISS");
+        assert_eq!(cached(&two, "/d/1"), "HIT");
     });
 }

@@ -6,6 +6,7 @@
 //! long; it lies in a journal beside the objects, and a restart finds it there.
 
 mod journal;
+mod outbox;
 mod tags;
 
 use std::collections::HashMap;
@@ -16,6 +17,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use crate::key::{AsItIs, Key};
 use journal::{Journal, Record};
+pub(crate) use outbox::Outbox;
+pub use outbox::PurgeTold;
 pub use tags::tags;
 
 /// Rules at once; more keys and wildcards are refused. Too many tags count as all of them.
@@ -130,6 +133,10 @@ impl Purged {
             }
         });
         done
+    }
+
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.loaded.get().is_some()
     }
 
     /// `None`: there are too many rules already. An error is the journal's: the purge holds, but not over a restart.

@@ -27,7 +27,8 @@ impl foregate_core::Module for Module {
     const DIRECTIVES: &'static [Directive<Options>] = foregate_upstream::cache_directives!["fastcgi", cache;];
 
     fn prepare(options: &Options, cx: &mut Compile<'_>) -> Result<(), Error> {
-        options.cache.prepare(cx)
+        options.cache.prepare(cx)?;
+        crate::purge_fleet::check(cx)
     }
 
     fn resolve(o: Options, cx: &mut Compile<'_>) -> Result<Option<Settings>, Error> {

@@ -17,7 +17,7 @@ use foregate_net::clock;
 use foregate_wire::resp::{Reply, command};
 
 use super::bucket::News;
-use super::redis::{Connection, Server};
+use crate::redis::{Connection, Server};
 use super::zone::{self, Zone, Zones};
 
 /// Between two exchanges.

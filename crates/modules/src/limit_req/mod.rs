@@ -3,7 +3,6 @@
 mod bucket;
 mod fleet;
 mod read;
-mod redis;
 mod standing;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use foregate_conf::{Error, Node, Span, Word, value as values};
 use foregate_core::{Scope, ZoneSpec, duplicate};
 
 use super::Options;
-use super::redis::Server;
+use crate::redis::Server;
 
 /// Who declares these zones.
 pub(super) const ZONE: &str = "limit_req_zone";

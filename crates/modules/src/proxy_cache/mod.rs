@@ -36,7 +36,8 @@ impl foregate_core::Module for Module {
     const VARIABLES: &'static [Variable] = variables::VARIABLES;
 
     fn prepare(options: &Options, cx: &mut Compile<'_>) -> Result<(), Error> {
-        options.cache.prepare(cx)
+        options.cache.prepare(cx)?;
+        crate::purge_fleet::check(cx)
     }
 
     fn resolve(o: Options, cx: &mut Compile<'_>) -> Result<Option<Settings>, Error> {

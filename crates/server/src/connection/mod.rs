@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use foregate_core::stats::{self, Count};
 use foregate_core::{Connection, Exchange, Household, Level, Nobody, Proxied};
-use foregate_modules::{client, limit_req, shield, ssl};
+use foregate_modules::{client, limit_req, purge_fleet, shield, ssl};
 use foregate_net::events::{self, Events};
 use foregate_net::runtime::Task;
 use foregate_net::{Addr, Conn, Listener, Stream, clock, runtime};
@@ -298,6 +298,7 @@ fn look_after(local: &Rc<Local>) -> Vec<Task> {
     let mut tasks = foregate_upstream::start_checks(checked.collect(), &household);
     tasks.extend(ssl::keep_stapled(&cycle.shared, &cycle.main.error_log));
     tasks.extend(limit_req::keep_together(&cycle.shared, &cycle.main.error_log));
+    tasks.extend(purge_fleet::keep_together(&cycle.shared, &cycle.main.error_log));
     tasks.extend(shield::keep_fresh(&cycle.shared, &cycle.main.error_log));
     tasks
 }

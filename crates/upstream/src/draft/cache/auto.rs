@@ -58,6 +58,7 @@ pub(super) fn zone(cx: &mut Compile<'_>) -> Arc<Zone> {
         max_bytes: SIZE_BYTES_MAX,
         min_free_bytes: FREE_BYTES_MIN,
         memory_bytes: MEMORY_BYTES,
+        redis: None,
         use_temp_path: false,
         manager: PACE,
         loader: PACE,

@@ -17,10 +17,10 @@ const PORT: u16 = 6379;
 
 /// Where a Redis is and how it lets one in. Its secrets are not shown.
 #[derive(Clone)]
-pub(super) struct Server {
+pub(crate) struct Server {
     addrs: Vec<Addr>,
     /// As the log calls it.
-    pub(super) name: String,
+    pub(crate) name: String,
     user: Option<String>,
     password: Option<String>,
     database: Option<u32>,
@@ -28,7 +28,7 @@ pub(super) struct Server {
 
 impl Server {
     /// `HOST[:PORT]`, `unix:/PATH`, or `redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`. A name is looked up now.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("unix:") {
             let whole = path.starts_with('/');
             let addrs = if whole { vec![Addr::unix(path)] } else { return Err("no absolute path".into()) };
@@ -93,14 +93,14 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stream: Stream,
     unread: Vec<u8>,
 }
 
 impl Connection {
     /// Connects, and says who we are. What fails is told as the end of a sentence.
-    pub(super) async fn open(to: &Server) -> Result<Self, String> {
+    pub(crate) async fn open(to: &Server) -> Result<Self, String> {
         let opened = clock::timeout(CONNECT_PATIENCE, async {
             let mut connection = Self { stream: connect(&to.addrs).await?, unread: Vec::new() };
             let database = to.database.unwrap_or_default().to_string();
@@ -125,7 +125,7 @@ impl Connection {
     }
 
     /// Sends `n` commands and waits for as many replies; a refusal of one is a failure of all.
-    pub(super) async fn ask(&mut self, commands: &[u8], n: usize) -> Result<Vec<Reply>, String> {
+    pub(crate) async fn ask(&mut self, commands: &[u8], n: usize) -> Result<Vec<Reply>, String> {
         if n == 0 {
             return Ok(Vec::new());
         }
