@@ -34,7 +34,10 @@ pub(crate) fn check(cx: &Compile<'_>) -> Result<(), Error> {
     let zones = cx.shared.get::<Zones>().into_iter().flat_map(|it| it.0.values());
     for zone in zones {
         if let Some(Err(why)) = zone.spec.redis.as_deref().map(Server::parse) {
-            return Err(Error::plain(format!("{why} in \"redis=\" of the cache zone \"{}\"", zone.spec.name)));
+            return Err(Error::plain(format!(
+                "{why} in \"redis=\" of the cache zone \"{}\"",
+                zone.spec.name
+            )));
         }
     }
     Ok(())
@@ -114,8 +117,16 @@ impl Keeper {
             let (soft, at_us): (&[u8], _) = (if it.soft { b"1" } else { b"0" }, it.at_us.to_string());
             let head: [&[u8]; 6] = [b"XADD", &stream, b"MAXLEN", b"~", STREAM_LEN_MAX, b"*"];
             let body: [&[u8]; 10] = [
-                b"from", self.id.as_bytes(), b"kind", it.kind.as_bytes(), b"soft", soft, b"at", at_us.as_bytes(),
-                b"text", &it.text,
+                b"from",
+                self.id.as_bytes(),
+                b"kind",
+                it.kind.as_bytes(),
+                b"soft",
+                soft,
+                b"at",
+                at_us.as_bytes(),
+                b"text",
+                &it.text,
             ];
             command(&[&head[..], &body].concat(), &mut commands);
         }

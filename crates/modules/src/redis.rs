@@ -195,7 +195,8 @@ mod tests {
         assert_eq!(check("redis://:p%40ss@127.0.0.1/2"), said("127.0.0.1:6379", "/p@ss", Some(2)));
         assert_eq!(check("redis://me:a:b%@127.0.0.1:1"), said("127.0.0.1:1", "me/a:b%", None));
         assert_eq!(check("unix:/run/redis.sock"), said("unix:/run/redis.sock", "/", None));
-        for text in ["", "127.0.0.1:x", "127.0.0.1:0", "127.0.0.1/x", "unix:here", "rediss://127.0.0.1", ":1"] {
+        for text in ["", "127.0.0.1:x", "127.0.0.1:0", "127.0.0.1/x", "unix:here", "rediss://127.0.0.1", ":1"]
+        {
             assert!(check(text).is_err(), "{text}");
         }
     }

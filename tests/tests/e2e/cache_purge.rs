@@ -209,8 +209,13 @@ fn instances_with_one_redis_purge_together() {
         let Some(mut redis) = Redis::start() else { return };
         let app = tagged();
         let setup = || {
-            let text = FRONT.replace("INSIDE", "").replace("keys_zone=one:64m", "keys_zone=one:1m redis={redis}");
-            Setup::http(&text).backend("app", &app).set("redis", redis.address()).allow_log("redis").start(subject)
+            let text =
+                FRONT.replace("INSIDE", "").replace("keys_zone=one:64m", "keys_zone=one:1m redis={redis}");
+            Setup::http(&text)
+                .backend("app", &app)
+                .set("redis", redis.address())
+                .allow_log("redis")
+                .start(subject)
         };
         let (one, two) = (setup(), setup());
         for server in [&one, &two] {
@@ -223,7 +228,10 @@ fn instances_with_one_redis_purge_together() {
         assert_eq!([cached(&two, "/a/1"), cached(&one, "/a/1")], ["HIT", "MISS"]);
         // Without it each goes on, and tells the others when it is back.
         redis.stop();
-        check_on(&two, &[("PURGE /c/*", "204"), ("GET /c/1", "200 | X-Cache: MISS"), ("GET /d/1", "200 | X-Cache: HIT")]);
+        check_on(
+            &two,
+            &[("PURGE /c/*", "204"), ("GET /c/1", "200 | X-Cache: MISS"), ("GET /d/1", "200 | X-Cache: HIT")],
+        );
         assert_eq!(cached(&one, "/c/1"), "HIT");
         redis.run();
         one.eventually(|one| cached(one, "/c/1") == "MISS");
