@@ -91,6 +91,8 @@ pub struct Exchange {
     pub limit_rate_after: Option<u64>,
     /// Whether the client's connection may stay open after this exchange.
     pub keepalive: bool,
+    /// Its line in the access log has been written.
+    pub logged: bool,
     pub sent: Sent,
 
     pub captures: Captures,
@@ -142,6 +144,7 @@ impl Exchange {
             limit_rate: None,
             limit_rate_after: None,
             keepalive: true,
+            logged: false,
             sent: Sent::default(),
             captures: Captures::default(),
             slots: Vec::new(),
@@ -197,6 +200,7 @@ impl Exchange {
             limit_rate,
             limit_rate_after,
             keepalive,
+            logged,
             sent,
             captures,
             slots,
@@ -224,7 +228,7 @@ impl Exchange {
         (*redirects_left, *subrequest_depth, *variable_depth) = (REDIRECTS_MAX, 0, 0);
         (*error_page, *status_override) = (false, None);
         (*limit_rate, *limit_rate_after) = (None, None);
-        (*header_only, *keepalive) = (false, true);
+        (*header_only, *keepalive, *logged) = (false, true, false);
         sent.clear();
         captures.clear();
         slots.clear();

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::OnceLock;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use crate::sys::give_back_memory;
 use crate::{clock, reactor};
@@ -23,6 +24,9 @@ pub use task::Task;
 
 /// Task polls between two looks at epoll: what became ready meanwhile is not starved by tasks that wake each other.
 const POLLS_PER_TURN_MAX: usize = 512;
+
+/// Tasks that are ready again and again do not keep us longer from looking at the outside.
+const TURN_LENGTH: Duration = Duration::from_micros(500);
 
 /// Tasks that dropped tasks may spawn, in turn, when a runtime ends: a guard against a loop.
 const LAST_SPAWNS_MAX: usize = 100_000;
@@ -56,7 +60,11 @@ pub fn run<T>(main: impl Future<Output = T>) -> io::Result<T> {
     let mut batch = VecDeque::new();
     loop {
         let mut polls_left = POLLS_PER_TURN_MAX;
-        while polls_left > 0 && task::take_ready(&mut batch, polls_left) {
+        let mut is_first = true;
+        while polls_left > 0
+            && (std::mem::take(&mut is_first) || task::any_ready() && !is_long())
+            && task::take_ready(&mut batch, polls_left)
+        {
             polls_left -= batch.len();
             while let Some(next) = batch.pop_front() {
                 if next != key {
@@ -136,6 +144,11 @@ fn report(panic: &(dyn Any + Send)) {
     if let Some(hook) = PANIC_HOOK.get() {
         hook(text.unwrap_or("a panic without a message"));
     }
+}
+
+/// Whether the turn has taken long already.
+fn is_long() -> bool {
+    Instant::now().saturating_duration_since(clock::now()) > TURN_LENGTH
 }
 
 /// One look at the outside: waits for events (not at all if `busy`), then sets the clock and wakes what is due.

@@ -157,6 +157,21 @@ pub struct Told {
     pub last_passed: Option<bool>,
 }
 
+impl Group {
+    /// Counts from 0 again what peers have done, and what the queue has turned away; health and connections stay.
+    pub fn forget_counts(&self) {
+        for (peer, _) in self.list() {
+            let (tally, checks) = (&peer.state.tally, &peer.state.checks);
+            let counts =
+                [&tally.requests, &tally.fails, &tally.unavail, &checks.n, &checks.fails, &checks.unhealthy];
+            counts.into_iter().chain(&tally.responses).for_each(|it| it.store(0, Relaxed));
+        }
+        if let Some(queue) = &self.queue {
+            queue.forget_overflows();
+        }
+    }
+}
+
 impl crate::Peer {
     /// The number that the API knows it by.
     pub fn number(&self) -> u32 {

@@ -47,6 +47,10 @@ impl Queue {
     }
 
     /// Requests that found no place in it.
+    pub(crate) fn forget_overflows(&self) {
+        self.overflows.store(0, SeqCst);
+    }
+
     pub fn overflows(&self) -> u64 {
         self.overflows.load(SeqCst)
     }

@@ -252,3 +252,25 @@ fn changes_under_load_fail_no_request_and_leave_nothing_behind() {
         assert!(after < before + before / 20 + 512, "{before} KiB became {after} KiB");
     });
 }
+
+#[test]
+fn counts_begin_again() {
+    foregate_only(|subject| {
+        let [a, b] = ["a", "b"].map(Backend::named);
+        let server = Setup::http(SITE).backend("a", &a).backend("b", &b).start(subject);
+        for _ in 0..4 {
+            server.get("/");
+        }
+        let seen = |path: &str| call(&server, "GET", path, "").text();
+        let has = |part: &str| seen("/http/upstreams/u").contains(part);
+        assert!(has("\"requests\":4,"));
+        for path in ["/http/upstreams/u", "/connections", "/http/requests", "/processes"] {
+            assert_eq!(call(&server, "DELETE", path, "").status, 204, "{path}");
+        }
+        assert!(!has("\"requests\":4,") && has("\"requests\":0,"));
+        let total = seen("/http/requests");
+        let total = total.split("\"total\":").nth(1).and_then(|it| it.split(',').next());
+        assert!(total.and_then(|it| it.parse::<u32>().ok()).is_some_and(|it| it < 8), "{total:?}");
+        assert_eq!(call(&server, "DELETE", "/http/upstreams", "").status, 405);
+    });
+}

@@ -87,14 +87,15 @@ pub(crate) struct Endpoint {
 }
 
 const READ: &[(Method, &str)] = &[(Method::Get, "")];
+const COUNTS: &[(Method, &str)] = &[(Method::Get, ""), (Method::Delete, "Counts from 0 again")];
 
 pub(crate) const ENDPOINTS: &[Endpoint] = &[
     Endpoint { path: "/", what: "The names at the top", verbs: READ },
     Endpoint { path: "/nginx", what: "Version, process and configuration of the server", verbs: READ },
-    Endpoint { path: "/processes", what: "Workers that were started again", verbs: READ },
-    Endpoint { path: "/connections", what: "Connections of clients", verbs: READ },
+    Endpoint { path: "/processes", what: "Workers that were started again", verbs: COUNTS },
+    Endpoint { path: "/connections", what: "Connections of clients", verbs: COUNTS },
     Endpoint { path: "/http", what: "The names below http", verbs: READ },
-    Endpoint { path: "/http/requests", what: "Requests of clients", verbs: READ },
+    Endpoint { path: "/http/requests", what: "Requests of clients", verbs: COUNTS },
     Endpoint { path: "/http/caches", what: "All caches, and what they do", verbs: READ },
     Endpoint { path: "/http/caches/{cache}", what: "One cache", verbs: READ },
     Endpoint { path: "/http/caches/{cache}/top", what: "The objects that are asked for most", verbs: READ },
@@ -105,7 +106,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
     },
     Endpoint { path: "/http/shield", what: "What the shield has refused", verbs: READ },
     Endpoint { path: "/http/upstreams", what: "All groups that have a zone, and what their peers do", verbs: READ },
-    Endpoint { path: "/http/upstreams/{upstream}", what: "One group", verbs: READ },
+    Endpoint { path: "/http/upstreams/{upstream}", what: "One group", verbs: COUNTS },
     Endpoint {
         path: "/http/upstreams/{upstream}/servers",
         what: "The servers of a group",
@@ -163,6 +164,9 @@ pub async fn serve(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
         Ok(Answer { status, value, at }) => (status, value, at),
         Err(refusal) => (refusal.status, refusal_json(&refusal, ex), None),
     };
+    if status == 204 {
+        return Continue(Reply::status(204));
+    }
     let mut reply = Reply::bytes(status, b"application/json", Buf::from_vec(value.to_string().into_bytes()));
     reply.fields.push(b"Cache-Control", b"no-store");
     if let Some(at) = at {
@@ -203,6 +207,13 @@ async fn answer(on: &Settings, ex: &mut Exchange) -> Result<Answer, Refusal> {
     let writes = ex.method != Method::Get;
     if !endpoint.verbs.iter().any(|it| it.0 == ex.method) || (writes && !on.write) {
         return Err(refuse(405, "MethodDisabled", "method disabled"));
+    }
+    if endpoint.verbs == COUNTS && writes {
+        match rest {
+            ["http", "upstreams", name] => group(ex, name)?.forget_counts(),
+            _ => show::forget(endpoint.path),
+        }
+        return Ok(Answer { status: 204, value: Json::Object(Vec::new()), at: None });
     }
     let wanted = wanted_fields(ex);
     let value = match (endpoint.path, rest) {

@@ -3,7 +3,7 @@
 use foregate_core::{Json, Method};
 
 use super::caches::PURGE;
-use super::{ENDPOINTS, Endpoint, VERSION};
+use super::{COUNTS, ENDPOINTS, Endpoint, VERSION};
 
 pub(super) fn describe() -> Json {
     let paths = ENDPOINTS.iter().map(|it| (it.path.to_owned(), path(it)));
@@ -53,7 +53,11 @@ fn parameter(name: &str) -> Json {
 
 fn operation(endpoint: &Endpoint, method: Method, what: &str) -> Json {
     let is_purge = endpoint.path.ends_with("/purge");
-    let good = if method == Method::Post && !is_purge { "201" } else { "200" };
+    let good = match method {
+        Method::Post if !is_purge => "201",
+        Method::Delete if endpoint.verbs == COUNTS => "204",
+        _ => "200",
+    };
     let answers = [(good, "Done"), ("400", "Refused"), ("404", "Not found"), ("405", "Not allowed here")];
     let answer = |(code, what): (&str, &str)| {
         (code.to_owned(), Json::Object(vec![("description", what.into())]))

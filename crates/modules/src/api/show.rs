@@ -5,7 +5,7 @@ use foregate_core::{Exchange, Json, addr_text, time};
 use foregate_net::clock;
 use foregate_upstream::{Group, Groups, Health, Peer, Server};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{ENDPOINTS, GENERATION, LOADED_MS, RESPAWNED};
 
@@ -32,14 +32,41 @@ pub(super) fn server(ex: &Exchange) -> Json {
     ])
 }
 
+/// What the counts were when they were last set to 0 by the API: others go on seeing all of them.
+static ACCEPTED_BEFORE: AtomicU64 = AtomicU64::new(0);
+static HANDLED_BEFORE: AtomicU64 = AtomicU64::new(0);
+static REQUESTS_BEFORE: AtomicU64 = AtomicU64::new(0);
+static RESPAWNED_BEFORE: AtomicU64 = AtomicU64::new(0);
+
+/// Lets the counts of an endpoint begin again.
+pub(super) fn forget(path: &str) {
+    match path {
+        "/connections" => {
+            ACCEPTED_BEFORE.store(total(Count::Accepted), Ordering::Relaxed);
+            HANDLED_BEFORE.store(total(Count::Handled), Ordering::Relaxed);
+        }
+        "/http/requests" => REQUESTS_BEFORE.store(total(Count::Requests), Ordering::Relaxed),
+        "/processes" => RESPAWNED_BEFORE.store(respawned(), Ordering::Relaxed),
+        _ => {}
+    }
+}
+
+fn since(count: u64, before: &AtomicU64) -> u64 {
+    count.saturating_sub(before.load(Ordering::Relaxed))
+}
+
+fn respawned() -> u64 {
+    std::env::var(RESPAWNED).ok().and_then(|it| it.parse().ok()).unwrap_or(0)
+}
+
 /// How often the master had to start a worker again: it tells each worker so.
 pub(super) fn processes() -> Json {
-    let told = std::env::var(RESPAWNED).ok().and_then(|it| it.parse::<u64>().ok());
-    Json::Object(vec![("respawned", told.unwrap_or(0).into())])
+    Json::Object(vec![("respawned", since(respawned(), &RESPAWNED_BEFORE).into())])
 }
 
 pub(super) fn connections() -> Json {
-    let [accepted, handled] = [Count::Accepted, Count::Handled].map(total);
+    let accepted = since(total(Count::Accepted), &ACCEPTED_BEFORE);
+    let handled = since(total(Count::Handled), &HANDLED_BEFORE);
     let [active, idle] = [Count::Active, Count::Waiting].map(total);
     Json::Object(vec![
         ("accepted", accepted.into()),
@@ -50,7 +77,7 @@ pub(super) fn connections() -> Json {
 }
 
 pub(super) fn requests() -> Json {
-    Json::Object(vec![("total", total(Count::Requests).into()), ("current", total(Count::Writing).into())])
+    Json::Object(vec![("total", since(total(Count::Requests), &REQUESTS_BEFORE).into()), ("current", total(Count::Writing).into())])
 }
 
 pub(super) fn shield() -> Json {

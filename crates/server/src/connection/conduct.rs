@@ -1,5 +1,8 @@
 //! How every exchange is treated, whatever protocol carries it.
 
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+
 use foregate_core::{Exchange, Level, Method, log};
 use foregate_modules::{Settings, client, log as access_log, shield};
 use foregate_net::clock;
@@ -43,8 +46,55 @@ pub(super) fn may_stay(thread: &Thread, on: &client::Settings, ex: &Exchange) ->
         && !client::keepalive_is_disabled(on, ex)
 }
 
+/// An exchange that is logged even where its task is ended before it.
+pub(super) struct Held {
+    ex: Option<Box<Exchange>>,
+    local: Rc<Local>,
+}
+
+impl Held {
+    pub(super) fn new(ex: Box<Exchange>, local: &Rc<Local>) -> Self {
+        Self { ex: Some(ex), local: local.clone() }
+    }
+
+    /// It has come to its end.
+    pub(super) fn end(mut self) -> Option<Box<Exchange>> {
+        self.ex.take()
+    }
+}
+
+impl Deref for Held {
+    type Target = Exchange;
+
+    fn deref(&self) -> &Exchange {
+        self.ex.as_deref().expect("because only its end takes it")
+    }
+}
+
+impl DerefMut for Held {
+    fn deref_mut(&mut self) -> &mut Exchange {
+        self.ex.as_deref_mut().expect("because only its end takes it")
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let Some(ex) = self.ex.as_deref_mut().filter(|it| !it.logged && !std::thread::panicking()) else {
+            return;
+        };
+        if ex.sent.status == 0 {
+            ex.sent.status = LEFT;
+        }
+        log(&self.local, ex);
+    }
+}
+
+/// nginx's status of an exchange whose client did not wait for its answer.
+const LEFT: u16 = 499;
+
 /// The line in the access log.
 pub(super) fn log(local: &Local, ex: &mut Exchange) {
+    ex.logged = true;
     let on = local.cycle.settings(ex.location);
     if let Some(on) = &on.log {
         access_log::write(on, ex);

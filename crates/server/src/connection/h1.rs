@@ -248,16 +248,18 @@ impl Client {
                 Next::Close
             }
         };
-        self.counted.thread.give_exchange(local, ex);
+        if let Some(ex) = ex.end() {
+            self.counted.thread.give_exchange(local, ex);
+        }
         next
     }
 
     /// An exchange of which nothing is known yet but its connection.
-    fn begin(&self, local: &Rc<Local>) -> Box<Exchange> {
+    fn begin(&self, local: &Rc<Local>) -> conduct::Held {
         self.facts.requests.set(self.facts.requests.get() + 1);
         let mut ex = self.counted.thread.take_exchange(local);
         ex.begin(self.facts.clone(), self.conn.clone());
-        ex
+        conduct::Held::new(ex, local)
     }
 
     /// Bytes of what a request lives in.

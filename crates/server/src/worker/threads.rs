@@ -44,11 +44,16 @@ pub struct Worker {
     refusals: Option<Refusals>,
 }
 
+/// How long connections that were cut may take to be logged.
+const CUT_PATIENCE: Duration = Duration::from_millis(500);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Going {
     No,
     /// Until the connections have ended, or this moment (`worker_shutdown_timeout`).
     Gracefully(Option<Instant>),
+    /// All connections were cut; until they have been logged, or this moment.
+    Cut(Instant),
     Now,
 }
 
@@ -152,7 +157,9 @@ impl Worker {
     pub fn due_in(&self) -> Option<Duration> {
         match self.going {
             Going::No | Going::Gracefully(None) => None,
-            Going::Gracefully(Some(at)) => Some(at.saturating_duration_since(Instant::now())),
+            Going::Gracefully(Some(at)) | Going::Cut(at) => {
+                Some(at.saturating_duration_since(Instant::now()))
+            }
             Going::Now => Some(Duration::ZERO),
         }
     }
@@ -177,7 +184,7 @@ impl Worker {
     }
 
     /// How the process is to end, if it is time: all connections done, patience at its end, or a thread lost.
-    pub fn ended(&self) -> Option<ExitCode> {
+    pub fn ended(&mut self) -> Option<ExitCode> {
         let n_ended = self.threads.iter().filter(|thread| thread.ended.load(Ordering::Acquire)).count();
         let over = match self.going {
             Going::No if n_ended > 0 => {
@@ -185,9 +192,14 @@ impl Worker {
                 return Some(ExitCode::FAILURE);
             }
             Going::No => false,
-            Going::Gracefully(at) => {
-                n_ended == self.threads.len() || at.is_some_and(|at| at <= Instant::now())
+            _ if self.going != Going::Now && n_ended == self.threads.len() => true,
+            Going::Gracefully(Some(at)) if at <= Instant::now() => {
+                self.threads.iter().for_each(|it| it.on_it(|thread| thread.end_all()));
+                self.going = Going::Cut(Instant::now() + CUT_PATIENCE);
+                false
             }
+            Going::Gracefully(_) => false,
+            Going::Cut(at) => at <= Instant::now(),
             Going::Now => true,
         };
         over.then(|| {

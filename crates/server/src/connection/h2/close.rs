@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use foregate_core::{Connection, ErrorLog, Level};
 use foregate_modules::client::Lingering;
-use foregate_net::{Conn, clock};
+use foregate_net::{Conn, clock, runtime};
 
 use super::link::Link;
 use crate::address::Address;
 use crate::cycle::Local;
+
+/// Read of a client that should have understood: more than one that behaves has on its way.
+const LINGER_BYTES_MAX: usize = 1 << 20;
 
 /// Whether the limits of the default server let the client open more streams.
 pub(super) fn may_go_on(link: &Link, local: &Local, address: &Address) -> bool {
@@ -29,11 +32,14 @@ pub(super) async fn linger(conn: &Conn, local: &Local, address: Option<&Address>
     }
     let (total, between): (Duration, Duration) = (on.lingering_time, on.lingering_timeout);
     let drain = async {
-        loop {
+        let mut drained = 0;
+        while drained < LINGER_BYTES_MAX {
             match clock::timeout(between, conn.recv()).await {
-                Ok(Ok(bytes)) if !bytes.is_empty() => (),
+                Ok(Ok(bytes)) if !bytes.is_empty() => drained += bytes.len(),
                 _ => return,
             }
+            // A client that floods always has more.
+            runtime::yield_now().await;
         }
     };
     _ = clock::timeout(total, drain).await;

@@ -37,6 +37,10 @@ pub(super) use sniff::sniff;
 
 /// Blocks read before others get their turn.
 const BLOCKS_PER_TURN_MAX: usize = 4;
+/// Streams started before others get their turn.
+const STREAMS_PER_TURN_MAX: usize = 32;
+/// A block as large as this that is no data may be a flood's.
+const FLOOD_BYTES: usize = 16 << 10;
 /// What may wait to be sent before nothing more is read: what is read may have to be answered.
 const UNSENT_BYTES_MAX: usize = 4 * room::OUT_BYTES_MAX;
 /// A connection that has been idle for so long gives memory back.
@@ -143,9 +147,7 @@ impl Client {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.link.set_waker(cx);
-        if self.phase != Phase::Failed {
-            self.poll_receive(cx);
-        }
+        let is_full = self.phase != Phase::Failed && self.poll_receive(cx);
         if std::mem::take(&mut self.holds_back) {
             // Those that were started now go first.
             cx.waker().wake_by_ref();
@@ -154,6 +156,9 @@ impl Client {
         self.poll_send(cx);
         if self.phase == Phase::Broken || self.is_done() {
             return Poll::Ready(());
+        }
+        if is_full && !self.has_much_unsent() {
+            cx.waker().wake_by_ref();
         }
         self.poll_times(cx)
     }
@@ -168,38 +173,56 @@ impl Client {
         over && self.link.mux.borrow().out.is_empty() && !self.link.unflushed.get()
     }
 
-    fn poll_receive(&mut self, cx: &mut Context<'_>) {
+    fn has_much_unsent(&self) -> bool {
+        self.link.mux.borrow().out.len() > UNSENT_BYTES_MAX
+    }
+
+    /// Whether it stopped because so much waits to be sent.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> bool {
         for _ in 0..BLOCKS_PER_TURN_MAX {
-            if self.link.mux.borrow().out.len() > UNSENT_BYTES_MAX {
-                return;
+            if self.has_much_unsent() {
+                return true;
             }
             if self.rest.is_empty() {
                 match self.link.conn.poll_recv(cx) {
                     Poll::Ready(Ok(bytes)) if !bytes.is_empty() => self.rest = bytes,
                     Poll::Ready(_) => {
                         self.phase = Phase::Broken;
-                        return;
+                        return false;
                     }
-                    Poll::Pending => return,
+                    Poll::Pending => return false,
                 }
             }
-            if let Err(fault) = self.take_events() {
-                return self.fail(&fault);
+            match self.take_events() {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(fault) => {
+                    self.fail(&fault);
+                    return false;
+                }
             }
         }
         cx.waker().wake_by_ref();
+        false
     }
 
-    /// Deals with all that has come.
-    fn take_events(&mut self) -> Result<(), Fault> {
+    /// Deals with what has come; `false` where others are to have their turn before there is more: what may be a flood
+    /// is taken in small parts, so that it costs them hardly more than its share.
+    fn take_events(&mut self) -> Result<bool, Fault> {
         let now_ms = clock::ms();
+        let (mut n_started, mut is_bulk) = (0, self.rest.len() < FLOOD_BYTES);
         loop {
             let event = self.link.mux.borrow_mut().receive(&mut self.rest, now_ms)?;
             let Some(event) = event else { break };
+            is_bulk |= matches!(event, Event::Data { .. });
+            n_started += usize::from(matches!(event, Event::Request { .. }));
             self.take(event);
+            if n_started == STREAMS_PER_TURN_MAX {
+                return Ok(false);
+            }
         }
         self.rest = Buf::default();
-        Ok(())
+        Ok(is_bulk && n_started == 0)
     }
 
     fn take(&mut self, event: Event) {

@@ -8,7 +8,7 @@ use foregate_modules::ssl;
 use foregate_net::runtime;
 use foregate_wire::h2::Code;
 
-use super::super::conduct::{self, client_settings};
+use super::super::conduct::{self, Held, client_settings};
 use super::super::response::SendError;
 use super::super::{Doing, arrival};
 use super::begin::{self, Begun};
@@ -44,7 +44,8 @@ pub(super) fn start(link: &Rc<Link>, local: &Rc<Local>, address: &Address, place
     link.add(&lane);
     let running = Running { lane: lane.clone() };
     let tunnels = begun.tunnels;
-    let task = runtime::spawn(run(running, local.clone(), ex, refused, tunnels));
+    let held = conduct::Held::new(ex, local);
+    let task = runtime::spawn(run(running, local.clone(), held, refused, tunnels));
     lane.set_task(task);
 }
 
@@ -88,7 +89,7 @@ fn refusal(local: &Local, address: &Address, ex: &mut Exchange, begun: &Begun) -
     conduct::refusal(ex, misdirected, false)
 }
 
-async fn run(running: Running, local: Rc<Local>, mut ex: Box<Exchange>, refused: Option<u16>, tunnels: bool) {
+async fn run(running: Running, local: Rc<Local>, mut ex: Held, refused: Option<u16>, tunnels: bool) {
     let _writing = Doing::now(Count::Writing);
     let lane = running.lane.clone();
     let mut reply = Reply::default();
@@ -108,7 +109,9 @@ async fn run(running: Running, local: Rc<Local>, mut ex: Box<Exchange>, refused:
         false => lane.reset(Code::INTERNAL_ERROR),
     }
     conduct::log(&local, &mut ex);
-    lane.link.thread().give_exchange(&local, ex);
+    if let Some(ex) = ex.end() {
+        lane.link.thread().give_exchange(&local, ex);
+    }
 }
 
 /// Sends the answer; what is left to do behind it is done, too.

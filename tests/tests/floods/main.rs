@@ -1,0 +1,148 @@
+//! Floods over HTTP/2: while one client attacks as fast as it can, other visitors wait hardly longer, and memory stays.
+//!
+//! `FOREGATE_FULL=1` attacks for 30 s each and judges the times that visitors wait, for which the machine must be quiet
+//! and have two processors (`FOREGATE_SECONDS=N`: for N instead): the server runs on the first, everybody else on the second.
+
+mod attack;
+mod visitors;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use attack::{ATTACKS, Attack};
+use foregate_testkit::process::resident_kib;
+use foregate_testkit::{Setup, foregate_only};
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_setaffinity};
+use visitors::Seen;
+
+/// Connections that attack at the same time.
+const ATTACKERS: usize = 4;
+/// What the worker may grow by.
+const GROWTH_KIB_MAX: usize = 64 * 1024;
+/// In the short form only that visitors are served at all: tests run beside others.
+const PATIENCE_SHORT: Duration = Duration::from_secs(2);
+/// Less than this is what the machine itself makes people wait.
+const NOISE: Duration = Duration::from_millis(2);
+
+const SITE: &str = "
+    access_log off; keepalive_requests 100000000; send_timeout 5s;
+    server { listen 127.0.0.1:{port:0} reuseport; http2 on; location / { return 200 x; } location /big { } }";
+
+#[test]
+fn rapid_resets() {
+    withstand("rapid resets");
+}
+
+#[test]
+fn continuations() {
+    withstand("continuations");
+}
+
+#[test]
+fn settings() {
+    withstand("settings");
+}
+
+#[test]
+fn pings() {
+    withstand("pings");
+}
+
+#[test]
+fn empty_frames() {
+    withstand("empty frames");
+}
+
+#[test]
+fn slow_readers() {
+    withstand("slow readers");
+}
+
+#[test]
+fn header_bombs() {
+    withstand("header bombs");
+}
+
+#[test]
+fn window_updates() {
+    withstand("window updates");
+}
+
+fn is_full() -> bool {
+    std::env::var_os("FOREGATE_FULL").is_some()
+}
+
+/// Measures visitors without the attack, then with it.
+fn withstand(name: &str) {
+    let attack = ATTACKS.iter().find(|it| it.name == name).expect("because the test names one that there is");
+    let seconds = std::env::var("FOREGATE_SECONDS").ok().and_then(|it| it.parse().ok());
+    let time = Duration::from_secs(seconds.unwrap_or(if is_full() { 30 } else { 2 }));
+    foregate_only(|subject| {
+        let setup = Setup::framed("worker_processes 1;", SITE).worker_connections(4096);
+        let server = setup.file("html/big", vec![b'x'; 4 << 20]).start(subject);
+        if is_full() {
+            pin(server.worker(), 0);
+            pin(0, 1);
+        }
+        let address = server.address(0);
+        let calm = visitors::measure(address, time.min(Duration::from_secs(10)));
+        let before_kib = resident_kib(server.worker());
+        let worker = server.worker();
+        let (seen, most_kib, n_sent) = under_attack(attack, address, time, worker);
+        let grown_kib = most_kib.saturating_sub(before_kib);
+        println!(
+            "{name}: p99 {:?} calm, {:?} under attack; {grown_kib} KiB more; {} MiB sent by {ATTACKERS} attackers",
+            calm.p99(),
+            seen.p99(),
+            n_sent >> 20
+        );
+        assert_eq!((seen.failed, server.worker()), (0, worker), "{name}: a visitor was not served");
+        assert!(grown_kib < GROWTH_KIB_MAX, "{name}: {grown_kib} KiB more");
+        let most = if is_full() { (calm.p99() * 2).max(NOISE) } else { PATIENCE_SHORT };
+        assert!(seen.p99() < most, "{name}: {:?}, calm {:?}", seen.p99(), calm.p99());
+    });
+}
+
+fn under_attack(
+    attack: &'static Attack,
+    address: std::net::SocketAddr,
+    time: Duration,
+    worker: i32,
+) -> (Seen, usize, u64) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let n_sent = Arc::new(AtomicU64::new(0));
+    let attackers: Vec<_> = (0..ATTACKERS)
+        .map(|_| {
+            let (stop, n_sent) = (stop.clone(), n_sent.clone());
+            std::thread::spawn(move || attack.go_on(address, &stop, &n_sent))
+        })
+        .collect();
+    let watching = stop.clone();
+    let watcher = std::thread::spawn(move || {
+        let mut most = 0;
+        while !watching.load(Ordering::Relaxed) {
+            most = most.max(resident_kib(worker));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        most
+    });
+    let seen = visitors::measure(address, time);
+    stop.store(true, Ordering::Relaxed);
+    attackers.into_iter().for_each(|it| it.join().expect("because an attacker minds no error"));
+    let most = watcher.join().expect("because it only looks");
+    (seen, most, n_sent.load(Ordering::Relaxed))
+}
+
+/// Lets a process's threads, or with 0 this thread and those it starts, run on one processor.
+fn pin(pid: i32, processor: usize) {
+    let mut set = CpuSet::new();
+    set.set(processor);
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let threads = threads.filter_map(|it| it.file_name().to_str()?.parse().ok()).filter_map(Pid::from_raw);
+    let threads: Vec<Option<Pid>> = if pid == 0 { vec![None] } else { threads.map(Some).collect() };
+    for thread in threads {
+        sched_setaffinity(thread, &set).expect("because there are two processors");
+    }
+}
