@@ -230,7 +230,7 @@ impl Client {
         if ssl::must_wait(local.cycle.settings(ex.location).ssl.as_deref(), &ex) {
             let done = Box::pin(self.conn.finish_handshake());
             if !matches!(clock::timeout(on.header_timeout, done).await, Ok(Ok(()))) {
-                self.counted.thread.give_exchange(local, ex);
+                self.give_back(local, ex);
                 return Next::Close;
             }
         }
@@ -248,10 +248,14 @@ impl Client {
                 Next::Close
             }
         };
+        self.give_back(local, ex);
+        next
+    }
+
+    fn give_back(&self, local: &Rc<Local>, ex: conduct::Held) {
         if let Some(ex) = ex.end() {
             self.counted.thread.give_exchange(local, ex);
         }
-        next
     }
 
     /// An exchange of which nothing is known yet but its connection.
