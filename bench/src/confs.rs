@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::workloads::{Door, SPREAD};
+use crate::workloads::{Check, Door, SPREAD};
 
 /// What a configuration must know of its surroundings.
 pub(crate) struct Place<'a> {
@@ -38,7 +38,7 @@ events {{
 }}
 http {{
     access_log {log};
-{temp}    default_type application/octet-stream;
+{temp}{zones}    default_type application/octet-stream;
     sendfile on;
     keepalive_timeout 75s;
     keepalive_requests 1000000000;
@@ -60,6 +60,7 @@ http {{
         backend = at.backend,
         // Room for every stream of the load: what reconnecting costs is not the question.
         keepalive = if door == Door::Http2 { 1024 } else { 256 },
+        zones = zones(door),
         servers = nginx_servers(door, at)
     )
 }
@@ -118,7 +119,58 @@ fn nginx_servers(door: Door, at: &Place<'_>) -> String {
             let line = |n| format!("        location ~ ^/r{n}/[0-9a-z]+$ {{ proxy_pass http://app; }}\n");
             server(&("        location / { return 404; }\n".to_owned() + &many(&line)))
         }
+        Door::Check(check) => server(&(check_lines(check, &at.folder.display()) + pass)),
     }
+}
+
+/// A key, known to all.
+pub(crate) const JWKS: &str =
+    r#"{"keys":[{"kty":"oct","k":"dGhlIGJlbmNobWFyaydzIGtleSwga25vd24gdG8gYWxs"}]}"#;
+/// `visitor:secret`, by SHA-1: what hashing costs is not the question.
+pub(crate) const PASSWORDS: &str = "visitor:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n";
+
+/// What stands at the http level for a check.
+fn zones(door: Door) -> &'static str {
+    match door {
+        Door::Check(Check::LimitReq) => {
+            "    limit_req_zone $binary_remote_addr zone=one:10m rate=1000000r/s;\n"
+        }
+        Door::Check(Check::LimitConn) => "    limit_conn_zone $binary_remote_addr zone=one:10m;\n",
+        _ => "",
+    }
+}
+
+fn check_lines(check: Check, dir: &dyn std::fmt::Display) -> String {
+    let many = |line: &dyn Fn(usize) -> String| (0..SPREAD).map(line).collect::<String>();
+    match check {
+        Check::LimitReq => "        limit_req zone=one burst=1000000 nodelay;\n".to_owned(),
+        Check::LimitConn => "        limit_conn one 60000;\n".to_owned(),
+        Check::Basic => {
+            format!("        auth_basic visitors;\n        auth_basic_user_file {dir}/passwords;\n")
+        }
+        Check::Jwt => format!("        auth_jwt visitors;\n        auth_jwt_key_file {dir}/keys.json;\n"),
+        Check::Networks => many(&|n| format!("        deny 10.{}.{}.0/24;\n", n / 250, n % 250)),
+        Check::RealIp => "        set_real_ip_from 127.0.0.1;
+        real_ip_header X-Forwarded-For;
+"
+        .to_owned(),
+        Check::Shield => format!(
+            "        shield_deny_methods TRACE DEBUG;
+        shield_deny_paths /.git /.env /wp-login.php;
+        shield_deny_agents sqlmap nikto masscan;
+        shield_blocklist file:{dir}/networks.txt;
+        shield_ban zone=bans:1m after=10;
+"
+        ),
+        Check::SecurityHeaders => "        security_headers on;\n".to_owned(),
+    }
+}
+
+/// The files that the checks name.
+pub(crate) fn check_files() -> [(&'static str, String); 3] {
+    let network = |n: usize| format!("10.{}.{}.0/24\n", n / 250, n % 250);
+    let networks = (0..SPREAD).map(network).collect();
+    [("keys.json", JWKS.to_owned()), ("passwords", PASSWORDS.to_owned()), ("networks.txt", networks)]
 }
 
 /// HAProxy's text for the same, and the maps it names.
@@ -145,7 +197,7 @@ pub(crate) fn haproxy(door: Door, at: &Place<'_>) -> (String, Vec<(&'static str,
         Door::Regexes => {
             rules = many(&|n| format!("    use_backend app if {{ path_reg ^/r{n}/[0-9a-z]+$ }}\n"));
         }
-        Door::Plain | Door::Upload | Door::WebSocket | Door::Files | Door::Gzip => {}
+        Door::Plain | Door::Upload | Door::WebSocket | Door::Files | Door::Gzip | Door::Check(_) => {}
     }
     let text = format!(
         "global

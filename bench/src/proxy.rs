@@ -161,6 +161,9 @@ fn command(subject: &Subject, door: Door, folder: &Path, at: &Place<'_>) -> Resu
     match subject.kind {
         Kind::Nginx => {
             write("nginx.conf", confs::nginx(door, at))?;
+            if matches!(door, Door::Check(_)) {
+                confs::check_files().into_iter().try_for_each(|(name, text)| write(name, text))?;
+            }
             command.arg("-p").arg(folder).arg("-c").arg(folder.join("nginx.conf"));
             command.arg("-e").arg(folder.join("error.log"));
         }

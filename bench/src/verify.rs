@@ -8,7 +8,7 @@ use rustls::ClientConfig;
 
 use crate::client::{self, Answer};
 use crate::link::{Certificate, Link};
-use crate::workloads::{BROWSER, Extra, Load, SPREAD, Workload};
+use crate::workloads::{BASIC, BEARER, BROWSER, Extra, Load, SPREAD, Workload};
 use crate::{Result, bodies};
 
 /// Requests on one connection; the last of them find everything warm.
@@ -108,6 +108,9 @@ pub(crate) fn request(path: &str, extra: Extra, n: usize) -> Vec<u8> {
     match extra {
         Extra::None => {}
         Extra::Close => fields.push_str("Connection: close\r\n"),
+        Extra::Basic => fields.push_str(&format!("Authorization: {BASIC}\r\n")),
+        Extra::Bearer => fields.push_str(&format!("Authorization: {BEARER}\r\n")),
+        Extra::Forwarded => fields.push_str("X-Forwarded-For: 192.0.2.7, 198.51.100.9\r\n"),
         Extra::Gzip => fields.push_str("Accept-Encoding: gzip\r\n"),
         Extra::Browser => {
             BROWSER.iter().for_each(|(name, value)| fields.push_str(&format!("{name}: {value}\r\n")))

@@ -19,6 +19,21 @@ pub(crate) enum Door {
     Names,
     Prefixes,
     Regexes,
+    Check(Check),
+}
+
+/// What may refuse a request and lets all of these pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Check {
+    LimitReq,
+    LimitConn,
+    Basic,
+    Jwt,
+    /// A thousand networks that nobody asks from.
+    Networks,
+    RealIp,
+    Shield,
+    SecurityHeaders,
 }
 
 /// Which of a thousand things each request names, at random.
@@ -44,7 +59,18 @@ pub(crate) enum Extra {
     /// A POST of so many bytes.
     Post(usize),
     Spread(Spread),
+    /// A name and a password that are let in.
+    Basic,
+    /// A token that is let in.
+    Bearer,
+    /// `X-Forwarded-For`.
+    Forwarded,
 }
+
+/// Made with the key of [`crate::confs::JWKS`]; it holds until 2100.
+pub(crate) const BEARER: &str = "Bearer eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJ2aXNpdG9yIiwiZXhwIjo0MTAyNDQ0ODAwfQ.0r9xkSgxVKCp-j0pe-NgU6gBAVftFHbBd7Rr61i48yI";
+/// `visitor:secret`
+pub(crate) const BASIC: &str = "Basic dmlzaXRvcjpzZWNyZXQ=";
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Load {
@@ -131,6 +157,14 @@ pub(crate) const PAIRS: &[Pair] = &[
     pair("1,000 server names instead of 1", "names-1", "names-1000", Some(More::Percent(3.0))),
     pair("1,000 prefix locations instead of 1", "prefixes-1", "prefixes-1000", Some(More::Percent(3.0))),
     pair("1,000 regex locations instead of 1", "regexes-1", "regexes-1000", None),
+    pair("limit_req", "checks-none", "check-limit-req", None),
+    pair("limit_conn", "checks-none", "check-limit-conn", None),
+    pair("auth_basic", "checks-none", "check-basic", None),
+    pair("auth_jwt (HS256)", "checks-none", "check-jwt", None),
+    pair("deny of 1,000 networks", "checks-none", "check-networks", None),
+    pair("set_real_ip_from", "checks-none", "check-realip", None),
+    pair("the shield: methods, paths, agents, 1,000 networks, bans", "checks-none", "check-shield", None),
+    pair("security_headers", "checks-none", "check-security-headers", None),
 ];
 
 /// Opening thousands of connections takes long, and their memory is the same each time.
@@ -161,7 +195,7 @@ const fn wrk(
     (conns, path, extra): (usize, &'static str, Extra),
     goal: f64,
 ) -> Workload {
-    let haproxy = !matches!(door, Door::Files | Door::Gzip);
+    let haproxy = !matches!(door, Door::Files | Door::Gzip | Door::Check(_));
     let load = Load::Wrk { conns, path, extra };
     Workload { haproxy, ..own(name, title, door, load, Figure::Cpu, goal) }
 }
@@ -210,6 +244,15 @@ pub(crate) const ALL: &[Workload] = &[
     wrk("prefixes-1000", "1,000 prefix locations", Door::Prefixes, (64, "/1k", Extra::Spread(Spread::Prefixes)), 1.0),
     wrk("regexes-1", "1 location, 1,000 patterns asked for", Door::Plain, (64, "/1k", Extra::Spread(Spread::Regexes)), 1.0),
     wrk("regexes-1000", "1,000 regex locations", Door::Regexes, (64, "/1k", Extra::Spread(Spread::Regexes)), 0.50),
+    wrk("checks-none", "1 KiB, keep-alive, nothing checked", Door::Plain, (64, "/1k", Extra::None), 1.0),
+    wrk("check-limit-req", "limit_req", Door::Check(Check::LimitReq), (64, "/1k", Extra::None), 1.0),
+    wrk("check-limit-conn", "limit_conn", Door::Check(Check::LimitConn), (64, "/1k", Extra::None), 1.0),
+    wrk("check-basic", "auth_basic", Door::Check(Check::Basic), (64, "/1k", Extra::Basic), 1.0),
+    wrk("check-jwt", "auth_jwt", Door::Check(Check::Jwt), (64, "/1k", Extra::Bearer), 1.0),
+    wrk("check-networks", "deny of 1,000 networks", Door::Check(Check::Networks), (64, "/1k", Extra::None), 1.0),
+    wrk("check-realip", "set_real_ip_from", Door::Check(Check::RealIp), (64, "/1k", Extra::Forwarded), 1.0),
+    wrk("check-shield", "shield", Door::Check(Check::Shield), (64, "/1k", Extra::None), 1.0),
+    wrk("check-security-headers", "security_headers", Door::Check(Check::SecurityHeaders), (64, "/1k", Extra::None), 1.0),
     own("rate", "latency at a fixed rate, 1 KiB", Door::Plain,
         Load::Rate { conns: 64, path: "/1k", divisor: 1 }, Figure::P99, 1.0),
     own("rate-100k", "latency at a fifth of that rate, 100 KiB", Door::Plain,
@@ -236,11 +279,13 @@ pub(crate) fn chosen(only: &[String]) -> Result<Vec<&'static Workload>> {
 /// Places in the list that are measured together: what a pair compares follows at once on each proxy, so that the
 /// machine is the same for both.
 pub(crate) fn groups(workloads: &[&Workload]) -> Vec<std::ops::Range<usize>> {
-    let paired = |a: &Workload, b: &Workload| PAIRS.iter().any(|p| (p.without, p.with) == (a.name, b.name));
+    let paired = |before: &[&Workload], b: &Workload| {
+        PAIRS.iter().any(|p| p.with == b.name && before.iter().any(|a| a.name == p.without))
+    };
     let mut groups: Vec<std::ops::Range<usize>> = Vec::new();
     for (at, workload) in workloads.iter().enumerate() {
         match groups.last_mut() {
-            Some(group) if paired(workloads[at - 1], workload) => group.end = at + 1,
+            Some(group) if paired(&workloads[group.clone()], workload) => group.end = at + 1,
             _ => groups.push(at..at + 1),
         }
     }
@@ -254,6 +299,11 @@ fn is_name(text: &str) -> bool {
 impl Door {
     pub(crate) fn is_tls(self) -> bool {
         matches!(self, Door::Tls | Door::Http2)
+    }
+
+    /// nginx has nothing of the kind.
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(self, Door::Check(Check::Jwt | Check::Shield | Check::SecurityHeaders))
     }
 }
 
@@ -281,7 +331,7 @@ mod tests {
         assert_eq!(names("regexes"), ["regexes-1", "regexes-1000"]);
         assert_eq!(names("nothing"), [""; 0]);
         let all: Vec<&Workload> = ALL.iter().collect();
-        assert_eq!(groups(&all)[0], 0..2);
+        assert_eq!(groups(&all)[0], 0..3);
         assert_eq!(groups(&all).iter().map(ExactSizeIterator::len).sum::<usize>(), all.len());
         let missing = PAIRS.iter().find(|p| !is_name(p.with) || !is_name(p.without));
         assert!(missing.is_none());

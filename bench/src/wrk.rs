@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::Result;
 use crate::load::Outcome;
 use crate::proxy;
-use crate::workloads::{BROWSER, Extra, SPREAD};
+use crate::workloads::{BASIC, BEARER, BROWSER, Extra, SPREAD};
 
 /// Prints what wrk counted on one line: durations in microseconds, then requests, then mistakes.
 const DONE: &str = r#"
@@ -86,6 +86,9 @@ fn script_text(plan: &Plan<'_>) -> String {
         Extra::None => String::new(),
         Extra::Close => fields(&[("Connection", "close")]),
         Extra::Browser => fields(BROWSER),
+        Extra::Basic => fields(&[("Authorization", BASIC)]),
+        Extra::Bearer => fields(&[("Authorization", BEARER)]),
+        Extra::Forwarded => fields(&[("X-Forwarded-For", "192.0.2.7, 198.51.100.9")]),
         Extra::Gzip => fields(&[("Accept-Encoding", "gzip")]),
         Extra::Post(n) => format!("wrk.method = \"POST\"\nwrk.body = string.rep(\"x\", {n})\n"),
         Extra::Spread(spread) => {

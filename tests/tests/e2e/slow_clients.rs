@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use foregate_testkit::process::{raise_descriptor_limit, resident_kib};
-use foregate_testkit::{Backend, Load, Outcome, Server, Setup, TIMEOUT, both};
+use foregate_testkit::{Backend, Load, Outcome, Server, Setup, TIMEOUT, both, foregate_only};
 
 use crate::resilience::is_full;
 
@@ -28,11 +28,12 @@ fn site(app: &Backend, connections: usize) -> Setup {
         "upstream app { server {app}; keepalive 8; }
          server {
              listen 127.0.0.1:{port:0};
-             keepalive_timeout 600s; access_log off;
+             keepalive_timeout 600s; access_log off; {floors}
              location /app/ { proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection ''; }
          }",
     )
     .worker_connections(connections)
+    .set("floors", "")
     .file("html/file.txt", "y".repeat(2_000))
     .backend("app", app)
 }
@@ -159,5 +160,77 @@ fn idle_connections_make_room_for_new_ones() {
         let kept: Vec<TcpStream> = (0..300).map(|_| idle_connection(&server)).collect();
         assert_eq!(server.get("/file.txt").body.len(), 2_000);
         drop(kept);
+    });
+}
+
+/// What attackers do, each on a connection of its own.
+const ATTACKS: [&[u8]; 4] = [
+    // A head that never ends, and a body.
+    b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: a",
+    b"POST /app/ HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\na",
+    // Nobody reads the answers to these.
+    b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /large HTTP/1.1\r\nHost: x\r\nRange: bytes=0-,1-,2-,3-,4-,5-,6-,7-,8-,9-\r\n\r\n",
+];
+/// More than sockets hold on both sides.
+const LARGE_BYTES: usize = 24 << 20;
+
+#[test]
+fn floors_end_slow_clients_and_nobody_else() {
+    raise_descriptor_limit();
+    foregate_only(|subject| {
+        let app = Backend::named("x");
+        let server = site(&app, 4_000).file("html/large", vec![b'x'; LARGE_BYTES]);
+        let floors = "client_header_min_rate 100 grace=1s; client_body_min_rate 100 grace=1s;
+            send_min_rate 1k grace=1s; max_ranges 20;";
+        let server = server.set("floors", floors).start(subject);
+        let started = Instant::now();
+        let attack = |nth: usize| {
+            let mut stream = connect(&server);
+            stream.write_all(ATTACKS[nth % ATTACKS.len()]).expect("because the server has accepted it");
+            stream
+        };
+        let attackers: Vec<TcpStream> = (0..300).map(attack).collect();
+        let seen = measure(&server, Duration::from_secs(2));
+        println!("{} requests beside 300 attackers, p99 {:?}", seen.times.len(), seen.quantile(0.99));
+        for (nth, mut stream) in attackers.into_iter().enumerate() {
+            let mut got = Vec::new();
+            // A reset is an end as well.
+            _ = stream.read_to_end(&mut got);
+            assert!(got.len() < LARGE_BYTES, "attack {} got its answer", nth % ATTACKS.len());
+        }
+        assert!(started.elapsed() < TIMEOUT, "they were not ended by their floors");
+        // A client that is no faster than it must be, on the whole, and pauses within.
+        let mut patient = connect(&server);
+        for piece in [&b"GET /file.txt HTTP/1.1\r\n"[..], b"Host: x\r\nConnection: close\r\n", b"\r\n"] {
+            patient.write_all(piece).expect("because it is within its time");
+            std::thread::sleep(Duration::from_millis(150));
+        }
+        let mut got = Vec::new();
+        patient.read_to_end(&mut got).expect("because it is answered");
+        assert!(got.starts_with(b"HTTP/1.1 200"));
+    });
+}
+
+/// A large file may take longer than `send_timeout`, which is between two writes.
+#[test]
+fn a_slow_download_is_not_cut_short() {
+    both(|subject| {
+        let server = Setup::http("server { listen 127.0.0.1:{port:0}; send_timeout 1s; access_log off; }")
+            .file("html/large", vec![b'x'; LARGE_BYTES])
+            .start(subject);
+        let mut stream = connect(&server);
+        stream
+            .write_all(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .expect("because it listens");
+        let (mut n, mut block, start) = (0, vec![0; 64 << 10], Instant::now());
+        while let Ok(more @ 1..) = stream.read(&mut block) {
+            n += more;
+            // Some 2.5 seconds for all of it.
+            std::thread::sleep(
+                Duration::from_secs_f64(n as f64 / LARGE_BYTES as f64 * 2.5).saturating_sub(start.elapsed()),
+            );
+        }
+        assert!(n > LARGE_BYTES, "{n} bytes of {LARGE_BYTES} after {:?}", start.elapsed());
     });
 }

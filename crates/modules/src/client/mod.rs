@@ -42,6 +42,24 @@ pub struct Options {
     msie_padding: Option<bool>,
     msie_refresh: Option<bool>,
     pool_size: Option<u64>,
+    header_floor: Option<Option<Floor>>,
+    body_floor: Option<Option<Floor>>,
+    send_floor: Option<Option<Floor>>,
+}
+
+/// Who is slower than this is not waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Floor {
+    pub bytes_per_s: u64,
+    /// For so long nobody looks.
+    pub grace: Duration,
+}
+
+impl Floor {
+    /// For how long one may wait in all for a client that has done so many bytes.
+    pub fn patience(self, bytes: u64) -> Duration {
+        Duration::from_millis(bytes.saturating_mul(1000) / self.bytes_per_s.max(1)).max(self.grace)
+    }
 }
 
 /// Sizes in bytes.
@@ -81,6 +99,10 @@ pub struct Settings {
     refresh: bool,
     pub limit_rate: Option<Template>,
     pub limit_rate_after: Option<Template>,
+    /// `client_header_min_rate`, `client_body_min_rate`, `send_min_rate`.
+    pub header_floor: Option<Floor>,
+    pub body_floor: Option<Floor>,
+    pub send_floor: Option<Floor>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,6 +173,27 @@ impl foregate_core::Module for Module {
         Directive::flag("msie_padding", ANY, |o| &mut o.msie_padding),
         Directive::flag("msie_refresh", ANY, |o| &mut o.msie_refresh),
         Directive::size("connection_pool_size", S, |o| &mut o.pool_size),
+        Directive::own(
+            "client_header_min_rate",
+            S,
+            Args::Between(1, 2),
+            |o, node, _| floor(&mut o.header_floor, node),
+            |o, outer| o.header_floor = o.header_floor.or(outer.header_floor),
+        ),
+        Directive::own(
+            "client_body_min_rate",
+            S,
+            Args::Between(1, 2),
+            |o, node, _| floor(&mut o.body_floor, node),
+            |o, outer| o.body_floor = o.body_floor.or(outer.body_floor),
+        ),
+        Directive::own(
+            "send_min_rate",
+            ANY,
+            Args::Between(1, 2),
+            |o, node, _| floor(&mut o.send_floor, node),
+            |o, outer| o.send_floor = o.send_floor.or(outer.send_floor),
+        ),
     ];
 
     fn resolve(o: Options, cx: &mut Compile<'_>) -> Result<Option<Settings>, Error> {
@@ -189,6 +232,9 @@ impl foregate_core::Module for Module {
             refresh: o.msie_refresh.unwrap_or(false),
             limit_rate: template(&o.limit_rate, cx)?,
             limit_rate_after: template(&o.limit_rate_after, cx)?,
+            header_floor: o.header_floor.flatten(),
+            body_floor: o.body_floor.flatten(),
+            send_floor: o.send_floor.flatten(),
         }))
     }
 }
@@ -272,6 +318,26 @@ fn tokens(word: Option<&Word>, cx: &mut Compile<'_>) -> Result<Tokens, Error> {
             Ok(Tokens::Text(cx.template(word.expect("because its text was matched"))?))
         }
         Some(text) => Ok(Tokens::Text(Template::constant(text.as_bytes()))),
+    }
+}
+
+/// For so long a client may be slower than a floor, if nothing else is said.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// `RATE [grace=TIME]` in bytes a second; 0 is none.
+fn floor(slot: &mut Option<Option<Floor>>, node: &Node) -> Result<(), Error> {
+    let bad = |word: &Word| Error::at(word.span, format!("invalid value \"{word}\" in \"{}\" directive", node.name));
+    let bytes_per_s = value::size(&node.args[0]).ok_or_else(|| bad(&node.args[0]))?;
+    let grace = match node.args.get(1) {
+        None => GRACE,
+        Some(word) => {
+            let time = word.strip_prefix("grace=").and_then(value::time_ms);
+            Duration::from_millis(time.ok_or_else(|| bad(word))?)
+        }
+    };
+    match slot.replace((bytes_per_s > 0).then_some(Floor { bytes_per_s, grace })) {
+        None => Ok(()),
+        Some(_) => Err(duplicate(node)),
     }
 }
 

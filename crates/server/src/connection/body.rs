@@ -10,6 +10,8 @@ use foregate_net::{Conn, Pipe, clock::Deadline};
 use foregate_wire::Buf;
 use foregate_wire::h1::{ChunkedDecoder, Step};
 
+use super::pace::{self, Pace};
+
 /// What asks a client that waits for it to send the body (RFC 9110, 10.1.1).
 pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -29,6 +31,8 @@ pub(super) struct BodyState {
     /// `client_body_timeout`, between two reads.
     timeout: Duration,
     deadline: Deadline,
+    /// `client_body_min_rate`.
+    pace: Option<Pace>,
     /// `client_max_body_size`; 0 is none. Only chunked bodies can surprise.
     bytes_max: u64,
     read_bytes: u64,
@@ -68,10 +72,16 @@ impl BodyState {
             expects,
             timeout,
             deadline: Deadline::new(),
+            pace: None,
             bytes_max,
             read_bytes: 0,
             failed: None,
         }
+    }
+
+    /// Is not waited for below this pace.
+    pub(super) fn keep_pace(&mut self, floor: Option<foregate_modules::client::Floor>) {
+        self.pace = Pace::over(floor);
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -145,7 +155,7 @@ impl BodyState {
             }
             match self.conn.poll_recv(cx) {
                 Poll::Ready(Ok(bytes)) if !bytes.is_empty() => {
-                    self.deadline.disarm();
+                    self.go_on();
                     self.bulk = bytes.len() == Buf::BLOCK;
                     self.rest = bytes;
                 }
@@ -158,9 +168,17 @@ impl BodyState {
     /// Nothing has come: how long may that last?
     fn poll_slow(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
         if !self.deadline.is_armed() {
-            self.deadline.arm(self.timeout);
+            self.deadline.arm(pace::wait(self.pace.as_ref(), self.read_bytes, self.timeout));
         }
         self.deadline.poll_expired(cx).map(|_| BodyError::ClientSlow)
+    }
+
+    /// Something has come.
+    fn go_on(&mut self) {
+        if let Some(pace) = self.pace.as_ref().filter(|_| self.deadline.is_armed()) {
+            pace.end();
+        }
+        self.deadline.disarm();
     }
 
     fn count(&mut self, bytes: usize) -> Result<(), BodyError> {
@@ -187,7 +205,7 @@ impl BodyState {
         match stream.poll_recv_pipe(cx, usize::try_from(*left).unwrap_or(usize::MAX)) {
             Poll::Ready(Ok(Some(pipe))) if !pipe.is_empty() => {
                 *left -= pipe.len() as u64;
-                self.deadline.disarm();
+                self.go_on();
                 self.bulk = pipe.len() >= PIPED_BYTES_MIN;
                 Poll::Ready(self.count(pipe.len()).map(|()| Some(pipe)))
             }

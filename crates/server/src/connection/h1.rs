@@ -290,7 +290,7 @@ impl Client {
         };
         let mut gathered: Vec<u8> = Vec::new();
         let mut bytes = std::mem::take(&mut self.rest);
-        let mut waits = false;
+        let mut began_ms = None;
         let mut discarded = 0;
         loop {
             let blank = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
@@ -307,9 +307,7 @@ impl Client {
                 self.rest = bytes;
                 return Ok(head);
             }
-            if !std::mem::replace(&mut waits, true) {
-                self.deadline.arm(on.header_timeout);
-            }
+            self.wait_for_head(on, &mut began_ms, gathered.len());
             bytes = match self.recv().await {
                 Ok(Ok(more)) if !more.is_empty() => more,
                 Ok(_) if gathered.is_empty() => return Err(HeadError::Gone),
@@ -318,6 +316,21 @@ impl Client {
                     return Err(HeadError::Broken(if ended.is_err() { 408 } else { 400 }));
                 }
             };
+        }
+    }
+
+    /// The time that a head may take runs from its first wait on; a floor may end it sooner.
+    fn wait_for_head(&self, on: &client::Settings, began_ms: &mut Option<u64>, bytes: usize) {
+        let begins = began_ms.is_none();
+        let began_ms = *began_ms.get_or_insert_with(clock::ms);
+        match on.header_floor {
+            None if !begins => (),
+            None => self.deadline.arm(on.header_timeout),
+            Some(floor) => {
+                let may_last = floor.patience(bytes as u64).min(on.header_timeout);
+                let lasted = Duration::from_millis(clock::ms() - began_ms);
+                self.deadline.arm(may_last.saturating_sub(lasted));
+            }
         }
     }
 
@@ -461,7 +474,8 @@ impl Client {
         let rest = std::mem::take(&mut self.rest);
         let expects = self.head().expect_continue && ex.version >= Version::H11;
         let conn = self.conn.clone();
-        let body = BodyState::new(conn, length, rest, expects, on.body_timeout, on.body_bytes_max);
+        let mut body = BodyState::new(conn, length, rest, expects, on.body_timeout, on.body_bytes_max);
+        body.keep_pace(on.body_floor);
         let body = Rc::new(RefCell::new(body));
         let source = Some(Box::new(BodyReader(body.clone())) as Box<dyn foregate_core::Source>);
         ex.body = RequestBody { source, length, ..RequestBody::default() };

@@ -6,6 +6,7 @@ mod conduct;
 mod h1;
 mod h2;
 mod idle;
+mod pace;
 mod parked;
 mod places;
 mod rate;

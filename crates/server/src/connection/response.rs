@@ -1,5 +1,6 @@
 //! An answer onto an HTTP/1 connection: the head, the body in its framing, at the rate that is allowed.
 
+use std::fs::File;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::task::{Context, Poll};
@@ -9,10 +10,11 @@ use foregate_core::{
     Body, BodyError, Exchange, FileSlice, Level, Method, Part, Reply, Source, Version, log, push_number, time,
 };
 use foregate_modules::{Settings, client, headers};
-use foregate_net::{Conn, clock, clock::Deadline};
+use foregate_net::{Conn, clock, clock::Deadline, runtime};
 use foregate_wire::h1::{LAST_CHUNK, chunk_header};
 use foregate_wire::{Buf, Fields, Name, NameSet, status};
 
+use super::pace::{self, Pace};
 use super::rate::Rate;
 use crate::special;
 
@@ -58,8 +60,8 @@ pub(super) async fn send(
     ex.sent.status = reply.status;
     ex.sent.chunked = framing == Framing::Chunked;
     ex.sent.content_length = reply.content_length();
-    let limit = Rate::of(client, ex);
-    let mut sender = Sender { conn, deadline, timeout: client.send_timeout, limit, bytes: 0 };
+    let (limit, pace) = (Rate::of(client, ex), Pace::over(client.send_floor));
+    let mut sender = Sender { conn, deadline, timeout: client.send_timeout, limit, pace, bytes: 0 };
     ex.sent.fields = std::mem::take(&mut reply.fields);
     let mut body = std::mem::take(&mut reply.body);
     let done = match append_short(ex, &mut body, framing, out) {
@@ -285,6 +287,7 @@ struct Sender<'a> {
     deadline: &'a Deadline,
     timeout: Duration,
     limit: Option<Rate>,
+    pace: Option<Pace>,
     bytes: u64,
 }
 
@@ -316,34 +319,58 @@ impl Sender<'_> {
         poll_fn(move |cx| {
             while !bytes.is_empty() {
                 match self.conn.poll_send(cx, bytes) {
-                    Poll::Ready(Ok(n)) => bytes = &bytes[n..],
+                    Poll::Ready(Ok(n)) => {
+                        bytes = &bytes[n..];
+                        self.go_on(&mut waits);
+                    }
                     Poll::Ready(Err(_)) => return Poll::Ready(Err(SendError::Client)),
                     Poll::Pending => return self.poll_slow(cx, &mut waits),
                 }
             }
             match self.conn.poll_flush(cx) {
-                Poll::Ready(done) => Poll::Ready(done.map_err(|_| SendError::Client)),
+                Poll::Ready(done) => {
+                    self.go_on(&mut waits);
+                    Poll::Ready(done.map_err(|_| SendError::Client))
+                }
                 Poll::Pending => self.poll_slow(cx, &mut waits),
             }
         })
     }
 
+    /// The client has taken something: the next wait is another one.
+    fn go_on(&self, waits: &mut bool) {
+        if std::mem::take(waits)
+            && let Some(pace) = &self.pace
+        {
+            pace.end();
+        }
+    }
+
+    /// Something that is done when the client has taken a little more.
+    async fn in_time<T>(&self, work: impl Future<Output = io::Result<T>>) -> Result<T, SendError> {
+        let done = clock::timeout(pace::wait(self.pace.as_ref(), self.bytes, self.timeout), work).await;
+        if let Some(pace) = &self.pace {
+            pace.end();
+        }
+        settle(done)
+    }
+
     /// The socket is full: ready once the client has taken too long.
     fn poll_slow(&self, cx: &mut Context<'_>, waits: &mut bool) -> Poll<Result<(), SendError>> {
         if !std::mem::replace(waits, true) {
-            self.deadline.arm(self.timeout);
+            self.deadline.arm(pace::wait(self.pace.as_ref(), self.bytes, self.timeout));
         }
         self.deadline.poll_expired(cx).map(|()| Err(SendError::Slow))
     }
 
     async fn vectored(&mut self, slices: &[&[u8]]) -> Result<(), SendError> {
-        if self.limit.is_some() {
+        if self.limit.is_some() || self.pace.is_some() {
             for slice in slices {
                 self.all(slice).await?;
             }
             return Ok(());
         }
-        settle(clock::timeout(self.timeout, self.conn.send_vectored_all(slices)).await)?;
+        self.in_time(self.conn.send_vectored_all(slices)).await?;
         self.bytes += slices.iter().map(|it| it.len() as u64).sum::<u64>();
         Ok(())
     }
@@ -352,14 +379,33 @@ impl Sender<'_> {
         while !slice.is_empty() {
             let n = self.allowed(usize::try_from(slice.len()).unwrap_or(usize::MAX)).await? as u64;
             let mut at = slice.start;
-            let sent = clock::timeout(self.timeout, self.conn.sendfile(&slice.file, &mut at, n)).await;
+            let sent = self.some_of_file(&slice.file, &mut at, n).await;
             let done = at - slice.start;
             self.bytes += done;
             ex.sent.body_bytes += done;
             slice.start = at;
-            settle(sent)?;
+            sent?;
         }
         Ok(())
+    }
+
+    /// As much of a file as the client takes at once: the next wait has a time of its own, as in nginx.
+    async fn some_of_file(&self, file: &File, at: &mut u64, n: u64) -> Result<(), SendError> {
+        let Conn::Plain(stream) = self.conn else {
+            return self.in_time(self.conn.sendfile(file, at, n.min(Buf::BLOCK as u64))).await;
+        };
+        let mut waits = false;
+        let sent = poll_fn(|cx| match stream.poll_sendfile(cx, file, at, n) {
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(SendError::Body)),
+            Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
+            Poll::Ready(Err(_)) => Poll::Ready(Err(SendError::Client)),
+            Poll::Pending => self.poll_slow(cx, &mut waits),
+        });
+        let sent = sent.await;
+        self.go_on(&mut waits);
+        // One fast client must not hold up the others.
+        runtime::yield_now().await;
+        sent
     }
 
     /// Sends a file as it grows.
@@ -457,7 +503,7 @@ impl Sender<'_> {
                 }
                 sent
             });
-            let n = settle(clock::timeout(self.timeout, send).await)?;
+            let n = self.in_time(send).await?;
             self.bytes += n as u64;
             bytes = &bytes[n..];
         }

@@ -9,6 +9,7 @@ use foregate_core::{BodyError, Source};
 use foregate_net::clock::Deadline;
 use foregate_wire::{Buf, Fields};
 
+use super::super::pace::{self, Pace};
 use super::lane::Lane;
 use super::send;
 
@@ -81,6 +82,8 @@ pub(super) struct BodyReader {
     /// `client_body_timeout`, between two pieces.
     timeout: Duration,
     deadline: Deadline,
+    /// `client_body_min_rate`.
+    pace: Option<Pace>,
     /// The client waits for a 100.
     expects: bool,
     started: bool,
@@ -102,10 +105,16 @@ impl BodyReader {
             read_bytes: 0,
             timeout,
             deadline: Deadline::new(),
+            pace: None,
             expects,
             started: false,
             failed: None,
         }
+    }
+
+    /// Is not waited for below this pace.
+    pub(super) fn keep_pace(&mut self, floor: Option<foregate_modules::client::Floor>) {
+        self.pace = Pace::over(floor);
     }
 
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Buf>, BodyError>> {
@@ -115,6 +124,9 @@ impl BodyReader {
             (piece, input.is_empty())
         };
         let Some(bytes) = piece else { return self.poll_more(cx) };
+        if let Some(pace) = self.pace.as_ref().filter(|_| self.deadline.is_armed()) {
+            pace.end();
+        }
         self.deadline.disarm();
         self.count(bytes.len())?;
         if !self.lane.is_lost() {
@@ -144,7 +156,7 @@ impl BodyReader {
         }
         self.lane.wait_to_read(cx);
         if !self.deadline.is_armed() {
-            self.deadline.arm(self.timeout);
+            self.deadline.arm(pace::wait(self.pace.as_ref(), self.read_bytes, self.timeout));
         }
         self.deadline.poll_expired(cx).map(|()| Err(BodyError::ClientSlow))
     }

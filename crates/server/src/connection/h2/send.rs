@@ -14,6 +14,7 @@ use foregate_wire::h2::hpack::Encoder;
 use foregate_wire::{Buf, Fields, Name, NameSet};
 
 use super::super::conduct::client_settings;
+use super::super::pace::{self, Pace};
 use super::super::rate::Rate;
 use super::super::response::SendError;
 use super::lane::Lane;
@@ -64,8 +65,9 @@ pub(super) async fn send(
     lane.link.wake();
     let client = client_settings(on);
     let frame_bytes = on.http2.as_ref().map_or(usize::MAX, |it| it.chunk);
-    let limit = Rate::of(client, ex);
-    let mut sender = Sender { lane, frame_bytes, timeout: client.send_timeout, limit, sent_bytes: 0 };
+    let (limit, pace) = (Rate::of(client, ex), Pace::over(client.send_floor));
+    let timeout = client.send_timeout;
+    let mut sender = Sender { lane, frame_bytes, timeout, limit, pace, sent_bytes: 0 };
     let done = match sender.short(ex, &mut reply.body, has_trailers) {
         Ok(true) => Ok(()),
         Ok(false) => Box::pin(sender.body(ex, reply.body)).await,
@@ -136,6 +138,8 @@ struct Sender<'a> {
     frame_bytes: usize,
     timeout: Duration,
     limit: Option<Rate>,
+    /// `send_min_rate`.
+    pace: Option<Pace>,
     /// Of the body, for the rate.
     sent_bytes: u64,
 }
@@ -284,16 +288,20 @@ impl Sender<'_> {
     /// Waits until something may be sent.
     async fn room(&self, source: &mut dyn Source) -> Result<usize, SendError> {
         let deadline = Deadline::new();
-        deadline.arm(self.timeout);
-        poll_fn(|cx| match self.lane.poll_room(cx) {
+        deadline.arm(pace::wait(self.pace.as_ref(), self.sent_bytes, self.timeout));
+        let room = poll_fn(|cx| match self.lane.poll_room(cx) {
             Poll::Ready(0) => Poll::Ready(Err(SendError::Client)),
             Poll::Ready(room) => Poll::Ready(Ok(room)),
             Poll::Pending => {
                 source.poll_ahead(cx);
                 deadline.poll_expired(cx).map(|()| Err(SendError::Slow))
             }
-        })
-        .await
+        });
+        let room = room.await;
+        if let Some(pace) = &self.pace {
+            pace.end();
+        }
+        room
     }
 
     /// How many bytes the rate allows now; waits until that is at least one.

@@ -64,7 +64,8 @@ impl Drop for Running {
 
 fn body(local: &Local, ex: &Exchange, lane: &Rc<Lane>, length: Option<u64>, expects: bool) -> RequestBody {
     let on = client_settings(local.cycle.settings(ex.location));
-    let reader = BodyReader::new(lane.clone(), length, on.body_bytes_max, on.body_timeout, expects);
+    let mut reader = BodyReader::new(lane.clone(), length, on.body_bytes_max, on.body_timeout, expects);
+    reader.keep_pace(on.body_floor);
     let source = Some(Box::new(reader) as Box<dyn Source>);
     RequestBody { source, length, ..RequestBody::default() }
 }
