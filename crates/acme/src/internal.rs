@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -33,7 +34,11 @@ pub fn root_path(folder: &Path) -> PathBuf {
 pub(crate) fn issue(wish: &Wish, folder: Option<&PathBuf>, lifetime: Duration) -> Result<Shown, Failure> {
     let own = |why: String| Failure::own(format!("the internal authority: {why}"));
     let folder = folder.ok_or_else(|| own("it needs a state_path to keep its root in".into()))?;
+    // Orders run side by side, and the first one makes the root.
+    static ROOT_MAKING: Mutex<()> = Mutex::new(());
+    let making = ROOT_MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let root = root(folder).map_err(own)?;
+    drop(making);
     let made = (|| {
         let text = |why: rcgen::Error| why.to_string();
         let key = wish.key.generate().map_err(text)?;

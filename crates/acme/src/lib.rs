@@ -4,6 +4,8 @@
 //! into [`Slot`]s, which handshakes read without a lock; what issuers ask meanwhile is answered from [`answers`].
 
 mod answers;
+mod attempt;
+mod demand;
 pub mod dns;
 mod failure;
 mod http;
@@ -21,6 +23,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use answers::{ALPN, Answers, HTTP_PREFIX, answers};
+pub use demand::{DemandRules, Look, OnDemand};
 pub use http::{Trust, Url, get};
 pub use internal::root_path;
 pub use issuer::{AccountKey, Challenge, INTERNAL, Identifier, Issuer, WELL_KNOWN, Wish};
@@ -36,6 +39,10 @@ pub struct Issuers {
     /// The one that stands first: asked where none is named.
     pub default: Option<Arc<Issuer>>,
 }
+
+/// Where names may be demanded, by what is written of it, so that the next configuration finds their certificates.
+#[derive(Default)]
+pub struct Demands(pub BTreeMap<String, Arc<OnDemand>>);
 
 /// The slots of a configuration: by what is wanted, so that the next configuration finds them, and by server.
 #[derive(Default)]

@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_lc_rs::digest;
 use rustix::fs::{FlockOperation, flock};
@@ -31,8 +32,10 @@ pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
 
 /// Writes a file so that others see it whole or not at all.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    /// Threads that write the same file at the same time.
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
+    name.push(format!(".{}-{}.new", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
     let fresh = path.with_file_name(name);
     // One may be left of a process that died; its number may be ours.
     _ = fs::remove_file(&fresh);
@@ -131,6 +134,21 @@ pub(crate) fn keep_account(
     write(&path, text.as_bytes()).map_err(|why| failed("writing", &path, &why))
 }
 
+/// What tells one block of an issuer from another, without its secrets.
+fn digest_of(issuer: &Issuer) -> String {
+    let digest = digest::digest(&digest::SHA256, format!("{issuer:?}").as_bytes());
+    digest.as_ref()[..ID_BYTES].iter().map(|it| format!("{it:02x}")).collect()
+}
+
+/// Failures in a row, and what follows; times in milliseconds since the epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Patience {
+    pub(crate) n_failed: u32,
+    pub(crate) tried_ms: i64,
+    pub(crate) due_ms: i64,
+    pub(crate) forbidden_ms: i64,
+}
+
 /// The files of one wish; `None`: nothing is kept.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept(Option<PathBuf>);
@@ -171,6 +189,34 @@ impl Kept {
         // The chain alone, for others; we do not read it.
         let copy = path.with_extension("crt");
         write(&copy, shown.chain_pem.as_bytes()).map_err(|why| failed("writing", &copy, &why))
+    }
+
+    /// What failed before; `None`: nothing did, or the issuer's block was another one.
+    pub(crate) fn patience(&self, issuer: &Issuer) -> Option<Patience> {
+        let kept: Value = serde_json::from_slice(&fs::read(self.path(".failed")?).ok()?).ok()?;
+        if kept["issuer"] != digest_of(issuer) {
+            return None;
+        }
+        let number = |name: &str| kept[name].as_i64();
+        Some(Patience {
+            n_failed: u32::try_from(number("failures")?).ok()?,
+            tried_ms: number("tried_ms")?,
+            due_ms: number("due_ms")?,
+            forbidden_ms: number("forbidden_ms")?,
+        })
+    }
+
+    /// Remembers that, or that nothing has failed. Where that cannot be written, a restart is less patient.
+    pub(crate) fn keep_patience(&self, issuer: &Issuer, patience: Option<&Patience>) {
+        let Some(path) = self.path(".failed") else { return };
+        _ = match patience {
+            Some(Patience { n_failed, tried_ms, due_ms, forbidden_ms }) => {
+                let text = json!({ "issuer": digest_of(issuer), "failures": n_failed, "tried_ms": tried_ms, "due_ms": due_ms,
+                    "forbidden_ms": forbidden_ms });
+                write(&path, text.to_string().as_bytes())
+            }
+            None => fs::remove_file(&path),
+        };
     }
 
     /// `Ok(None)`: another process is at it.

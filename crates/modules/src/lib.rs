@@ -55,6 +55,7 @@ registry::modules! {
     mime,
     mirror,
     not_modified,
+    on_demand,
     post_action,
     process,
     proxy,

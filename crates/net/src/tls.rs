@@ -240,14 +240,15 @@ pub async fn accept(
     stream: Stream,
     choose: impl FnOnce(&ClientHello) -> Result<Server, Refusal>,
 ) -> Result<TlsStream, HandshakeError> {
-    accept_with(stream, Buf::default(), choose).await
+    accept_with(stream, Buf::default(), async |hello: &ClientHello| choose(hello)).await
 }
 
-/// As `accept`, for a connection whose first bytes have been received already (a PROXY protocol header's rest).
+/// As `accept`, for a connection whose first bytes have been received already (a PROXY protocol header's rest), and
+/// with a choice that may take its time.
 pub async fn accept_with(
     stream: Stream,
     early: Buf,
-    choose: impl FnOnce(&ClientHello) -> Result<Server, Refusal>,
+    choose: impl AsyncFnOnce(&ClientHello) -> Result<Server, Refusal>,
 ) -> Result<TlsStream, HandshakeError> {
     let mut exchange = Exchange::new(&stream, early.to_vec());
     let hello = loop {
@@ -264,7 +265,7 @@ pub async fn accept_with(
             }
         }
     };
-    let server = match choose(&hello) {
+    let server = match choose(&hello).await {
         Ok(server) => server,
         Err(why) => {
             exchange.refuse(match why {

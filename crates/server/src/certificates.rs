@@ -1,5 +1,6 @@
 //! Certificates that come by themselves: which servers want one, for which names, and where their handshakes find it.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use foregate_acme::{Challenge, INTERNAL, Identifier, Issuer, Issuers, Kind, Slot, Slots, Wish, answers};
@@ -32,7 +33,8 @@ pub(crate) fn imply(draft: &mut Draft, cx: &mut Compile<'_>) {
         let options = &mut draft.places[server.place as usize].options;
         let has = outer || options.ssl.get().is_some_and(|it| it.names_certificates());
         let asks = options.acme.get().is_some_and(|it| it.names_certificate());
-        if !has && (asks || (accepted && !names(server, &issuer, asks).is_empty())) {
+        let on_demand = options.on_demand.get().is_some_and(|it| it.is_written());
+        if !has && (asks || on_demand || (accepted && !names(server, &issuer, asks).is_empty())) {
             options.ssl.get_mut().become_automatic(server.span);
         }
     }
@@ -53,7 +55,10 @@ pub(crate) fn find(
         let is_automatic = ssl.is_some_and(|it| it.automatic);
         let on_tls = server.listens.iter().any(|it| it.ssl);
         let mut answer = None;
-        if (is_automatic && on_tls) || settings.acme.is_some() {
+        if let Some(on) = settings.on_demand.as_ref().filter(|_| is_automatic && on_tls) {
+            on.0.complete(challenge, name_servers(cx));
+            answer = ssl.and_then(|it| it.resolving(on.0.clone()));
+        } else if (is_automatic && on_tls) || settings.acme.is_some() {
             let slot = wish(server, settings.acme.as_deref(), challenge, &mut found.wishes, cx)?;
             cx.shared.get_or_default::<Slots>().by_server.insert(number, slot.clone());
             answer = ssl.filter(|_| is_automatic).and_then(|it| it.resolving(slot));
@@ -110,10 +115,14 @@ fn wish(
     }
     let slot = kept.unwrap_or_default();
     slots.insert(id, slot.clone());
-    let resolver = cx.shared.get::<CommonResolver>().and_then(|it| it.0.as_ref());
-    let name_servers = resolver.map(|it| it.spec.servers.clone()).unwrap_or_default();
-    wishes.push(Wish { issuer, names, key, challenge, name_servers, slot: slot.clone() });
+    wishes.push(Wish { issuer, names, key, challenge, name_servers: name_servers(cx), slot: slot.clone() });
     Ok(slot)
+}
+
+/// Who is asked for the addresses of issuers.
+fn name_servers(cx: &Compile<'_>) -> Vec<SocketAddr> {
+    let resolver = cx.shared.get::<CommonResolver>().and_then(|it| it.0.as_ref());
+    resolver.map(|it| it.spec.servers.clone()).unwrap_or_default()
 }
 
 /// The server's names that its issuer may know, each once. `asked`: whoever wrote `acme_certificate` knows better.

@@ -3,6 +3,7 @@
 mod access;
 mod access_log;
 mod acme;
+mod acme_on_demand;
 mod add_header;
 mod api;
 mod auth_jwt;

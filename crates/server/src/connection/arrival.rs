@@ -2,7 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
+use foregate_acme::Look;
 use foregate_core::{Connection, ErrorLog, Exchange, Level, Nobody, Proxied};
 use foregate_modules::shield;
 use foregate_net::tls::{self, HandshakeError};
@@ -14,6 +16,10 @@ use super::client_settings;
 use crate::address::Address;
 use crate::certificates;
 use crate::cycle::Local;
+
+/// How long a handshake waits for a certificate that its name has set in motion, and how often it looks.
+const DEMANDED_PATIENCE: Duration = Duration::from_secs(25);
+const DEMANDED_PAUSE: Duration = Duration::from_millis(50);
 
 /// A connection on which requests may come.
 pub(super) struct Arrival {
@@ -101,7 +107,8 @@ async fn shake_hands(
     let Arrival { conn: Conn::Plain(stream), proxied, rest, .. } = arrival else { return None };
     let peer = stream.peer_addr().clone();
     let facts = Before { number, peer: &peer, local: stream.local_addr().clone(), proxied: &proxied };
-    let choose = |hello: &tls::ClientHello| {
+    let choose = async |hello: &tls::ClientHello| {
+        wait_for_certificate(local, address, hello).await.ok_or(tls::Refusal::UnknownName)?;
         certificate_for(local, address, hello, &facts).map_err(|why| match why {
             None => tls::Refusal::UnknownName,
             Some(why) => {
@@ -149,6 +156,28 @@ struct Before<'a> {
     peer: &'a Addr,
     local: Addr,
     proxied: &'a Option<Proxied>,
+}
+
+/// Where names may be demanded: waits until there is a certificate for this one. `None`: there will be none soon.
+async fn wait_for_certificate(local: &Rc<Local>, address: &Address, hello: &tls::ClientHello) -> Option<()> {
+    let name = hello.server_name.as_deref().unwrap_or_default();
+    let named = Some(name).filter(|it| !it.is_empty()).and_then(|it| address.names.find(it.as_bytes()));
+    let server = local.cycle.server(named.unwrap_or(address.default_server));
+    let on = local.cycle.settings(server.place).on_demand.as_ref().filter(|_| server.automatic.is_some());
+    let Some(on) = on else { return Some(()) };
+    if hello.alpn.iter().any(|it| **it == *foregate_acme::ALPN) {
+        return Some(());
+    }
+    let mut look = on.0.look(name);
+    if look == Look::Pending {
+        let _place = on.0.wait()?;
+        let until_ms = clock::ms() + clock::as_ms(DEMANDED_PATIENCE);
+        while look == Look::Pending && clock::ms() < until_ms {
+            Box::pin(clock::sleep(DEMANDED_PAUSE)).await;
+            look = on.0.look(name);
+        }
+    }
+    (look == Look::Ready).then_some(())
 }
 
 /// A server without a certificate of its own shows the default server's, as in nginx. `Err(None)`: the name is not

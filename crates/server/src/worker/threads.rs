@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use foregate_acme::{Keeper, Plan};
+use foregate_acme::{Demands, Keeper, Plan};
 use foregate_core::Level;
 use foregate_modules::log as access_log;
 use foregate_net::confine::{self, Refusals};
@@ -109,10 +109,13 @@ impl Worker {
 
     /// Before anybody shakes hands: the certificates that come by themselves, as far as they are there.
     fn keep_certificates(&mut self) -> Result<(), String> {
-        let plan = Plan { wishes: self.cycle.wishes.clone(), log: self.cycle.main.error_log.clone() };
+        let demands = self.cycle.shared.get::<Demands>();
+        let demands = demands.map(|it| it.0.values().cloned().collect()).unwrap_or_default();
+        let (wishes, log) = (self.cycle.wishes.clone(), self.cycle.main.error_log.clone());
+        let plan = Plan { wishes, demands, log };
         match &self.keeper {
             Some(keeper) => keeper.adopt(plan),
-            None if plan.wishes.is_empty() => (),
+            None if plan.wishes.is_empty() && plan.demands.is_empty() => (),
             None => {
                 let keeper =
                     Keeper::start(plan).map_err(|error| format!("a thread cannot be started: {error}"))?;
