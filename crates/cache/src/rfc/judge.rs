@@ -74,16 +74,20 @@ pub fn judge<'a>(fields: impl Iterator<Item = (Name, &'a [u8], &'a [u8])>, of: &
         !forbids_stale && (facts.control.updating_s > Some(0) || facts.control.error_s > Some(0));
     // What is neither good nor can be found good again is of no use.
     let is_of_use = good_until_s.is_some() && (is_good || validates || may_be_stale);
-    let mut it = Freshness::default();
-    it.barred = facts.is_barred(of) || !is_of_use;
-    it.valid_s = match good_until_s {
-        Some(until) if !facts.control.no_cache => until,
-        _ => dated_s.saturating_sub(1),
-    };
-    (it.updating_s, it.error_s) = (stale(facts.control.updating_s), stale(facts.control.error_s));
-    (it.dated_s, it.date_s) = (Some(dated_s), Some(date_s));
-    (it.left_out, it.vary) = (facts.control.left_out, facts.vary);
-    it
+    Freshness {
+        barred: facts.is_barred(of) || !is_of_use,
+        valid_s: match good_until_s {
+            Some(until) if !facts.control.no_cache => until,
+            _ => dated_s.saturating_sub(1),
+        },
+        updating_s: stale(facts.control.updating_s),
+        error_s: stale(facts.control.error_s),
+        dated_s: Some(dated_s),
+        date_s: Some(date_s),
+        left_out: facts.control.left_out,
+        vary: facts.vary,
+        ..Freshness::default()
+    }
 }
 
 impl<'a> Facts<'a> {
