@@ -187,12 +187,14 @@ fn answers(unread: &mut Vec<u8>) -> Seen {
 
 /// An instance; without a Redis it counts alone.
 fn instance(subject: Subject, rate: u64, redis: &str) -> Server {
+    // A tenth of a second: twice what passes between two exchanges.
+    let burst = rate / 10;
     Setup::http(&format!(
         "limit_req_zone all zone=one:1m rate={rate}r/s {redis};
          server {{
             listen 127.0.0.1:{{port:0}};
             keepalive_requests 100000000; access_log off; error_log {{dir}}/limits.log crit;
-            limit_req zone=one burst=20 nodelay; limit_req_status 429; limit_req_log_level info;
+            limit_req zone=one burst={burst} nodelay; limit_req_status 429; limit_req_log_level info;
             location / {{ error_page 429 = @none; empty_gif; }}
             location @none {{ return 429 ''; }}
          }}"
