@@ -205,6 +205,7 @@ fn pages() -> Vec<Page> {
     vec![
         page("1k", bodies::pattern(1 << 10)),
         page("100k", bodies::pattern(100 << 10)),
+        page("1m", bodies::pattern(1 << 20)),
         page("10m", bodies::pattern(10 << 20)),
         page("json", bodies::json(64 << 10)),
     ]

@@ -55,8 +55,12 @@ http {{
     proxy_set_header Connection \"\";
     proxy_max_temp_file_size 0;
 
-{servers}}}
+{zone}{servers}}}
 ",
+        zone = match door {
+            Door::Cache => format!("    proxy_cache_path {dir}/cache levels=1:2 keys_zone=cache:10m;\n"),
+            _ => String::new(),
+        },
         backend = at.backend,
         // Room for every stream of the load: what reconnecting costs is not the question.
         keepalive = if door == Door::Http2 { 1024 } else { 256 },
@@ -86,6 +90,9 @@ fn nginx_servers(door: Door, at: &Place<'_>) -> String {
             http2 = if door == Door::Http2 { " http2" } else { "" }
         ),
         Door::Files => server(&format!("        root {dir}/root;\n")),
+        Door::Cache => {
+            server(&format!("        proxy_cache cache;\n        proxy_cache_valid 200 1h;\n{pass}"))
+        }
         Door::Gzip => server(&format!(
             "        gzip on;
         gzip_types application/json;
@@ -197,7 +204,7 @@ pub(crate) fn haproxy(door: Door, at: &Place<'_>) -> (String, Vec<(&'static str,
         Door::Regexes => {
             rules = many(&|n| format!("    use_backend app if {{ path_reg ^/r{n}/[0-9a-z]+$ }}\n"));
         }
-        Door::Plain | Door::Upload | Door::WebSocket | Door::Files | Door::Gzip | Door::Check(_) => {}
+        Door::Plain | Door::Upload | Door::WebSocket | Door::Files | Door::Cache | Door::Gzip | Door::Check(_) => {}
     }
     let text = format!(
         "global

@@ -12,6 +12,8 @@ pub(crate) enum Door {
     /// With an access log.
     Logged,
     Files,
+    /// Answers are kept.
+    Cache,
     Gzip,
     /// Bodies go on as they come.
     Upload,
@@ -195,7 +197,7 @@ const fn wrk(
     (conns, path, extra): (usize, &'static str, Extra),
     goal: f64,
 ) -> Workload {
-    let haproxy = !matches!(door, Door::Files | Door::Gzip | Door::Check(_));
+    let haproxy = !matches!(door, Door::Files | Door::Cache | Door::Gzip | Door::Check(_));
     let load = Load::Wrk { conns, path, extra };
     Workload { haproxy, ..own(name, title, door, load, Figure::Cpu, goal) }
 }
@@ -233,6 +235,9 @@ pub(crate) const ALL: &[Workload] = &[
         Load::Handshakes { conns: 16, resume: true }, Figure::Cpu, 1.0),
     wrk("static-1k", "static file, 1 KiB", Door::Files, (64, "/files/1k", Extra::None), 0.80),
     wrk("static-1m", "static file, 1 MiB", Door::Files, (16, "/files/1m", Extra::None), 1.0),
+    wrk("cache-1k", "answer out of the cache, 1 KiB", Door::Cache, (64, "/1k", Extra::None), 1.0),
+    wrk("cache-100k", "answer out of the cache, 100 KiB", Door::Cache, (64, "/100k", Extra::None), 1.0),
+    wrk("cache-1m", "answer out of the cache's disk, 1 MiB", Door::Cache, (16, "/1m", Extra::None), 1.0),
     wrk("gzip", "gzip of 64 KiB of JSON", Door::Gzip, (32, "/json", Extra::Gzip), 0.40),
     own("websocket-128", "WebSocket, 128 B sent back", Door::WebSocket,
         Load::Echo { conns: 32, bytes: 128 }, Figure::Cpu, 1.0),

@@ -7,6 +7,8 @@ use crate::zone::State;
 
 /// Above `max_size` by this part of it, whoever stores an object removes some others himself.
 const PATIENCE: u64 = 8;
+/// After so many bytes the keeper looks again how much room the disk has (`min_free`).
+const UNMEASURED_MAX: u64 = 64 << 20;
 /// So many: more than one, so that the excess shrinks.
 const REMOVED_AT_ONCE: usize = 2;
 
@@ -39,7 +41,11 @@ impl State {
     }
 
     /// Called when an object was stored: calls the keeper where there is too much, and helps where he lags behind.
-    pub(crate) fn relieve(&self) {
+    pub(crate) fn relieve(&self, bytes: u64) {
+        if self.unmeasured.fetch_add(bytes, Ordering::Relaxed) + bytes >= UNMEASURED_MAX {
+            self.unmeasured.store(0, Ordering::Relaxed);
+            self.bell.ring();
+        }
         let max = self.max_bytes.load(Ordering::Relaxed);
         // A zone of size 0 is emptied when its keeper comes by, as nginx's.
         if max == 0 || self.index.bytes() <= max {

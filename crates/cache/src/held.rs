@@ -1,9 +1,10 @@
 //! An object in memory: its file's bytes, one copy for all threads.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use foregate_net::FileVersion;
+use foregate_wire::h1::ResponseHead;
 
 use crate::header::Header;
 use crate::key::Key;
@@ -17,6 +18,8 @@ pub(crate) struct Held {
     pub(crate) header: Header,
     /// All of the file.
     pub(crate) bytes: Arc<Vec<u8>>,
+    /// The answer's head as it was read, once somebody has.
+    pub(crate) parsed: OnceLock<ResponseHead>,
     /// Of the file when it was read.
     pub(crate) version: FileVersion,
     /// Forgotten or driven out: it is not to be served any more.
@@ -40,6 +43,7 @@ impl Held {
         Self {
             header,
             bytes: Arc::new(bytes),
+            parsed: OnceLock::new(),
             version,
             void: AtomicBool::new(false),
             heat: AtomicU8::new(0),

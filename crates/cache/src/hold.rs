@@ -51,7 +51,7 @@ impl Hold {
     pub(crate) fn stored(&mut self, bytes: u64) {
         self.state.memory.forget(self.key);
         match self.state.index.stored(self.key, bytes) {
-            true => self.state.relieve(),
+            true => self.state.relieve(bytes),
             false => _ = self.state.unlink(self.key),
         }
     }

@@ -399,6 +399,26 @@ mod tests {
         assert_eq!(index.ask(key(64), NOW, 10, 1, true), Known::New);
     }
 
+    /// `cargo test -p foregate-cache --release -- --ignored --nocapture bytes_per_key`
+    #[test]
+    #[ignore = "takes gigabytes and minutes"]
+    fn bytes_per_key() {
+        const KEYS: u32 = 10_000_000;
+        let resident = || {
+            let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+            pages.split(' ').nth(1).and_then(|it| it.parse::<u64>().ok()).unwrap_or(0) * 4096
+        };
+        let before = resident();
+        let index = Index::new(u64::from(KEYS) * 2 * NODE_BYTES);
+        for n in 0..KEYS {
+            index.ask(key(n), NOW, 10, 1, true);
+            index.stored(key(n), 4096);
+        }
+        let each = (resident() - before) / u64::from(KEYS);
+        println!("{} keys of {each} bytes", index.len());
+        assert!(index.len() == KEYS as usize && each < NODE_BYTES);
+    }
+
     #[test]
     fn what_nobody_asks_for_goes() {
         let index = Index::new(4 << 20);

@@ -4,10 +4,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use foregate_core::{Body, FileSlice};
 use foregate_net::FileVersion;
+use foregate_wire::h1::ResponseHead;
 use foregate_wire::{Block, Buf};
 
 use crate::coming::{Coming, Follow};
@@ -179,6 +180,14 @@ impl Object {
     /// What `Vary` named.
     pub fn varies_by(&self) -> &[u8] {
         &self.bytes()[self.header().vary.clone()]
+    }
+
+    /// Where the head is kept as it was read, for all who serve it.
+    pub fn parsed(&self) -> Option<&OnceLock<ResponseHead>> {
+        match &self.from {
+            From::Memory(held) if self.changed_head.is_none() => Some(&held.parsed),
+            _ => None,
+        }
     }
 
     pub fn etag(&self) -> &[u8] {

@@ -85,6 +85,8 @@ pub(crate) struct State {
     /// As the present configuration has it.
     pub(crate) spec: Mutex<ZoneSpec>,
     pub(crate) max_bytes: AtomicU64,
+    /// Bytes stored since the keeper has last looked how much room the disk has.
+    pub(crate) unmeasured: AtomicU64,
     pub(crate) bell: Arc<Bell>,
     /// Somebody keeps it already.
     pub(crate) kept: AtomicBool,
@@ -339,7 +341,7 @@ impl Zone {
     }
 
     /// What is in memory and good: neither the index nor the disk is asked, but once a second.
-    fn remembered(&self, ask: &Ask<'_>) -> Option<Object> {
+    pub fn remembered(&self, ask: &Ask<'_>) -> Option<Object> {
         let memory = &self.state.memory;
         let mut held = memory.get(ask.main)?;
         if !held.header.vary.is_empty() {
@@ -359,6 +361,11 @@ impl Zone {
         held.hit();
         memory.count_hit();
         Some(held.into())
+    }
+
+    /// Whether anything is kept in memory.
+    pub fn has_memory(&self) -> bool {
+        self.spec.memory_bytes > 0
     }
 
     /// Tells the index that an object is in use; `false`: it has lost its file meanwhile, and is forgotten.
@@ -553,8 +560,10 @@ impl Zone {
                 None
             }
             Err(Miss::Failed(error)) => {
-                let why = errno_text(&error);
-                log!(ex, Level::Crit, "open() \"{}\" failed ({why})", path.display());
+                if self.state.may_complain() {
+                    let why = errno_text(&error);
+                    log!(ex, Level::Crit, "open() \"{}\" failed ({why})", path.display());
+                }
                 None
             }
         }
@@ -616,6 +625,7 @@ impl State {
             outbox: Outbox::default(),
             spec: Mutex::new(spec.clone()),
             max_bytes: AtomicU64::new(spec.max_bytes),
+            unmeasured: AtomicU64::new(0),
             bell: Arc::default(),
             kept: AtomicBool::new(false),
             stamp: AtomicU64::new(0),

@@ -169,7 +169,10 @@ async fn rounds<W: Witness>(
                 false => witness.pass(grpc::preview(on, ex), ex),
             },
             (Continue(()), Some(on)) if W::SENDS => match &here.proxy_cache {
-                Some(cache) => Box::pin(proxy::run_cached(on, cache, ex)).await,
+                Some(cache) => match proxy::cached_now(on, cache, ex) {
+                    Some(reply) => Continue(reply),
+                    None => Box::pin(proxy::run_cached(on, cache, ex)).await,
+                },
                 None => proxy::run(on, ex).await,
             },
             (Continue(()), Some(on)) => witness.pass(proxy::preview(on, ex), ex),

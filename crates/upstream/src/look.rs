@@ -85,6 +85,11 @@ pub struct AskedFor {
 /// A note on a request that fetches in the background what its parent was served out of date.
 struct Handed(Cell<Option<Grip>>);
 
+/// Whether this request fetches something for its parent.
+pub(crate) fn is_handed(ex: &Exchange) -> bool {
+    ex.notes.get::<Handed>().is_some()
+}
+
 /// Asks the cache.
 pub async fn look<'a, P: Protocol>(
     on: &'a Caching,

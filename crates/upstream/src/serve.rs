@@ -1,6 +1,7 @@
 //! Answers out of the cache, and what becomes of an upstream's answer that was asked for the cache.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use foregate_cache::rfc::NEVER_STALE;
 use foregate_cache::{Draft, Freshness, Life, Object, Status, Told, Writer};
@@ -29,9 +30,7 @@ pub(crate) fn serve<P: Protocol>(
 ) -> Option<Reply> {
     let bytes = object.head();
     let mut head = scratch::head();
-    head.clear();
-    let parsed = parse_response(&bytes, &ResponseRules::default(), &mut head);
-    if !matches!(parsed, Ok(Some(_))) {
+    if !read_head(object, &bytes, &mut head) {
         log!(ex, Level::Crit, "a cache file contains invalid header");
         return None;
     }
@@ -57,6 +56,24 @@ pub(crate) fn serve<P: Protocol>(
         stored.finish(rules, ex, &mut reply);
     }
     Some(reply)
+}
+
+/// `false`: it is none.
+fn read_head(object: &Object, bytes: &[u8], head: &mut ResponseHead) -> bool {
+    if let Some(known) = object.parsed().and_then(OnceLock::get) {
+        head.copy_from(known);
+        return true;
+    }
+    head.clear();
+    let parsed = parse_response(bytes, &ResponseRules::default(), head);
+    if !matches!(parsed, Ok(Some(_))) {
+        return false;
+    }
+    if let Some(place) = object.parsed() {
+        // Somebody else may have been quicker.
+        _ = place.set(head.clone());
+    }
+    true
 }
 
 /// What an answer's fields say of how long it may be served.

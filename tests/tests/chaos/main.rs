@@ -3,6 +3,7 @@
 //! `FOREGATE_FULL=1` runs for a minute; `FOREGATE_SEED=N` repeats a run.
 
 mod backends;
+mod killed_cache;
 mod visitors;
 
 use std::collections::HashMap;

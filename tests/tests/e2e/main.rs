@@ -9,6 +9,7 @@ mod api;
 mod auth_jwt;
 mod auth_oidc;
 mod balancing;
+mod cache_disk;
 mod cache_purge;
 mod cache_stampede;
 mod certbot;

@@ -39,6 +39,14 @@ pub async fn run_cached(on: &Settings, cache: &Caching, ex: &mut Exchange) -> Fl
     }
 }
 
+/// What the cache has in memory and may be served at once. `None`: [`run_cached`] is to be asked.
+pub fn cached_now(on: &Settings, cache: &Caching, ex: &mut Exchange) -> Option<Reply> {
+    match on.rules.store {
+        Some(_) => None,
+        None => request::cached_now(on, cache, ex),
+    }
+}
+
 const ANY: Scope = Scope::ANY_HTTP;
 const PASS: Scope = Scope::LOCATION.or(Scope::LOCATION_IF).or(Scope::LIMIT_EXCEPT);
 const VERSIONS: &[&str] = &["1.0", "1.1", "2"];

@@ -44,6 +44,12 @@ pub(super) async fn run(on: &Settings, ex: &mut Exchange) -> Flow<Reply> {
     }
 }
 
+/// What the cache has in memory, without waiting. `None`: `run_cached` is to be asked.
+pub(super) fn cached_now(on: &Settings, cache: &Caching, ex: &mut Exchange) -> Option<Reply> {
+    let Pass::To { url, .. } = &on.pass else { return None };
+    foregate_upstream::hit(cache, &on.rules, &Http::new(on, url), ex)
+}
+
 /// As `run`, by way of a cache. Apart from it, so that requests without a cache hold no room for one.
 pub(super) async fn run_cached(on: &Settings, cache: &Caching, ex: &mut Exchange) -> Flow<Reply> {
     let evaluated;

@@ -70,6 +70,13 @@ impl ResponseHead {
         *self = ResponseHead { fields, ..ResponseHead::default() };
     }
 
+    /// Becomes another head of the same bytes, and keeps its memory.
+    pub fn copy_from(&mut self, other: &ResponseHead) {
+        let mut fields = std::mem::take(&mut self.fields);
+        fields.clone_from(&other.fields);
+        *self = ResponseHead { fields, ..*other };
+    }
+
     /// Whether the connection can carry another request once the body is over.
     pub fn keeps_alive(&self) -> bool {
         !self.connection_close && self.framing != Framing::UntilClose && self.status != 101
