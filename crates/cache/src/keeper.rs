@@ -91,8 +91,10 @@ impl Drop for State {
 
 /// Until the zone has gone.
 fn keep(state: &Weak<State>, bell: &Bell, log: &ErrorLog) {
-    let mut walk = Some(Walk::new(Purpose::Load));
+    let began = SystemTime::now();
+    let mut walk = Some(Walk::new(Purpose::Load, began));
     let mut due = Instant::now();
+    let mut strays_due = None;
     loop {
         let Some(state) = state.upgrade() else { return };
         let spec = state.spec.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -104,8 +106,11 @@ fn keep(state: &Weak<State>, bell: &Bell, log: &ErrorLog) {
             }
         }
         if walk.as_mut().is_some_and(|walk| walk.step(&state, &spec)) {
-            let ended = walk.take().map(|it| it.purpose);
-            if ended == Some(Purpose::Load) {
+            let ended = walk.take();
+            if ended.as_ref().is_some_and(|it| it.met_young) {
+                strays_due = Some(Instant::now() + STRAY_AGE);
+            }
+            if ended.is_some_and(|it| it.purpose == Purpose::Load) {
                 state.cold.store(false, Ordering::Relaxed);
                 let (n, bytes) = (state.index.len(), state.index.bytes());
                 log.write(
@@ -115,7 +120,11 @@ fn keep(state: &Weak<State>, bell: &Bell, log: &ErrorLog) {
             }
         }
         if walk.is_none() && state.purged.take_sweep() {
-            walk = Some(Walk::new(Purpose::Sweep));
+            walk = Some(Walk::new(Purpose::Sweep, began));
+        }
+        if walk.is_none() && strays_due.is_some_and(|at| Instant::now() >= at) {
+            strays_due = None;
+            walk = Some(Walk::new(Purpose::Strays, began));
         }
         drop(state);
         let pause =
@@ -179,6 +188,8 @@ impl Work {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Purpose {
+    /// Removes what was left half written, once it is old enough.
+    Strays,
     /// Puts files into the index.
     Load,
     /// Removes what was purged by a wildcard.
@@ -190,11 +201,15 @@ struct Walk {
     purpose: Purpose,
     folders: Vec<ReadDir>,
     begun: bool,
+    /// It has met what may still be written to.
+    met_young: bool,
+    /// When the keeper did.
+    began: SystemTime,
 }
 
 impl Walk {
-    fn new(purpose: Purpose) -> Self {
-        Self { purpose, folders: Vec::new(), begun: false }
+    fn new(purpose: Purpose, began: SystemTime) -> Self {
+        Self { purpose, folders: Vec::new(), begun: false, met_young: false, began }
     }
 
     /// Goes on for a while; `true` at the end.
@@ -225,10 +240,10 @@ impl Walk {
         true
     }
 
-    fn file(&self, path: &PathBuf, state: &State, spec: &ZoneSpec) {
+    fn file(&mut self, path: &PathBuf, state: &State, spec: &ZoneSpec) {
         let name = path.file_name().and_then(|it| it.to_str()).unwrap_or_default();
         let Some(key) = Key::from_hex(name) else {
-            remove_stray(path, name);
+            self.met_young |= is_young_stray(path, name, self.began);
             return;
         };
         // A file in another place than its own (the levels have changed) would never be found.
@@ -237,6 +252,7 @@ impl Walk {
             return;
         }
         match self.purpose {
+            Purpose::Strays => (),
             Purpose::Load => {
                 let bytes = fs::metadata(path).map_or(0, |it| it.len());
                 let inactive_s = u32::try_from(spec.inactive.as_secs()).unwrap_or(u32::MAX);
@@ -256,13 +272,19 @@ impl Walk {
     }
 }
 
-/// Removes what a worker left half written. Other names are not ours to touch.
-fn remove_stray(path: &Path, name: &str) {
+/// Removes what a worker before this one left half written; `true`: it may still be written to, by another process. What
+/// was written to since this one `began` is its own. Other names are not ours to touch.
+fn is_young_stray(path: &Path, name: &str, began: SystemTime) -> bool {
     let is_ours = name.split_once('.').is_some_and(|(key, number)| {
         Key::from_hex(key).is_some() && number.bytes().all(|b| b.is_ascii_digit())
     });
-    let age = || SystemTime::now().duration_since(fs::metadata(path).ok()?.modified().ok()?).ok();
-    if is_ours && age().is_some_and(|age| age >= STRAY_AGE) {
+    let Ok(modified) = fs::metadata(path).and_then(|it| it.modified()) else { return false };
+    if !is_ours || modified > began {
+        return false;
+    }
+    let is_old = SystemTime::now().duration_since(modified).is_ok_and(|age| age >= STRAY_AGE);
+    if is_old {
         _ = fs::remove_file(path);
     }
+    !is_old
 }
