@@ -204,7 +204,13 @@ pub(crate) fn haproxy(door: Door, at: &Place<'_>) -> (String, Vec<(&'static str,
         Door::Regexes => {
             rules = many(&|n| format!("    use_backend app if {{ path_reg ^/r{n}/[0-9a-z]+$ }}\n"));
         }
-        Door::Plain | Door::Upload | Door::WebSocket | Door::Files | Door::Cache | Door::Gzip | Door::Check(_) => {}
+        Door::Plain
+        | Door::Upload
+        | Door::WebSocket
+        | Door::Files
+        | Door::Cache
+        | Door::Gzip
+        | Door::Check(_) => {}
     }
     let text = format!(
         "global
