@@ -2,7 +2,6 @@
 //! requests inside, and issuers themselves; what these bring is kept as long as `auth_jwt_key_cache` says.
 
 use std::cell::RefCell;
-use std::fs;
 use std::ops::ControlFlow::{Break, Continue};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use foregate_conf::{Error, Word, os_error};
 use foregate_core::{Compile, Exchange, Flow, Level, Stop, Template, log, next};
 use foregate_jose::{KEYS_BYTES_MAX, Keys};
 use foregate_net::sys::errno_text;
-use foregate_net::{FileVersion, clock};
+use foregate_net::{FileVersion, clock, door};
 use foregate_upstream::{Agent, CommonResolver, Resolvers, Url, system_authorities};
 
 use super::Settings;
@@ -161,7 +160,7 @@ fn file(on: &Settings, name: &Template, ex: &mut Exchange) -> Flow<Arc<Keys>> {
         if let Some(keys) = kept {
             return Ok(keys);
         }
-        let text = fs::read(&path).map_err(failed)?;
+        let text = door::read(&path).map_err(failed)?;
         let keys = Keys::parse(&text).map_err(|why| format!("\"{}\" is no set of keys: {why}", path.display()))?;
         let (keys, since) = (Arc::new(keys), clock::ms());
         keep(Kept { name, keys: keys.clone(), version: Some(version), since, asked: since });
