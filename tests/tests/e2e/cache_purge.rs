@@ -12,6 +12,7 @@ const FRONT: &str = "proxy_cache_path {dir}/cache keys_zone=one:64m;
     map $request_method $purges { PURGE 1; }
     server {
         listen 127.0.0.1:{port:0};
+        keepalive_requests 1000000;
         add_header X-Cache $upstream_cache_status;
         location / {
             proxy_pass http://{app};
