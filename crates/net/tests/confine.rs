@@ -19,8 +19,10 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, chroot, getpid, pidfd_open};
 
+type Trial = fn(&Path);
+
 /// What is tried: its name, and a function that panics where something succeeds that must not.
-const TRIALS: [(&str, fn(&Path)); 4] =
+const TRIALS: [(&str, Trial); 4] =
     [("files", files), ("door", at_the_door), ("calls", calls), ("serve", serve)];
 
 /// Names the trial in the child.
@@ -76,11 +78,11 @@ fn files(folder: &Path) {
     fs::write(folder.join("kept/new"), "x").unwrap();
     fs::create_dir(folder.join("kept/level")).unwrap();
     fs::rename(folder.join("kept/new"), folder.join("kept/level/new")).unwrap();
-    refused(fs::rename(folder.join("kept/level/new"), folder.join("named/new")).or_else(
+    refused(fs::rename(folder.join("kept/level/new"), folder.join("named/new")).map_err(
         |why| match why.kind() {
             // An old kernel says that these are two file systems.
-            ErrorKind::CrossesDevices => Err(ErrorKind::PermissionDenied.into()),
-            _ => Err(why),
+            ErrorKind::CrossesDevices => ErrorKind::PermissionDenied.into(),
+            _ => why,
         },
     ));
     fs::remove_dir_all(folder.join("kept/level")).unwrap();

@@ -181,7 +181,8 @@ fn whatever_a_provider_or_a_stranger_forges_lets_nobody_in() {
     foregate_only(|subject| {
         let (provider, app) = (Provider::start(), Backend::echo());
         let server = start(subject, &provider, &app, "");
-        let lies: [(&str, fn(String) -> String); 9] = [
+        type Forge = fn(String) -> String;
+        let lies: [(&str, Forge); 9] = [
             ("is refused: it expired", |it| it.replace("\"exp\":", "\"exp\":1,\"x\":")),
             ("another issuer's", |it| it.replace("\"iss\":\"http", "\"iss\":\"https")),
             ("another client (aud)", |it| it.replace("\"aud\":\"client\"", "\"aud\":\"other\"")),

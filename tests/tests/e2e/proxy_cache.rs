@@ -450,7 +450,7 @@ fn what_is_asked_for_again_is_served_out_of_memory_as_from_its_file() {
             true => Reply::status(
                 200,
                 "Vary: X-Kind\r\nCache-Control: max-age=60\r\n",
-                seen.header("X-Kind").unwrap_or("none").to_owned(),
+                seen.header("X-Kind").unwrap_or("none"),
             ),
             false => Reply::status(
                 200,

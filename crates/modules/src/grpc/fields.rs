@@ -88,7 +88,8 @@ impl Sent {
         }
         let replaced = self.replaced.known();
         for (known, name, value) in ex.fields.iter_known() {
-            if !replaced.has(known) && !(known == Name::Other && self.replaced.has_other(name)) {
+            let is_replaced = replaced.has(known) || known == Name::Other && self.replaced.has_other(name);
+            if !is_replaced {
                 Draft::field(name, value, out);
             }
         }

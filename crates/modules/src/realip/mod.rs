@@ -220,7 +220,7 @@ mod tests {
             files.insert("/etc/nginx/proxies.txt", list);
             crate::testing::try_with("set_real_ip_from file:proxies.txt;", files)
         };
-        let trusting = site("# ours\n10.0.0.0/8\n127.0.0.1\n").ok().expect("because it is a list");
+        let trusting = site("# ours\n10.0.0.0/8\n127.0.0.1\n").unwrap_or_else(|_| panic!("it is a list"));
         let mut ex = trusting.exchange("GET / HTTP/1.1\nX-Real-IP: 192.0.2.1");
         apply(trusting.settings().realip.as_ref().unwrap(), &mut ex);
         assert_eq!(addr_text(&ex.remote), "192.0.2.1");

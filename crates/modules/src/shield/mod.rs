@@ -39,12 +39,15 @@ pub struct Options {
     own: bool,
 }
 
+/// Codes of countries.
+type Codes = Box<[Box<[u8]>]>;
+
 pub struct Settings {
     methods: Box<[Box<[u8]>]>,
     paths: Box<[Pattern]>,
     agents: Box<[Pattern]>,
     /// A country's code, and those that are not let in.
-    countries: Option<(Template, Box<[Box<[u8]>]>)>,
+    countries: Option<(Template, Codes)>,
     blocklists: Box<[lists::List]>,
     ban: Option<Ban>,
     status: u16,

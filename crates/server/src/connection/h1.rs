@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -24,7 +25,7 @@ use crate::cycle::{Cycle, Local};
 use crate::{phases, route};
 
 /// Empty lines before a request line that are passed over (RFC 9112, 2.2, asks for at least one).
-const DISCARD_BLOCKS_MAX: usize = 1024;
+const DISCARD_BLOCKS_MAX: u16 = 1024;
 
 /// A body that is too large is not asked for.
 const TOO_LARGE: u16 = 413;
@@ -320,15 +321,17 @@ impl Client {
     }
 
     /// The time that a head may take runs from its first wait on; a floor may end it sooner.
-    fn wait_for_head(&self, on: &client::Settings, began_ms: &mut Option<u64>, bytes: usize) {
+    fn wait_for_head(&self, on: &client::Settings, began_ms: &mut Option<NonZeroU32>, bytes: usize) {
         let begins = began_ms.is_none();
-        let began_ms = *began_ms.get_or_insert_with(clock::ms);
+        // The clock's lower half, so that an idle connection has no more to hold: heads do not take weeks.
+        let now_ms = clock::ms() as u32;
+        let began_ms = *began_ms.get_or_insert(NonZeroU32::new(now_ms).unwrap_or(NonZeroU32::MIN));
         match on.header_floor {
             None if !begins => (),
             None => self.deadline.arm(on.header_timeout),
             Some(floor) => {
                 let may_last = floor.patience(bytes as u64).min(on.header_timeout);
-                let lasted = Duration::from_millis(clock::ms() - began_ms);
+                let lasted = Duration::from_millis(now_ms.wrapping_sub(began_ms.get()).into());
                 self.deadline.arm(may_last.saturating_sub(lasted));
             }
         }
