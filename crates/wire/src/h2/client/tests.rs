@@ -174,7 +174,8 @@ fn windows_hold_the_body_back() {
 fn what_breaks_the_rules_ends_the_connection() {
     let code = |n: u32| n.to_be_bytes();
     let rejected = "upstream rejected request with error 7";
-    let cases: &[(&[(u8, u8, u32, &[u8])], &str)] = &[
+    type Frame<'a> = (u8, u8, u32, &'a [u8]);
+    let cases: &[(&[Frame<'_>], &str)] = &[
         (&[(frame::DATA, ENDS, 1, b"x")], "upstream sent unexpected http2 frame: 0"),
         (&[(frame::HEADERS, WHOLE, 1, &[0x82])], "upstream sent invalid header: \":method: GET\""),
         (&[(frame::HEADERS, WHOLE, 1, &[0x8f])], "upstream sent no :status header"),
