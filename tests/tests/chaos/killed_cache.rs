@@ -6,15 +6,15 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use foregate_testkit::process::signal;
 use foregate_testkit::{Backend, Reply, Server, Setup, Signal, foregate_only};
 
-use crate::{Chance, is_full};
+use crate::{ALONE, Chance, is_full};
 
 const KEYS: u64 = 300;
 const BODY_BYTES_MAX: u64 = 90_000;
@@ -119,6 +119,7 @@ fn size(folder: &Path) -> u64 {
 
 #[test]
 fn nothing_wrong_is_served_after_a_kill() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let seed: u64 = std::env::var("FOREGATE_SEED").ok().and_then(|it| it.parse().ok()).unwrap_or(0x000c_ac4e);
     println!("seed {seed}");
     foregate_only(|subject| {

@@ -7,6 +7,7 @@ mod killed_cache;
 mod visitors;
 
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use backends::{Fault, Fleet, N_BACKENDS};
@@ -49,9 +50,13 @@ const SITE: &str = r"
     proxy_http_version 1.1; proxy_set_header Connection '';
     server { listen 127.0.0.1:{port:0}; location / { proxy_pass http://u; } }";
 
+/// One test at a time: each loads the machine so that the other's backends would seem to hang.
+static ALONE: Mutex<()> = Mutex::new(());
+
 #[test]
 fn backends_come_and_go_and_nobody_notices() {
     let seed = std::env::var("FOREGATE_SEED").ok().and_then(|it| it.parse().ok()).unwrap_or(0x5eed_1234);
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     println!("seed {seed}");
     foregate_only(|subject| {
         let mut fleet = Fleet::start();

@@ -85,7 +85,9 @@ mod tests {
             ("*", true),
             ("\"b\"", false),
             ("\"x, \\\"a\", \"c\"", false),
-            ("\"b,\"a\"", true),
+            // A comma inside of a tag is the tag's.
+            ("\"b,\", \"a\"", true),
+            ("\"b,\"a\"", false),
             ("a", false),
             ("", false),
             ("\"ab\"", false),
