@@ -16,6 +16,8 @@ use visitors::Visitors;
 
 /// `fail_timeout` of every server.
 const FAIL_TIMEOUT: Duration = Duration::from_secs(1);
+/// `proxy_read_timeout`.
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a backend counts as ill after it was put right: as long as old requests may fail on it, and be held against it.
 const ILL_AFTERWARDS: Duration = Duration::from_millis(3200);
 /// Backends that may be ill at once: the others are asked meanwhile.
@@ -66,6 +68,8 @@ fn backends_come_and_go_and_nobody_notices() {
         let visitors = Visitors::start(server.address(0));
         let faults = plague(&mut fleet, Duration::from_secs(if is_full() { 60 } else { 10 }), seed);
         fleet.heal_all();
+        // What hangs when the last backend is well again fails within this time, and its time out begins only then.
+        std::thread::sleep(READ_TIMEOUT);
         std::thread::sleep(FAIL_TIMEOUT + FAIL_TIMEOUT / 2);
         let seen = visitors.stop();
         println!("{faults} faults; {seen}");
