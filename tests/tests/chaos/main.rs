@@ -14,11 +14,8 @@ use backends::{Fault, Fleet, N_BACKENDS};
 use foregate_testkit::{Setup, foregate_only};
 use visitors::Visitors;
 
-/// `fail_timeout` of every server.
-const FAIL_TIMEOUT: Duration = Duration::from_secs(1);
-/// `proxy_read_timeout`.
-const READ_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a backend counts as ill after it was put right: as long as old requests may fail on it, and be held against it.
+/// How long a backend counts as ill after it was put right: as long as old requests may fail on it (`proxy_read_timeout`)
+/// and be held against it (`fail_timeout`, of which whole seconds are counted, as in nginx: up to two).
 const ILL_AFTERWARDS: Duration = Duration::from_millis(3200);
 /// Backends that may be ill at once: the others are asked meanwhile.
 const ILL_MAX: usize = 3;
@@ -68,9 +65,8 @@ fn backends_come_and_go_and_nobody_notices() {
         let visitors = Visitors::start(server.address(0));
         let faults = plague(&mut fleet, Duration::from_secs(if is_full() { 60 } else { 10 }), seed);
         fleet.heal_all();
-        // What hangs when the last backend is well again fails within this time, and its time out begins only then.
-        std::thread::sleep(READ_TIMEOUT);
-        std::thread::sleep(FAIL_TIMEOUT + FAIL_TIMEOUT / 2);
+        // What hangs when the last backend is well again still fails, and its time out begins only then.
+        std::thread::sleep(ILL_AFTERWARDS);
         let seen = visitors.stop();
         println!("{faults} faults; {seen}");
         assert!(seen.gets > 1000 && seen.posts > 100, "{seen}");
