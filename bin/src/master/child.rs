@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::time::Instant;
 
 use foregate_net::channel::Channel;
 use foregate_net::process::{kill, set_inheritable};
@@ -22,7 +21,8 @@ pub(super) struct Child {
     pub(super) pid: u32,
     pub(super) channel: Channel,
     pub(super) stage: Stage,
-    pub(super) born: Instant,
+    /// Whether it ever was ready.
+    pub(super) has_served: bool,
     /// Opens files for it.
     pub(super) porter: Option<Porter>,
     /// What its rules allow it to reach, as its configuration named it, and which folders those were.
@@ -66,7 +66,7 @@ impl Child {
         ours.send(Order::Load(Box::new(bundle)).into_packet())?;
         let reach = &generation.main.reach;
         let confined = generation.main.process.hardening.landlock.then(|| (reach.clone(), reach.identity()));
-        Ok(Self { pid, channel: ours, stage: Stage::Starting, born: Instant::now(), porter, confined })
+        Ok(Self { pid, channel: ours, stage: Stage::Starting, has_served: false, porter, confined })
     }
 
     /// Whether its rules, which cannot be changed any more, suit another configuration.

@@ -35,8 +35,7 @@ pub(crate) const SIGNALS: [i32; 8] = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM,
 /// How long a worker that was told to stop may take before it is killed: nginx's second.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
 
-/// A worker that lived shorter than this is started again at once the first time, then after pauses, each doubled.
-const SHORT_LIFE: Duration = Duration::from_secs(1);
+/// A worker that ended before it served is followed by the next after a pause, each longer than the one before.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
@@ -349,6 +348,7 @@ impl Master {
         match child.answer() {
             Ok(Some(Answer::Ready)) => {
                 child.stage = Stage::Serving;
+                child.has_served = true;
                 self.serving(pid);
             }
             Ok(Some(Answer::Refused(why))) => self.refused(pid, &why),
@@ -446,11 +446,11 @@ impl Master {
         if child.stage == Stage::Leaving || replaced || self.going != Going::No || !self.has_served {
             return;
         }
-        if child.born.elapsed() < SHORT_LIFE {
-            self.try_again_later();
-        } else {
+        if child.has_served {
             self.pause = Duration::ZERO;
             self.start_worker();
+        } else {
+            self.try_again_later();
         }
     }
 

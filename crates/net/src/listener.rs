@@ -229,29 +229,51 @@ impl Listener {
             ready!(self.source.poll_readable(cx));
         }
         loop {
-            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-            match rustix::net::acceptfrom_with(self.source.fd(), flags) {
-                Ok((fd, peer)) => {
+            match self.take() {
+                Ok(Some(taken)) => {
                     if !self.batch.go_on() {
                         // Level-triggered: if more are waiting, the next turn says so.
                         self.source.clear(READABLE);
                     }
-                    let peer = Addr::from_os(peer);
-                    let stream = Stream::accepted(fd, peer.clone(), self.definite.clone(), self.deferred)?;
-                    return Poll::Ready(Ok((stream, peer)));
+                    return Poll::Ready(Ok(taken));
                 }
-                Err(Errno::AGAIN) => {
+                Ok(None) => {
                     self.batch.found_nothing();
                     self.source.clear(READABLE);
                     ready!(self.source.poll_readable(cx));
                 }
-                Err(Errno::INTR) => {}
                 Err(error) => {
                     self.source.withdraw();
                     self.source.clear(READABLE);
                     self.resting.set(true);
-                    return Poll::Ready(Err(error.into()));
+                    return Poll::Ready(Err(error));
                 }
+            }
+        }
+    }
+
+    /// Hears of no connection from now on; others that listen on this socket do.
+    pub fn withdraw(&self) {
+        self.source.withdraw();
+    }
+
+    /// A connection that waits already; never waits for one itself.
+    pub fn accept_waiting(&self) -> io::Result<Option<Stream>> {
+        Ok(self.take()?.map(|(stream, _)| stream))
+    }
+
+    fn take(&self) -> io::Result<Option<(Stream, Addr)>> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        loop {
+            match rustix::net::acceptfrom_with(self.source.fd(), flags) {
+                Ok((fd, peer)) => {
+                    let peer = Addr::from_os(peer);
+                    let stream = Stream::accepted(fd, peer.clone(), self.definite.clone(), self.deferred)?;
+                    return Ok(Some((stream, peer)));
+                }
+                Err(Errno::AGAIN) => return Ok(None),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
             }
         }
     }

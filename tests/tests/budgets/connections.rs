@@ -13,6 +13,8 @@ const FIRST: usize = 500;
 const IDLE: usize = 2_000;
 /// Longer than it takes until an idle connection is parked and its task's memory given back.
 const REST: Duration = Duration::from_millis(2500);
+/// So often is looked at what they hold.
+const RESTS: usize = 3;
 
 #[test]
 fn memory_of_an_idle_connection() {
@@ -27,10 +29,13 @@ fn memory_of_an_idle_connection() {
     std::thread::sleep(REST);
     let before = resident_kib(pid);
     let idle = open(IDLE);
-    std::thread::sleep(REST);
-    let after = resident_kib(pid);
+    let each = || (resident_kib(pid).saturating_sub(before) * 1024) as f64 / IDLE as f64;
+    // A busy machine is late with giving memory back: what counts is what stays.
+    let bytes = (0..RESTS).fold(f64::INFINITY, |least, _| {
+        std::thread::sleep(REST);
+        least.min(each())
+    });
     drop((first, idle));
-    let bytes = (after.saturating_sub(before) * 1024) as f64 / IDLE as f64;
     let look = "what lives in a connection between two requests, such as a buffer or its future".to_owned();
     judge(&[Counted { name: "idle.bytes".to_owned(), value: bytes, look }]);
     server.drive(Traffic::default());

@@ -114,8 +114,10 @@ fn parts_and_conditions_are_served_from_what_is_kept() {
                 "0123456789",
             )
         });
-        // A client with its 304 in hand may be gone before nginx has read the body that is to be kept.
-        let server = front("proxy_ignore_client_abort on;").backend("app", &app).start(subject);
+        // A client with its 304 in hand may be gone before the body that is to be kept has been read, and another
+        // may ask for it before it is kept.
+        let kept = "proxy_ignore_client_abort on; proxy_cache_lock on;";
+        let server = front(kept).backend("app", &app).start(subject);
         check_on(
             &server,
             &[

@@ -3,6 +3,7 @@
 mod arrival;
 mod body;
 mod conduct;
+mod door;
 mod h1;
 mod h2;
 mod idle;
@@ -35,9 +36,6 @@ use crate::cycle::{Cycle, Local};
 use arrival::Arrival;
 use places::Places;
 
-/// After accept failed for want of descriptors or memory, the listener rests this long, as nginx's does.
-const ACCEPT_REST: Duration = Duration::from_millis(500);
-
 /// Heads and exchanges that a thread keeps for those that come next.
 const KEPT_MAX: usize = 64;
 
@@ -55,7 +53,9 @@ pub struct Thread {
     local: RefCell<Rc<Local>>,
     /// Health checks of this cycle, where they are this thread's.
     checks: Option<RefCell<Vec<Task>>>,
-    listeners: RefCell<HashMap<Addr, Task>>,
+    doors: RefCell<HashMap<Addr, door::Door>>,
+    /// Doors that were closed and are not gone yet.
+    closing_doors: Cell<usize>,
     draining: Cell<bool>,
     /// How many cycles there have been.
     n_cycles: Cell<u64>,
@@ -77,7 +77,7 @@ pub struct Thread {
     lot: RefCell<parked::Lot>,
     /// When connections were last closed for that; it is said once a second.
     made_room: Cell<Option<Instant>>,
-    /// Woken when the last connection ends.
+    /// Woken when the last connection has ended and the last door is closed.
     emptied: RefCell<Option<Waker>>,
 }
 
@@ -94,7 +94,8 @@ impl Thread {
         Rc::new(Self {
             checks: first.then(|| RefCell::new(look_after(&local))),
             local: RefCell::new(local),
-            listeners: RefCell::default(),
+            doors: RefCell::default(),
+            closing_doors: Cell::new(0),
             draining: Cell::new(false),
             n_cycles: Cell::new(0),
             connections: Cell::new(0),
@@ -116,15 +117,15 @@ impl Thread {
         if events::chosen() == Events::Epoll {
             self.crowd()?;
         }
-        let task = runtime::spawn(accept(self.clone(), listener, addr.clone()));
-        self.listeners.borrow_mut().insert(addr, task);
+        let door = door::Door::open(self, listener, &addr);
+        self.doors.borrow_mut().insert(addr, door);
         Ok(())
     }
 
     /// Stops accepting at this address; connections that came in there live on.
-    pub fn forget(&self, addr: &Addr) {
-        if let Some(task) = self.listeners.borrow_mut().remove(addr) {
-            task.abort();
+    pub fn forget(self: &Rc<Self>, addr: &Addr) {
+        if let Some(door) = self.doors.borrow_mut().remove(addr) {
+            door.close(self, addr);
         }
     }
 
@@ -168,21 +169,34 @@ impl Thread {
     }
 
     /// Stops accepting, closes idle connections, and lets the others finish what they are at.
-    pub fn drain(&self) {
-        for (_, task) in self.listeners.borrow_mut().drain() {
-            task.abort();
+    pub fn drain(self: &Rc<Self>) {
+        for (addr, door) in self.doors.take() {
+            door.close(self, &addr);
         }
         self.draining.set(true);
         self.idle.borrow().wake_all();
     }
 
-    /// Ready once no connection is left.
+    /// Ready once no connection is left and none can come.
     pub fn poll_empty(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.connections.get() == 0 {
+        if self.is_empty() {
             return Poll::Ready(());
         }
         *self.emptied.borrow_mut() = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    fn is_empty(&self) -> bool {
+        self.connections.get() == 0 && self.closing_doors.get() == 0
+    }
+
+    /// Wakes who waits for the end, if this is it.
+    fn tell_if_empty(&self) {
+        if self.is_empty()
+            && let Some(waker) = self.emptied.borrow_mut().take()
+        {
+            waker.wake();
+        }
     }
 
     pub fn n_connections(&self) -> usize {
@@ -328,11 +342,7 @@ impl Drop for Counted {
         self.thread.idle.borrow_mut().remove(self.place);
         *self.thread.tasks.borrow_mut().get_mut(self.place) = None;
         self.thread.connections.set(self.thread.connections.get() - 1);
-        if self.thread.connections.get() == 0
-            && let Some(waker) = self.thread.emptied.borrow_mut().take()
-        {
-            waker.wake();
-        }
+        self.thread.tell_if_empty();
     }
 }
 
@@ -349,30 +359,6 @@ impl Doing {
 impl Drop for Doing {
     fn drop(&mut self) {
         stats::sub(self.0);
-    }
-}
-
-async fn accept(thread: Rc<Thread>, listener: Listener, addr: Addr) {
-    let addr = Rc::new(addr);
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                stats::add(Count::Accepted);
-                thread.make_room().await;
-                let max = thread.connections_max();
-                if thread.connections.get() >= max {
-                    let text = format!("{max} worker_connections are not enough");
-                    thread.local().cycle.main.error_log.write(Level::Alert, &text);
-                    continue;
-                }
-                welcome(&thread, stream, &addr);
-            }
-            Err(error) => {
-                let text = format!("accept4() failed ({})", foregate_net::sys::errno_text(&error));
-                thread.local().cycle.main.error_log.write(Level::Crit, &text);
-                clock::sleep(ACCEPT_REST).await;
-            }
-        }
     }
 }
 
