@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+mod again;
 mod budgets;
 mod conformance;
 mod docs;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::{conformance, packages};
+use crate::{again, conformance, packages};
 
 /// Runs all steps, each even when one before it failed, and names those that failed.
 pub(crate) fn run(args: Vec<String>) -> Result<(), String> {
@@ -38,7 +38,10 @@ pub(crate) fn run(args: Vec<String>) -> Result<(), String> {
     }
     match conformance::build() {
         Ok(binary) => {
-            step("tests", cargo_with(&["test", "--workspace", "--no-fail-fast"], Some(&binary), &[]));
+            step(
+                "tests",
+                again::tests(command(&["test", "--workspace", "--no-fail-fast"], Some(&binary), &[])),
+            );
             step("tests on io_uring", on_io_uring(&binary));
         }
         Err(why) => {
@@ -82,26 +85,24 @@ fn conform(dir: PathBuf) -> bool {
 /// Once more what concerns sockets, with the other driver. Where the kernel has none for us, it is epoll again.
 fn on_io_uring(binary: &Path) -> bool {
     let packages = ["test", "-p", "foregate-net", "-p", "foregate-tests", "--no-fail-fast"];
-    cargo_with(
-        &packages,
-        Some(binary),
-        &[("FOREGATE_TEST_EVENTS", "io_uring"), ("FOREGATE_SUBJECT", "foregate")],
-    )
+    let env = [("FOREGATE_TEST_EVENTS", "io_uring"), ("FOREGATE_SUBJECT", "foregate")];
+    again::tests(command(&packages, Some(binary), &env))
 }
 
 fn cargo(args: &[&str]) -> bool {
-    cargo_with(args, None, &[])
+    command(args, None, &[]).status().is_ok_and(|s| s.success())
 }
 
-/// Runs cargo; tests get the binary named, so that each test program need not ask cargo whether it is fresh.
-fn cargo_with(args: &[&str], binary: Option<&Path>, env: &[(&str, &str)]) -> bool {
+/// Names what is run and makes the command; tests get the binary named, so that each test program need not ask cargo
+/// whether it is fresh.
+fn command(args: &[&str], binary: Option<&Path>, env: &[(&str, &str)]) -> Command {
     println!("\n== cargo {}", args.join(" "));
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(crate::workspace()).envs(env.iter().copied());
     if let Some(binary) = binary {
         command.env("FOREGATE_BIN", binary);
     }
-    command.status().is_ok_and(|s| s.success())
+    command
 }
 
 fn subcommand(name: &str) -> bool {
