@@ -4,14 +4,15 @@
 //! at two doors the worker asks. It ends with the worker.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use foregate_net::channel::{Channel, Packet};
 use foregate_net::door::{self, Named};
-use foregate_net::process::set_name;
+use foregate_net::process::{set_name, wait_readable};
 use foregate_net::signals::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, Signals};
 use foregate_net::{confine, sys};
 
@@ -89,26 +90,51 @@ fn begin() -> io::Result<()> {
         // An older kernel leaves it as it is: it writes nothing anyway.
         _ = confine::deny_writing();
     }
-    let named = Arc::new(RwLock::new(first.named));
-    let (for_programs, for_master) = (named.clone(), named.clone());
+    let desk = Arc::new(Desk { master, named: Mutex::new(first.named) });
+    let (for_programs, for_master) = (desk.clone(), desk.clone());
     thread::Builder::new()
         .name("programs".into())
-        .spawn(move || door::serve(&programs, &|| read(&for_programs)))?;
-    thread::Builder::new().name("master".into()).spawn(move || listen(&master, &for_master))?;
-    door::serve(&files, &|| read(&named));
+        .spawn(move || door::serve(&programs, &|| for_programs.named()))?;
+    thread::Builder::new().name("master".into()).spawn(move || for_master.listen())?;
+    door::serve(&files, &|| desk.named());
     Ok(())
 }
 
-fn listen(master: &Channel, named: &RwLock<Named>) {
-    while let Ok(Some(packet)) = master.receive() {
-        if let Some(orders) = Orders::from_packet(&packet) {
-            *named.write().unwrap_or_else(PoisonError::into_inner) = orders.named;
-        }
-    }
+/// Where the master's orders come in.
+struct Desk {
+    master: Channel,
+    named: Mutex<Named>,
 }
 
-fn read(named: &RwLock<Named>) -> Named {
-    named.read().unwrap_or_else(PoisonError::into_inner).clone()
+impl Desk {
+    /// What is named now. The master tells us of a configuration before it tells the worker: a question is judged by
+    /// all that was said before it.
+    fn named(&self) -> Named {
+        // If the master is gone, what it said last holds.
+        self.hear();
+        self.lock().clone()
+    }
+
+    /// Takes in what the master has said; `false`: it is gone.
+    fn hear(&self) -> bool {
+        let mut named = self.lock();
+        while matches!(wait_readable([Some(self.master.as_fd())], Some(Duration::ZERO)), Ok([true])) {
+            let Ok(Some(packet)) = self.master.receive() else { return false };
+            if let Some(orders) = Orders::from_packet(&packet) {
+                *named = orders.named;
+            }
+        }
+        true
+    }
+
+    /// Takes in all that the master says, until it is gone. The master must not be kept waiting where nobody asks.
+    fn listen(&self) {
+        while wait_readable([Some(self.master.as_fd())], None).is_ok() && self.hear() {}
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Named> {
+        self.named.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]
@@ -123,5 +149,20 @@ mod tests {
             let found = Orders::from_packet(&sent.into_packet()).unwrap();
             assert_eq!((found.user, found.named), (user, named.clone()));
         }
+    }
+
+    #[test]
+    fn a_question_is_judged_by_all_that_was_said_before_it() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let named = |path: &str| Named { paths: vec![path.into()], programs: Vec::new() };
+        let desk = Desk { master: theirs, named: Mutex::new(named("/first")) };
+        assert_eq!(desk.named(), named("/first"));
+        for path in ["/second", "/third"] {
+            ours.send(Orders { user: None, named: named(path) }.into_packet()).unwrap();
+        }
+        assert_eq!(desk.named(), named("/third"));
+        drop(ours);
+        assert_eq!(desk.named(), named("/third"));
+        assert!(!desk.hear());
     }
 }
