@@ -228,6 +228,21 @@ pub fn duplicate(node: &Node) -> Error {
     Error::at(node.name.span, format!("\"{}\" directive is duplicate", node.name))
 }
 
+/// Reads a status that clients are turned away with (`limit_req_status`), 400 to 599, into a slot that is set once.
+///
+/// # Errors
+/// In nginx's words.
+pub fn error_status(slot: &mut Option<u16>, node: &Node) -> Result<(), Error> {
+    if slot.is_some() {
+        return Err(duplicate(node));
+    }
+    let word = &node.args[0];
+    let status = values::number(word).ok_or_else(|| Error::at(word.span, "invalid number"))?;
+    let status = u16::try_from(status).ok().filter(|it| (400..=599).contains(it));
+    *slot = Some(status.ok_or_else(|| Error::at(word.span, "value must be between 400 and 599"))?);
+    Ok(())
+}
+
 enum Unfit {
     Twice,
     Value,

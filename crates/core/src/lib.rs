@@ -43,7 +43,7 @@ mod zones;
 pub use certificate_cache::certificate_cache;
 pub use cidr::Cidr;
 pub use digits::{push_hex, push_number, push_seconds};
-pub use directive::{Args, Block, Directive, Read, check, duplicate};
+pub use directive::{Args, Block, Directive, Read, check, duplicate, error_status};
 pub use encoder::{Encoder, Flush, Ratio, Step, whole_by_steps};
 pub use error_log::{ErrorLog, Level};
 pub use exchange::{

@@ -17,6 +17,9 @@ use crate::peer::Peer;
 use crate::state::{Health, Verdict};
 use crate::views::View;
 
+/// How the requests of checks name their sender.
+pub const CHECKS_AGENT: &[u8] = b"foregate health check";
+
 /// What `health_check` says.
 pub struct Checklist {
     pub interval: Duration,

@@ -18,6 +18,7 @@ mod fields;
 mod method;
 mod name;
 mod span;
+mod target;
 
 pub use buf::{Block, Buf};
 pub use fields::Fields;

@@ -8,10 +8,10 @@ mod tests;
 
 use foregate_conf::{Error, Node, Word};
 use foregate_core::{
-    Args, Compile, Directive, Exchange, Flow, Regex, Reply, Scope, Variable, Variables, duplicate,
+    Args, Compile, Directive, Exchange, Flow, Regex, Reply, Scope, Variable, Variables,
 };
 use foregate_upstream::Caching;
-use foregate_upstream::draft::read::{invalid, whole};
+use foregate_upstream::draft::read::{invalid, once, whole};
 use foregate_upstream::draft::{Draft, Family};
 
 use params::{Line, Params};
@@ -65,12 +65,14 @@ impl foregate_core::Module for Module {
     type Settings = Settings;
 
     const DIRECTIVES: &'static [Directive<Options>] = foregate_upstream::directives!["fastcgi", upstream;
-        Directive::own("fastcgi_pass", PASS, ONE, pass, |_, _| ()),
+        Directive::own("fastcgi_pass", PASS, ONE, |o, node, _| once(&mut o.pass, node), |_, _| ()),
         Directive::own("fastcgi_param", ANY, Args::Between(2, 3), param, |o, from| {
             whole(&mut o.params, &from.params)
         }),
         Directive::text("fastcgi_index", ANY, |o| &mut o.index),
-        Directive::own("fastcgi_split_path_info", ANY, ONE, split, |o, from| whole(&mut o.split, &from.split)),
+        Directive::own("fastcgi_split_path_info", ANY, ONE, |o, node, _| once(&mut o.split, node), |o, from| {
+            whole(&mut o.split, &from.split)
+        }),
         Directive::flag("fastcgi_keep_conn", ANY, |o| &mut o.keep_conn),
         Directive::own("fastcgi_catch_stderr", ANY, ONE, catch_stderr, |o, from| {
             whole(&mut o.catch_stderr, &from.catch_stderr)
@@ -130,14 +132,6 @@ fn two_groups(pattern: &Word, cx: &mut Compile<'_>) -> Result<Regex, Error> {
     Ok(regex)
 }
 
-fn pass(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
-    if o.pass.is_some() {
-        return Err(duplicate(node));
-    }
-    o.pass = Some(node.args[0].clone());
-    Ok(())
-}
-
 fn param(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
     let if_not_empty = match node.args.get(2) {
         None => false,
@@ -146,14 +140,6 @@ fn param(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
     };
     let line = Line { name: node.args[0].clone(), value: node.args[1].clone(), if_not_empty };
     o.params.get_or_insert_default().push(line);
-    Ok(())
-}
-
-fn split(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
-    if o.split.is_some() {
-        return Err(duplicate(node));
-    }
-    o.split = Some(node.args[0].clone());
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use foregate_conf::Error;
 use foregate_core::{BodyError, BoxFuture, Compile, Exchange, Flow, Method, Reply, next};
 use foregate_upstream::draft::checks::{checklist, take};
 use foregate_upstream::{
-    AttemptsNote, Checked, Checklist, Group, GrpcCheck, Probe, Route, Rules, Secure,
+    AttemptsNote, CHECKS_AGENT, Checked, Checklist, Group, GrpcCheck, Probe, Route, Rules, Secure,
 };
 use foregate_wire::{Buf, Fields, h1::Version};
 
@@ -14,8 +14,6 @@ use super::pass::{Pass, Url};
 use super::request::Call;
 use super::{Options, Settings, rules};
 
-/// How calls of checks name their sender.
-const AGENT: &[u8] = b"foregate health check";
 const METHOD: &[u8] = b"/grpc.health.v1.Health/Check";
 /// `HealthCheckRequest.service` and `HealthCheckResponse.status`: field 1, of text and of a number.
 const SERVICE_TAG: u8 = 0x0a;
@@ -88,7 +86,7 @@ fn fill(ex: &mut Exchange, check: &Check) {
     ex.line = [b"POST ", METHOD, b" HTTP/2.0"].concat();
     ex.host = check.url.host.as_bytes().to_vec();
     for (name, value) in
-        [(&b"content-type"[..], &b"application/grpc"[..]), (b"te", b"trailers"), (b"user-agent", AGENT)]
+        [(&b"content-type"[..], &b"application/grpc"[..]), (b"te", b"trailers"), (b"user-agent", CHECKS_AGENT)]
     {
         ex.fields.push(name, value);
     }

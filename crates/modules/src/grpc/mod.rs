@@ -11,7 +11,7 @@ use foregate_conf::{Error, Node, Word};
 use foregate_core::{
     Args, Compile, Directive, Exchange, Flow, Reply, Scope, Variable, duplicate,
 };
-use foregate_upstream::draft::read::whole;
+use foregate_upstream::draft::read::{once, whole};
 use foregate_upstream::draft::{Draft, Family};
 use foregate_upstream::{Rules, Tls, TlsDraft, shape, tls_directives};
 
@@ -65,7 +65,7 @@ impl foregate_core::Module for Module {
     type Settings = Settings;
 
     const DIRECTIVES: &'static [Directive<Options>] = tls_directives!["grpc", ssl;
-        Directive::own("grpc_pass", PASS, Args::Exactly(1), pass, |_, _| ()),
+        Directive::own("grpc_pass", PASS, Args::Exactly(1), |o, node, _| once(&mut o.pass, node), |_, _| ()),
         Directive::own("grpc_set_header", ANY, Args::Exactly(2), set_header, |o, from| {
             whole(&mut o.headers, &from.headers)
         }),
@@ -125,14 +125,6 @@ fn rules(o: &Options, draft: &Draft, cx: &mut Compile<'_>) -> Result<Rules, Erro
         early_hints: hints,
         ..draft.compile(&FAMILY, &draft.sizes(&FAMILY)?, cx)?
     })
-}
-
-fn pass(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
-    if o.pass.is_some() {
-        return Err(duplicate(node));
-    }
-    o.pass = Some(node.args[0].clone());
-    Ok(())
 }
 
 fn check(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {

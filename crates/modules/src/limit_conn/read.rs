@@ -1,7 +1,7 @@
 //! The directives of `limit_conn` as written.
 
 use foregate_conf::{Error, Node, Span, Word, value as values};
-use foregate_core::{Scope, ZoneSpec, duplicate};
+use foregate_core::{Scope, ZoneSpec, duplicate, error_status};
 
 use super::Options;
 
@@ -54,14 +54,5 @@ pub(super) fn limit(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error>
 }
 
 pub(super) fn status(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
-    if o.status.is_some() {
-        return Err(duplicate(node));
-    }
-    let word = &node.args[0];
-    let status = values::number(word).ok_or_else(|| Error::at(word.span, "invalid number"))?;
-    if !(400..=599).contains(&status) {
-        return Err(Error::at(word.span, "value must be between 400 and 599"));
-    }
-    o.status = Some(status as u16);
-    Ok(())
+    error_status(&mut o.status, node)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use foregate_conf::{Error, Node};
 use foregate_core::{BoxFuture, Compile, Exchange, Flow, Scope, duplicate};
 use foregate_upstream::draft::checks::{checklist, is_taken};
-use foregate_upstream::{Checked, Checklist, Group, Probe, Route, Rules, Secure};
+use foregate_upstream::{CHECKS_AGENT, Checked, Checklist, Group, Probe, Route, Rules, Secure};
 use foregate_wire::{Method, h1::Version};
 
 use super::options::Options;
@@ -13,8 +13,6 @@ use super::pass::{Pass, Url};
 use super::request::{Framed, Http, handshake};
 use super::settings::{Settings, rules_of_checks};
 
-/// How requests of checks name their sender.
-const AGENT: &[u8] = b"foregate health check";
 
 /// `health_check` as written.
 #[derive(Clone)]
@@ -106,5 +104,5 @@ fn fill(ex: &mut Exchange, check: &Check) {
     ex.line = [b"GET ", &uri[..], b" HTTP/1.1"].concat();
     ex.host = check.url.host.as_bytes().to_vec();
     ex.fields.push(b"Host", check.url.host_header.as_bytes());
-    ex.fields.push(b"User-Agent", AGENT);
+    ex.fields.push(b"User-Agent", CHECKS_AGENT);
 }

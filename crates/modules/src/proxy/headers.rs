@@ -1,8 +1,8 @@
 //! The fields of a request that is passed on: `proxy_set_header`, what is set by default, and the client's own.
 
 use foregate_conf::{Error, Word};
-use foregate_core::{Compile, Exchange, Template, push_number};
-use foregate_upstream::{AskedFor, Hidden};
+use foregate_core::{Compile, Exchange, push_number};
+use foregate_upstream::{AskedFor, SetFields};
 use foregate_wire::h2::client::Draft;
 use foregate_wire::{Name, NameSet};
 
@@ -34,18 +34,13 @@ const OWN_BYTES: usize = 256;
 
 /// Compiled fields.
 pub(super) struct Headers {
-    /// `proxy_set_header Host`; unset: `$proxy_host`.
-    host: Option<Template>,
-    /// What the configuration sets, in its order.
-    set: Box<[(Box<[u8]>, Template)]>,
+    set: SetFields,
     /// `Content-Length` and `Transfer-Encoding` are ours to say.
     says_length: bool,
     says_chunked: bool,
     /// So are these, where a cache has something to compare with.
     says_modified_since: bool,
     says_none_match: bool,
-    /// The client's fields of these names stay behind.
-    replaced: Hidden,
     passes_others: bool,
 }
 
@@ -74,25 +69,12 @@ impl Headers {
         cx: &mut Compile<'_>,
     ) -> Result<Self, Error> {
         let written = written.unwrap_or_default();
-        let mut host = None;
-        let mut set = Vec::new();
-        for (name, value) in written {
-            if name.eq_ignore_ascii_case("host") {
-                host = Some(cx.template(value)?);
-            } else if !value.is_empty() {
-                set.push((name.bytes().into(), cx.template(value)?));
-            }
-        }
-        let says = |name: &str| !written.iter().any(|(it, _)| it.eq_ignore_ascii_case(name));
-        let names: Vec<String> = written.iter().map(|(name, _)| name.text.clone()).collect();
         Ok(Self {
-            host,
-            set: set.into(),
-            says_length: says("Content-Length"),
-            says_chunked: says("Transfer-Encoding"),
-            says_modified_since: says("If-Modified-Since"),
-            says_none_match: says("If-None-Match"),
-            replaced: Hidden::new(&OURS, &names, &[]),
+            set: SetFields::compile(written, &OURS, cx)?,
+            says_length: SetFields::leaves(written, "Content-Length"),
+            says_chunked: SetFields::leaves(written, "Transfer-Encoding"),
+            says_modified_since: SetFields::leaves(written, "If-Modified-Since"),
+            says_none_match: SetFields::leaves(written, "If-None-Match"),
             passes_others,
         })
     }
@@ -106,7 +88,7 @@ impl Headers {
     ) {
         out.reserve(ex.fields.lines_len() + OWN_BYTES);
         self.write_host(ex, to.host, to.is_http_10, out);
-        for (name, value) in &self.set {
+        for (name, value) in &self.set.others {
             let start = out.len();
             out.extend_from_slice(name);
             out.extend_from_slice(b": ");
@@ -128,7 +110,7 @@ impl Headers {
             Length::Chunked if self.says_chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
             _ => (),
         }
-        let mut replaced = self.replaced.known();
+        let mut replaced = self.set.replaced.known();
         if let Some(cached) = to.cached.filter(|it| it.whole) {
             replaced = replaced.or(PARTIAL);
             for (says, name, value) in [
@@ -141,7 +123,7 @@ impl Headers {
             }
         }
         if self.passes_others {
-            let hides = |name: &[u8]| self.replaced.has_other(name);
+            let hides = |name: &[u8]| self.set.replaced.has_other(name);
             ex.fields.write_lines(replaced, hides, out);
         }
         out.extend_from_slice(b"\r\n");
@@ -149,28 +131,15 @@ impl Headers {
 
     /// As [`Headers::write`], for HTTP/2: `:authority`, and all fields.
     pub(super) fn draft(&self, ex: &mut Exchange, to: &To<'_>, out: &mut Vec<u8>) {
-        let authority = Draft::open(b":authority", out);
-        let start = out.len();
-        if let Some(host) = &self.host {
-            host.fill(ex, out);
-        }
-        if out.len() == start {
-            out.extend_from_slice(to.host.as_bytes());
-        }
-        authority.close(out);
-        for (name, value) in &self.set {
-            let open = Draft::open(name, out);
-            value.fill(ex, out);
-            open.close_unless_empty(out);
-        }
+        self.set.draft(to.host, ex, out);
         if let (Length::Bytes(n), true) = (to.length, self.says_length) {
             let open = Draft::open(b"content-length", out);
             push_number(n, out);
             open.close(out);
         }
-        let mut replaced = self.replaced.known();
+        let mut besides = NameSet::EMPTY;
         if let Some(cached) = to.cached.filter(|it| it.whole) {
-            replaced = replaced.or(PARTIAL);
+            besides = PARTIAL;
             for (says, name, value) in [
                 (self.says_modified_since, &b"if-modified-since"[..], &cached.modified),
                 (self.says_none_match, b"if-none-match", &cached.etag),
@@ -181,17 +150,12 @@ impl Headers {
             }
         }
         if self.passes_others {
-            for (known, name, value) in ex.fields.iter_known() {
-                let is_replaced = replaced.has(known) || known == Name::Other && self.replaced.has_other(name);
-            if !is_replaced {
-                    Draft::field(name, value, out);
-                }
-            }
+            self.set.draft_clients(besides, ex, out);
         }
     }
 
     fn write_host(&self, ex: &mut Exchange, proxy_host: &str, is_http_10: bool, out: &mut Vec<u8>) {
-        let Some(host) = &self.host else { return field(b"Host", proxy_host.as_bytes(), out) };
+        let Some(host) = &self.set.host else { return field(b"Host", proxy_host.as_bytes(), out) };
         let start = out.len();
         out.extend_from_slice(b"Host: ");
         let empty = out.len();

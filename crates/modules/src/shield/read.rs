@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use foregate_conf::{Error, Node, Span, Word, value as values};
-use foregate_core::{Compile, Regex, Scope, ZoneNames, ZoneSpec, duplicate};
+use foregate_core::{Compile, Regex, Scope, ZoneNames, ZoneSpec, duplicate, error_status};
 
 use super::Options;
 use super::bans::{Measure, Tables};
@@ -127,16 +127,7 @@ const TIME_S_MAX: u64 = 366 * 86_400;
 
 /// An error that is answered with a page, or 444: the connection is closed without a word.
 pub(super) fn status(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
-    if o.status.is_some() {
-        return Err(duplicate(node));
-    }
-    let word = &node.args[0];
-    let status = values::number(word).ok_or_else(|| Error::at(word.span, "invalid number"))?;
-    if !(400..=599).contains(&status) {
-        return Err(Error::at(word.span, "value must be between 400 and 599"));
-    }
-    o.status = Some(status as u16);
-    Ok(())
+    error_status(&mut o.status, node)
 }
 
 fn unknown(word: &Word) -> Error {

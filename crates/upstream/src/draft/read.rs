@@ -16,6 +16,15 @@ pub fn whole<T: Clone>(slot: &mut Option<T>, outer: &Option<T>) {
     }
 }
 
+/// A word that stands once in a block, for directives that are inherited in a way of their own.
+pub fn once(slot: &mut Option<Word>, node: &Node) -> Done {
+    if slot.is_some() {
+        return Err(duplicate(node));
+    }
+    *slot = Some(node.args[0].clone());
+    Ok(())
+}
+
 pub fn store(o: &mut Draft, node: &Node) -> Done {
     if o.store.is_some() {
         return Err(duplicate(node));

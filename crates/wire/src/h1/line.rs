@@ -6,38 +6,10 @@ use super::request::RequestHead;
 use crate::host;
 use crate::method::Method;
 use crate::span::Span;
+use crate::target::{CLASS, DOT, END, FORBIDDEN, HASH, PERCENT, PLAIN, QUESTION, SLASH};
 
 /// A minor version above this takes no further digit, as in nginx.
 const MINOR_MAX: u32 = 99;
-
-const PLAIN: u8 = 0;
-const SLASH: u8 = 1;
-const DOT: u8 = 2;
-const PERCENT: u8 = 3;
-const QUESTION: u8 = 4;
-const HASH: u8 = 5;
-const END: u8 = 6;
-const FORBIDDEN: u8 = 7;
-
-/// What each byte means inside a target.
-static CLASS: [u8; 256] = {
-    let mut class = [PLAIN; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        class[byte] = match byte as u8 {
-            b'/' => SLASH,
-            b'.' => DOT,
-            b'%' => PERCENT,
-            b'?' => QUESTION,
-            b'#' => HASH,
-            b' ' | b'\r' | b'\n' => END,
-            0..0x20 | 0x7f => FORBIDDEN,
-            _ => PLAIN,
-        };
-        byte += 1;
-    }
-    class
-};
 
 /// Either the line is not complete yet, or it is wrong.
 enum Stop {

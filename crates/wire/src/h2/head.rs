@@ -7,6 +7,7 @@ use crate::h1::{ONCE, RequestRules, parse_length};
 use crate::host;
 use crate::method::Method;
 use crate::name::{Name, NameSet};
+use crate::target;
 
 /// What a request's header block says. Reused for the next one: its memory is kept.
 #[derive(Default)]
@@ -341,47 +342,20 @@ impl Head {
     }
 }
 
-const PLAIN: u8 = 0;
-const SLASH: u8 = 1;
-const DOT: u8 = 2;
-const PERCENT: u8 = 3;
-const QUESTION: u8 = 4;
-const HASH: u8 = 5;
-const FORBIDDEN_BYTE: u8 = 6;
-
-/// What each byte means inside a target.
-static CLASS: [u8; 256] = {
-    let mut class = [PLAIN; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        class[byte] = match byte as u8 {
-            b'/' => SLASH,
-            b'.' => DOT,
-            b'%' => PERCENT,
-            b'?' => QUESTION,
-            b'#' => HASH,
-            0..=b' ' | 0x7f => FORBIDDEN_BYTE,
-            _ => PLAIN,
-        };
-        byte += 1;
-    }
-    class
-};
-
 /// Whether a path with its query needs to be normalised; `None` where it is none.
-fn look_at_path(target: &[u8]) -> Option<bool> {
-    let ([b'/'], rest) = target.split_at_checked(1)? else { return None };
-    let (mut previous, mut needs, mut in_query) = (SLASH, false, false);
+fn look_at_path(path: &[u8]) -> Option<bool> {
+    let ([b'/'], rest) = path.split_at_checked(1)? else { return None };
+    let (mut previous, mut needs, mut in_query) = (target::SLASH, false, false);
     for &byte in rest {
-        let class = CLASS[usize::from(byte)];
+        let class = target::CLASS[usize::from(byte)];
         match class {
-            PLAIN => {}
-            FORBIDDEN_BYTE => return None,
-            HASH => needs = true,
-            QUESTION => in_query = true,
+            target::PLAIN => {}
+            target::END | target::FORBIDDEN => return None,
+            target::HASH => needs = true,
+            target::QUESTION => in_query = true,
             _ if in_query => {}
-            PERCENT => needs = true,
-            _ => needs |= previous == SLASH,
+            target::PERCENT => needs = true,
+            _ => needs |= previous == target::SLASH,
         }
         previous = class;
     }

@@ -9,6 +9,7 @@ mod head;
 pub mod hpack;
 mod mux;
 mod out;
+mod partial;
 mod priority;
 mod receive;
 mod streams;

@@ -4,8 +4,9 @@ use super::flood::Nuisance;
 use super::frame::{self, HEAD_BYTES, Head as FrameHead};
 use super::hpack::{HpackError, has_bad_number};
 use super::mux::{Event, Mux};
+use super::partial::{BLOCK_BYTES_BESIDE, BLOCK_FRAMES_MAX, Partial};
 use super::trailers::Trailers;
-use super::{Code, FRAME_BYTES, Fault, PREFACE, WINDOW_MAX};
+use super::{Code, Fault, PREFACE, WINDOW_MAX};
 use crate::buf::Buf;
 use crate::fields::Fields;
 
@@ -13,12 +14,8 @@ use crate::fields::Fields;
 const SETTINGS_BYTES_MAX: usize = 6 * 64;
 /// Text of a PRIORITY_UPDATE, and debug data of a GOAWAY that is read at all.
 const SMALL_BYTES_MAX: usize = 1024;
-/// Frames that a header block may come in (CVE-2024-27316 and its kin, "CONTINUATION flood").
-const BLOCK_FRAMES_MAX: u32 = 64;
 /// Of a head that comes in pieces, only so much is looked at before it is whole.
 const CHECKED_BYTES_MAX: usize = 64;
-/// A block may be so much larger than what its fields may have: padding, sizes of tables, codes that are long.
-const BLOCK_BYTES_BESIDE: usize = FRAME_BYTES;
 
 /// The part of a stream's window that may come beyond it: nginx opens the window of a body that it is to read before it looks at the
 /// data behind the head, so that it never notices clients that count a little wrong.
@@ -28,8 +25,7 @@ const WINDOW_SLACK: u32 = 64;
 pub(super) struct Reading {
     /// Bytes of the preface that are still to come.
     preface_left: usize,
-    /// The start of a frame whose rest has not come.
-    partial: Vec<u8>,
+    partial: Partial,
     /// Bytes of a frame that nobody wants.
     skip: usize,
     data: Option<DataFrame>,
@@ -60,7 +56,7 @@ struct Block {
 
 impl Reading {
     pub(super) fn new(preface_left: usize) -> Reading {
-        Reading { preface_left, partial: Vec::new(), skip: 0, data: None, block: None }
+        Reading { preface_left, partial: Partial::default(), skip: 0, data: None, block: None }
     }
 
     /// Whether nothing is waiting for its rest.
@@ -74,7 +70,7 @@ impl Reading {
         if let Some(block) = &self.block {
             return block.is_new.then_some(block.stream);
         }
-        let head = FrameHead::read(&self.partial).filter(|it| it.kind == frame::HEADERS)?;
+        let head = FrameHead::read(self.partial.bytes()).filter(|it| it.kind == frame::HEADERS)?;
         Some(head.stream).filter(|id| *id > last_id)
     }
 
@@ -86,9 +82,7 @@ impl Reading {
     }
 
     pub(super) fn shrink(&mut self) {
-        if self.partial.is_empty() {
-            self.partial = Vec::new();
-        }
+        self.partial.shrink();
     }
 }
 
@@ -138,37 +132,20 @@ impl Mux {
         Ok(())
     }
 
-    /// Takes a frame, or of one that need not be whole its beginning. `None`: more must come.
     fn whole_frame(&mut self, bytes: &mut Buf) -> Result<Option<Buf>, Fault> {
-        if self.reading.partial.is_empty() {
-            let need = self.needed(bytes)?;
-            if bytes.len() >= need {
-                return Ok(Some(bytes.split_to(need)));
-            }
+        let had = self.reading.block.as_ref().map_or(0, |it| it.bytes.len());
+        let left = (self.limits.head_bytes_max + BLOCK_BYTES_BESIDE).saturating_sub(had);
+        let frame = self.reading.partial.frame(bytes, |have| needed(have, left))?;
+        if frame.is_none() {
+            self.check_partial()?;
         }
-        loop {
-            let need = self.needed(&self.reading.partial)?;
-            let partial = &mut self.reading.partial;
-            let missing = need.saturating_sub(partial.len());
-            if missing == 0 {
-                return Ok(Some(Buf::from_vec(std::mem::take(partial))));
-            }
-            let n = missing.min(bytes.len());
-            if n == 0 {
-                return Ok(None);
-            }
-            partial.extend_from_slice(&bytes[..n]);
-            bytes.advance(n);
-            if n < missing {
-                self.check_partial()?;
-            }
-        }
+        Ok(frame)
     }
 
     /// A head that is wrong as far as it has come is refused at once.
     #[cold]
     fn check_partial(&self) -> Result<(), Fault> {
-        let partial = &self.reading.partial;
+        let partial = self.reading.partial.bytes();
         let Some(head) = FrameHead::read(partial) else { return Ok(()) };
         // A block that goes on in other frames is looked at when they have come, however it is cut.
         let is_plain = head.kind == frame::HEADERS
@@ -178,33 +155,6 @@ impl Mux {
         match is_plain && has_bad_number(seen) {
             true => Err(HpackError::Number.into()),
             false => Ok(()),
-        }
-    }
-
-    /// How many bytes of the frame that `have` begins with must be there before anything can be done with it.
-    #[inline]
-    fn needed(&self, have: &[u8]) -> Result<usize, Fault> {
-        let Some(head) = FrameHead::read(have) else { return Ok(HEAD_BYTES) };
-        let whole = HEAD_BYTES + head.len;
-        let max = match head.kind {
-            frame::DATA => return Ok(HEAD_BYTES + usize::from(head.has(frame::PADDED) && head.len > 0)),
-            frame::HEADERS | frame::CONTINUATION => {
-                let had = self.reading.block.as_ref().map_or(0, |it| it.bytes.len());
-                if had + head.len > self.limits.head_bytes_max + BLOCK_BYTES_BESIDE {
-                    return Err(Fault::new(Code::ENHANCE_YOUR_CALM, "client sent too large header"));
-                }
-                return Ok(whole);
-            }
-            frame::SETTINGS => SETTINGS_BYTES_MAX,
-            frame::PUSH_PROMISE => return Err(Fault::protocol("client sent PUSH_PROMISE frame")),
-            frame::GOAWAY | frame::PRIORITY_UPDATE => SMALL_BYTES_MAX,
-            frame::PRIORITY..=frame::WINDOW_UPDATE => 8,
-            // Unknown: passed over.
-            _ => return Ok(HEAD_BYTES),
-        };
-        match head.len <= max {
-            true => Ok(whole),
-            false => Err(Fault::length(name(head.kind), head.len)),
         }
     }
 
@@ -487,6 +437,33 @@ impl Mux {
         }
         stream.remote_closed = true;
         Ok(Some(Event::Trailers { place, fields: trailers.fields }))
+    }
+}
+
+/// How many bytes of the frame that `have` begins with must be there before anything can be done with it.
+/// Of its header block, so many bytes may still come.
+#[inline]
+fn needed(have: &[u8], block_bytes_left: usize) -> Result<usize, Fault> {
+    let Some(head) = FrameHead::read(have) else { return Ok(HEAD_BYTES) };
+    let whole = HEAD_BYTES + head.len;
+    let max = match head.kind {
+        frame::DATA => return Ok(HEAD_BYTES + usize::from(head.has(frame::PADDED) && head.len > 0)),
+        frame::HEADERS | frame::CONTINUATION => {
+            if head.len > block_bytes_left {
+                return Err(Fault::new(Code::ENHANCE_YOUR_CALM, "client sent too large header"));
+            }
+            return Ok(whole);
+        }
+        frame::SETTINGS => SETTINGS_BYTES_MAX,
+        frame::PUSH_PROMISE => return Err(Fault::protocol("client sent PUSH_PROMISE frame")),
+        frame::GOAWAY | frame::PRIORITY_UPDATE => SMALL_BYTES_MAX,
+        frame::PRIORITY..=frame::WINDOW_UPDATE => 8,
+        // Unknown: passed over.
+        _ => return Ok(HEAD_BYTES),
+    };
+    match head.len <= max {
+        true => Ok(whole),
+        false => Err(Fault::length(name(head.kind), head.len)),
     }
 }
 

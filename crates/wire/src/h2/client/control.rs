@@ -1,6 +1,6 @@
 //! The short frames that steer a connection and its stream (RFC 9113, section 6.3 to 6.9).
 
-use super::receive::closed;
+use super::receive::{closed, unexpected};
 use super::{Client, Fault, Stage};
 use crate::h2::flood::Nuisance;
 use crate::h2::frame::{self, Head as FrameHead};
@@ -39,6 +39,9 @@ impl Client {
 
     /// Behind the end of its answer a peer may say that it wants no more of the request, once.
     fn rst_stream(&mut self, head: FrameHead, payload: &[u8]) -> Result<(), Fault> {
+        if head.stream == 0 {
+            return Err(unexpected(head));
+        }
         let Ok(code) = <[u8; 4]>::try_from(payload) else { return Err(length("rst stream", payload)) };
         let code = u32::from_be_bytes(code);
         if code != 0 || self.stage != Stage::Over {

@@ -5,18 +5,13 @@ use super::{Client, Event, Fault, Stage};
 use crate::buf::Buf;
 use crate::h2::flood::Nuisance;
 use crate::h2::frame::{self, HEAD_BYTES, Head as FrameHead};
+use crate::h2::partial::{BLOCK_BYTES_BESIDE, BLOCK_FRAMES_MAX, Partial};
 use crate::h2::{FRAME_BYTES, WINDOW_MAX};
-
-/// Frames that a header block may come in ("CONTINUATION flood").
-const BLOCK_FRAMES_MAX: u32 = 64;
-/// A block may be so much larger than what its fields may have: padding, sizes of tables, codes that are long.
-const BLOCK_BYTES_BESIDE: usize = FRAME_BYTES;
 
 /// How far the peer's bytes have been read.
 #[derive(Default)]
 pub(super) struct Reading {
-    /// The start of a frame whose rest has not come.
-    partial: Vec<u8>,
+    partial: Partial,
     /// Bytes of a frame that nobody wants.
     skip: usize,
     data: Option<DataFrame>,
@@ -44,9 +39,7 @@ impl Reading {
     }
 
     pub(super) fn shrink(&mut self) {
-        if self.partial.is_empty() {
-            self.partial = Vec::new();
-        }
+        self.partial.shrink();
     }
 }
 
@@ -83,56 +76,14 @@ impl Client {
             if bytes.is_empty() {
                 return Ok(None);
             }
-            let Some(frame) = self.whole_frame(bytes, head_bytes_max)? else { return Ok(None) };
+            let had = self.reading.block.as_ref().map_or(0, |it| it.bytes.len());
+            let left = (head_bytes_max + BLOCK_BYTES_BESIDE).saturating_sub(had);
+            let frame = self.reading.partial.frame(bytes, |have| needed(have, left))?;
+            let Some(frame) = frame else { return Ok(None) };
             if let Some(event) = self.frame(&frame, head_bytes_max)? {
                 return Ok(Some(event));
             }
         }
-    }
-
-    /// Takes a frame, or of one that need not be whole its beginning. `None`: more must come.
-    fn whole_frame(&mut self, bytes: &mut Buf, head_bytes_max: usize) -> Result<Option<Buf>, Fault> {
-        if self.reading.partial.is_empty() {
-            let need = self.needed(bytes, head_bytes_max)?;
-            if bytes.len() >= need {
-                return Ok(Some(bytes.split_to(need)));
-            }
-        }
-        loop {
-            let need = self.needed(&self.reading.partial, head_bytes_max)?;
-            let partial = &mut self.reading.partial;
-            let missing = need.saturating_sub(partial.len());
-            if missing == 0 {
-                return Ok(Some(Buf::from_vec(std::mem::take(partial))));
-            }
-            let n = missing.min(bytes.len());
-            if n == 0 {
-                return Ok(None);
-            }
-            partial.extend_from_slice(&bytes[..n]);
-            bytes.advance(n);
-        }
-    }
-
-    /// How many bytes of the frame that `have` begins with must be there before anything can be done with it.
-    fn needed(&self, have: &[u8], head_bytes_max: usize) -> Result<usize, Fault> {
-        let Some(head) = FrameHead::read(have) else { return Ok(HEAD_BYTES) };
-        if head.len > FRAME_BYTES {
-            return Err(Fault::new(format!("upstream sent too large http2 frame: {}", head.len)));
-        }
-        Ok(match head.kind {
-            frame::DATA => HEAD_BYTES + usize::from(head.has(frame::PADDED) && head.len > 0),
-            frame::HEADERS | frame::CONTINUATION => {
-                let had = self.reading.block.as_ref().map_or(0, |it| it.bytes.len());
-                if had + head.len > head_bytes_max + BLOCK_BYTES_BESIDE {
-                    return Err(Fault::new("upstream sent too large http2 header"));
-                }
-                HEAD_BYTES + head.len
-            }
-            frame::PRIORITY..=frame::WINDOW_UPDATE => HEAD_BYTES + head.len,
-            // Unknown: passed over.
-            _ => HEAD_BYTES,
-        })
     }
 
     fn frame(&mut self, frame: &[u8], head_bytes_max: usize) -> Result<Option<Event>, Fault> {
@@ -276,7 +227,9 @@ impl Client {
         payload: &[u8],
         head_bytes_max: usize,
     ) -> Result<Option<Event>, Fault> {
-        let Some(mut block) = self.reading.block.take() else { return Err(unexpected(head)) };
+        let Some(mut block) = self.reading.block.take().filter(|_| head.stream != 0) else {
+            return Err(unexpected(head));
+        };
         block.bytes.extend_from_slice(payload);
         block.n_frames += 1;
         if block.n_frames > BLOCK_FRAMES_MAX {
@@ -322,7 +275,28 @@ impl Client {
     }
 }
 
-fn unexpected(head: FrameHead) -> Fault {
+/// How many bytes of the frame that `have` begins with must be there before anything can be done with it.
+/// Of its header block, so many bytes may still come.
+fn needed(have: &[u8], block_bytes_left: usize) -> Result<usize, Fault> {
+    let Some(head) = FrameHead::read(have) else { return Ok(HEAD_BYTES) };
+    if head.len > FRAME_BYTES {
+        return Err(Fault::new(format!("upstream sent too large http2 frame: {}", head.len)));
+    }
+    Ok(match head.kind {
+        frame::DATA => HEAD_BYTES + usize::from(head.has(frame::PADDED) && head.len > 0),
+        frame::HEADERS | frame::CONTINUATION => {
+            if head.len > block_bytes_left {
+                return Err(Fault::new("upstream sent too large http2 header"));
+            }
+            HEAD_BYTES + head.len
+        }
+        frame::PRIORITY..=frame::WINDOW_UPDATE => HEAD_BYTES + head.len,
+        // Unknown: passed over.
+        _ => HEAD_BYTES,
+    })
+}
+
+pub(super) fn unexpected(head: FrameHead) -> Fault {
     Fault::new(format!("upstream sent unexpected http2 frame: {}", head.kind))
 }
 

@@ -189,6 +189,11 @@ fn what_breaks_the_rules_ends_the_connection() {
             &[(frame::HEADERS, 0, 1, OK), (frame::PING, 0, 0, &[0; 8])],
             "upstream sent unexpected http2 frame: 6",
         ),
+        (
+            &[(frame::HEADERS, 0, 1, OK), (frame::CONTINUATION, WHOLE, 0, &[])],
+            "upstream sent unexpected http2 frame: 9",
+        ),
+        (&[(frame::RST_STREAM, 0, 0, &code(7))], "upstream sent unexpected http2 frame: 3"),
         (&[(frame::RST_STREAM, 0, 1, &code(7))], rejected),
         (&[(frame::GOAWAY, 0, 0, &[0; 8])], "upstream sent goaway with error 0"),
         (&[(frame::PUSH_PROMISE, WHOLE, 1, OK)], "upstream sent unexpected push promise frame"),
