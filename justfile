@@ -52,6 +52,6 @@ deny:
 demo:
     cargo run --release -- demo
 
-# Foregate, nginx and HAProxy side by side; writes docs/benchmark.md and .svg
+# Foregate, nginx, HAProxy and Varnish side by side; writes docs/benchmark.md and .svg
 bench *ARGS:
     cargo run --release --package foregate-bench -- {{ARGS}}

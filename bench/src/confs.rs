@@ -1,6 +1,7 @@
-//! The configurations under test, as text: one for all that read nginx's language, one for HAProxy.
+//! The configurations under test, as text: one for all that read nginx's language, one for HAProxy, one for Varnish.
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use crate::workloads::{Check, Door, SPREAD};
 
@@ -234,4 +235,49 @@ frontend door
         backend = at.backend
     );
     (text, maps)
+}
+
+/// Varnish's text for [`Door::Cache`]: what Foregate keeps on disk alone is in its file here as well.
+pub(crate) fn varnish(at: &Place<'_>) -> String {
+    format!(
+        "vcl 4.1;
+import std;
+backend app {{
+    .host = \"127.0.0.1\";
+    .port = \"{backend}\";
+}}
+sub vcl_backend_response {{
+    set beresp.ttl = 1h;
+    if (std.integer(beresp.http.Content-Length, 0) >= {large}) {{
+        set beresp.storage = storage.disk;
+    }} else {{
+        set beresp.storage = storage.memory;
+    }}
+}}
+",
+        backend = at.backend,
+        large = 1 << 20
+    )
+}
+
+/// Where Varnish logs to shared memory, with every request: on a disk the writing of its pages would be measured.
+pub(crate) fn varnish_folder() -> PathBuf {
+    let memory = PathBuf::from("/dev/shm");
+    let folder = if memory.is_dir() { memory } else { std::env::temp_dir() };
+    folder.join(format!("foregate-bench-varnish-{}", std::process::id()))
+}
+
+/// Varnish's command line: one pool of threads, as there is one core.
+pub(crate) fn varnish_args(at: &Place<'_>) -> Vec<OsString> {
+    let file = |name: &str| at.folder.join(name).into_os_string();
+    let mut disk = OsString::from("disk=file,");
+    disk.push(at.folder.join("store"));
+    disk.push(",64m");
+    let mut args: Vec<OsString> =
+        ["-F", "-j", "none", "-T", "none", "-p", "thread_pools=1"].map(OsString::from).into();
+    args.extend(["-a".into(), format!("127.0.0.1:{}", at.port).into()]);
+    args.extend(["-n".into(), varnish_folder().into_os_string()]);
+    args.extend(["-s".into(), "memory=malloc,256m".into(), "-s".into(), disk]);
+    args.extend(["-f".into(), file("varnish.vcl")]);
+    args
 }

@@ -1,4 +1,4 @@
-//! The side-by-side benchmark: Foregate, nginx and HAProxy under the same load, in turn, on one core each.
+//! The side-by-side benchmark: Foregate, nginx, HAProxy and Varnish under the same load, in turn, on one core each.
 
 use std::process::ExitCode;
 

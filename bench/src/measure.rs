@@ -13,7 +13,7 @@ use crate::options::{Options, workspace};
 use crate::proxy::{self, Kind, Proxy, Subject};
 use crate::verify::{self, Facts};
 use crate::workloads::{Door, Load, Workload};
-use crate::{Result, bodies, client, h2load, machine, tree, workloads, wrk};
+use crate::{Result, bodies, client, confs, h2load, machine, tree, workloads, wrk};
 
 /// How long a proxy may come to rest before it is looked at.
 const SETTLE: Duration = Duration::from_millis(50);
@@ -47,6 +47,11 @@ pub(crate) struct Sample {
 impl Sample {
     pub(crate) fn cpu_us(&self) -> f64 {
         self.user_us + self.system_us
+    }
+
+    /// How many requests a second of CPU is enough for.
+    pub(crate) fn per_core(&self) -> f64 {
+        1e6 / self.cpu_us()
     }
 }
 
@@ -114,8 +119,7 @@ impl Bench<'_> {
         mistakes: &mut Vec<String>,
     ) {
         let subject = &self.subjects[who];
-        let is_other = subject.kind == Kind::Haproxy && !workload.haproxy;
-        if is_other || subject.name == "nginx" && workload.door.is_ours() {
+        if !takes_part(subject, workload) {
             return;
         }
         let mut wrong = Vec::new();
@@ -296,6 +300,7 @@ impl Drop for Bench<'_> {
         let _ = self.backend.kill();
         let _ = self.backend.wait();
         let _ = fs::remove_dir_all(&self.folder);
+        let _ = fs::remove_dir_all(confs::varnish_folder());
     }
 }
 
@@ -307,6 +312,14 @@ fn verify_extra(workload: &Workload) -> crate::workloads::Extra {
     match workload.load {
         Load::Handshakes { .. } => crate::workloads::Extra::Close,
         _ => crate::workloads::Extra::None,
+    }
+}
+
+fn takes_part(subject: &Subject, workload: &Workload) -> bool {
+    match subject.kind {
+        Kind::Haproxy => workload.haproxy,
+        Kind::Varnish => workload.door == Door::Cache,
+        Kind::Nginx => subject.name != "nginx" || !workload.door.is_ours(),
     }
 }
 
@@ -322,6 +335,13 @@ fn subjects(options: &Options) -> Result<Vec<Subject>> {
     }
     if let Some(path) = &options.haproxy {
         subjects.push(Subject::new("haproxy", path, Kind::Haproxy)?);
+    }
+    if let Some(path) = &options.varnish {
+        match Subject::new("varnish", path, Kind::Varnish) {
+            Ok(subject) => subjects.push(subject),
+            // It is a peer of a few rows only.
+            Err(why) => println!("{why} (Debian's package varnish has it): left out"),
+        }
     }
     for (name, path) in &options.others {
         subjects.push(Subject::new(name, path, Kind::Nginx)?);

@@ -17,6 +17,7 @@ usage: cargo run --release -p foregate-bench -- [OPTION...]
   --foregate PATH    (default: target/release/foregate, built if it is not there)
   --nginx PATH       (default: nginx)      --no-nginx     leave it out
   --haproxy PATH     (default: haproxy)    --no-haproxy   leave it out
+  --varnish PATH     (default: varnishd)   --no-varnish   leave it out, as is done where it is not installed
   --other NAME=PATH  one more binary that reads nginx's configuration and command line; may be repeated
   --out DIR          where benchmark.md and benchmark.svg go (default: docs, for a run of all workloads)
 ";
@@ -35,6 +36,7 @@ pub(crate) struct Options {
     /// `None` leaves it out.
     pub(crate) nginx: Option<PathBuf>,
     pub(crate) haproxy: Option<PathBuf>,
+    pub(crate) varnish: Option<PathBuf>,
     pub(crate) others: Vec<(String, PathBuf)>,
     out: Option<PathBuf>,
 }
@@ -51,6 +53,7 @@ impl Options {
             foregate: None,
             nginx: Some("nginx".into()),
             haproxy: Some("haproxy".into()),
+            varnish: Some("varnishd".into()),
             others: Vec::new(),
             out: None,
         };
@@ -75,6 +78,8 @@ impl Options {
             "--haproxy" => self.haproxy = Some(value()?.into()),
             "--no-nginx" => self.nginx = None,
             "--no-haproxy" => self.haproxy = None,
+            "--varnish" => self.varnish = Some(value()?.into()),
+            "--no-varnish" => self.varnish = None,
             "--out" => self.out = Some(value()?.into()),
             "--other" => {
                 let value = value()?;

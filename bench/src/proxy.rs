@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     /// Reads nginx's configuration and has its command line.
     Nginx,
     Haproxy,
+    /// Has a cache and nothing else that is measured here.
+    Varnish,
 }
 
 /// A program to be measured.
@@ -34,11 +36,14 @@ pub(crate) struct Subject {
 
 impl Subject {
     pub(crate) fn new(name: &str, path: &Path, kind: Kind) -> Result<Subject> {
-        let output = Command::new(path).arg("-v").output();
+        let flag = if kind == Kind::Varnish { "-V" } else { "-v" };
+        let output = Command::new(path).arg(flag).output();
         let output = output.map_err(|e| format!("{name}: cannot run {}: {e}", path.display()))?;
         let text = [output.stdout, output.stderr].concat();
         let line = String::from_utf8_lossy(&text).lines().next().unwrap_or("").to_owned();
-        let version = line.trim_start_matches("nginx version: ").split(" - ").next().unwrap_or("").to_owned();
+        let line = line.trim_start_matches("nginx version: ").split(" - ").next().unwrap_or("");
+        let version =
+            line.split(" revision ").next().unwrap_or("").trim_start_matches("varnishd (").to_owned();
         Ok(Subject { name: name.to_owned(), path: path.to_owned(), kind, version })
     }
 
@@ -150,7 +155,10 @@ fn signal(pid: u32, signal: Signal) {
 /// Lines that say nothing about the workload: low levels, and the piece of configuration shown below a warning.
 fn is_harmless(line: &str) -> bool {
     let shown = line.trim_start_matches(|c: char| c == ' ' || c.is_ascii_digit()).starts_with('|');
-    shown || ["[notice]", "[NOTICE]", "[warn]", "[info]"].iter().any(|level| line.contains(level))
+    shown
+        || ["[notice]", "[NOTICE]", "[warn]", "[info]", "Debug: ", "Info: ", "Child launched OK"]
+            .iter()
+            .any(|level| line.contains(level))
 }
 
 fn command(subject: &Subject, door: Door, folder: &Path, at: &Place<'_>) -> Result<Command> {
@@ -172,6 +180,10 @@ fn command(subject: &Subject, door: Door, folder: &Path, at: &Place<'_>) -> Resu
             write("haproxy.cfg", text)?;
             maps.into_iter().try_for_each(|(name, text)| write(name, text))?;
             command.arg("-db").arg("-f").arg(folder.join("haproxy.cfg"));
+        }
+        Kind::Varnish => {
+            write("varnish.vcl", confs::varnish(at))?;
+            command.args(confs::varnish_args(at));
         }
     }
     Ok(command)

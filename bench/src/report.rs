@@ -53,7 +53,8 @@ started anew for every measurement, its answers are compared byte by byte before
 in alternating order, round by round.
 
 CPU is the scheduler's count of all processes of a proxy, in microseconds per request. It says more than requests a
-second, which here depend on the core of the load generator as well. Figures are medians over {rounds} rounds of
+second, which here depend on the core of the load generator as well; requests a second per core are those that one
+second of CPU is enough for. Figures are medians over {rounds} rounds of
 {seconds} s; ratios and differences are taken within each round, and their smallest and largest stand in brackets. Other programs took
 {busy:.0} % of the proxy's core in the median measurement and {busiest:.0} % in the worst.
 ",
@@ -168,8 +169,8 @@ second, which here depend on the core of the load generator as well. Figures are
 
     fn details(&self) -> String {
         let mut text =
-            "| workload | proxy | requests/s | p50 ms | p99 ms | CPU us | user + system | rounds from–to \
-                        | PSS MiB | RSS MiB |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+            "| workload | proxy | requests/s | requests/s per core | p50 ms | p99 ms | CPU us | user + system | rounds from–to \
+                        | PSS MiB | RSS MiB |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
                 .to_owned();
         for (at, workload) in self.workloads.iter().enumerate() {
             for (who, samples) in self.results.samples[at].iter().enumerate() {
@@ -181,10 +182,11 @@ second, which here depend on the core of the load generator as well. Figures are
                 let cpu = of(&Sample::cpu_us);
                 let _ = writeln!(
                     text,
-                    "| {} | {} | {:.0} | {} | {} | {} | {} + {} | {}–{} | {} | {} |",
+                    "| {} | {} | {:.0} | {:.0} | {} | {} | {} | {} + {} | {}–{} | {} | {} |",
                     workload.name,
                     self.subjects[who].name,
                     median(&of(&|s| s.per_second)),
+                    median(&of(&Sample::per_core)),
                     mid(&|s| latency_ms(s.p50_us)),
                     mid(&|s| latency_ms(s.p99_us)),
                     number(median(&cpu)),
