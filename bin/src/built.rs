@@ -84,7 +84,7 @@ pub(crate) fn version_line() -> String {
 /// The text of `-V`. certbot reads the SNI line and `--with-http_ssl_module`; the tests of nginx read the rest.
 pub(crate) fn build_text(knows: impl Fn(&str) -> bool) -> String {
     format!(
-        "foregate version: foregate/{VERSION}\n{}built with OpenSSL 1.1.1 (compatible; AWS-LC; rustls 0.23)\nTLS SNI support enabled\n\
+        "foregate version: foregate/{VERSION}\n{}built with OpenSSL 3.5.0 (compatible; rustls 0.23 on aws-lc-rs)\nTLS SNI support enabled\n\
          configure arguments: {}\n",
         version_line(),
         configure_arguments(knows),

@@ -148,9 +148,8 @@ fn the_version_is_readable_for_tools() {
     let lines: Vec<&str> = outcome.stderr.lines().collect();
     assert_eq!(lines[0], format!("foregate version: foregate/{ours}"));
     assert_eq!(lines[1], line);
-    // certbot would read another library's version out of this line.
-    // As an nginx that is built with AWS-LC says it: scripts read the version of the interface there.
-    assert!(lines[2].starts_with("built with OpenSSL 1.1.1 (compatible; AWS-LC; rustls "));
+    // certbot and other scripts read there of which OpenSSL they may expect the abilities.
+    assert!(lines[2].starts_with("built with OpenSSL 3.5.0 (compatible; rustls "));
     assert_eq!(lines[3], "TLS SNI support enabled");
     assert!(
         lines[4]

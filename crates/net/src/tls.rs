@@ -24,6 +24,7 @@ mod outgoing;
 mod pbes2;
 mod record;
 pub mod sessions;
+mod signed;
 pub mod store;
 mod stream;
 pub mod tickets;
@@ -129,6 +130,10 @@ pub struct Facts {
     pub cipher: &'static str,
     /// The key exchange group as OpenSSL names it: `X25519`, `prime256v1`.
     pub curve: &'static str,
+    /// How this side and the peer have signed, as OpenSSL names it: `rsa_pss_rsae_sha256`. Empty where none was needed:
+    /// an earlier session, a client without a certificate.
+    pub sigalg: &'static str,
+    pub peer_sigalg: &'static str,
     /// The host name the client asked for, in lower case.
     pub server_name: Option<Box<str>>,
     /// The protocol agreed on by ALPN; empty when none was.
@@ -284,7 +289,7 @@ pub async fn accept_with(
         offered_curves: hello.curves.into(),
         offered_schemes: hello.signature_schemes.into(),
         session_id: exchange.session_id().into(),
-        ..handshake::facts(&side)
+        ..exchange.facts(&side)
     };
     if exchange.is_early() {
         let (early, plain) = exchange.into_early(side);
@@ -308,7 +313,7 @@ pub async fn connect(
     let config = client.config.clone();
     let mut side = UnbufferedClientConnection::new(config, name).map_err(HandshakeError::Tls)?;
     exchange.run(&mut side).await?;
-    let facts = handshake::facts(&side);
+    let facts = exchange.facts(&side);
     let parts = exchange.finish(side)?;
     Ok(TlsStream::new(stream, facts, parts))
 }

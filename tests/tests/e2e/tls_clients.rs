@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use foregate_testkit::{
-    Authority, Certificate, Client, Server, Setup, any_certificate, both, get, own_certificate,
+    Authority, Certificate, Client, Server, Setup, any_certificate, both, foregate_only, get, own_certificate,
 };
 
 /// What a client with this certificate gets: the status and the first line of the page.
@@ -121,6 +121,23 @@ $ssl_ciphers|$ssl_session_reused|$ssl_early_data|$ssl_alpn_protocol|$ssl_server_
 /// Without what OpenSSL of different ages calls differently: groups that are newer than it.
 fn known(seen: &str) -> Vec<String> {
     seen.split('|').map(|it| it.replace("X25519MLKEM768", "0x11ec")).collect()
+}
+
+#[test]
+fn how_both_sides_have_signed_is_known() {
+    let people = people();
+    let setup = setup(
+        &people,
+        "server { listen 127.0.0.1:{port:0} ssl; server_name a.example; ssl_verify_client optional;
+                  return 200 $ssl_sigalg|$ssl_client_sigalg; }",
+    );
+    // Other versions of OpenSSL than those since 3.5 do not tell nginx.
+    foregate_only(|subject| {
+        let server = setup.start(subject);
+        let seen = |own| ask(&server, "a.example", own, "a.example");
+        assert_eq!(seen(None), "ecdsa_secp256r1_sha256|");
+        assert_eq!(seen(Some(&people.friend)), "ecdsa_secp256r1_sha256|ecdsa_secp256r1_sha256");
+    });
 }
 
 #[test]

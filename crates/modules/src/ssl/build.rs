@@ -101,11 +101,12 @@ fn build(o: &Options, cx: &mut Compile<'_>) -> Result<Tls, Error> {
 
 /// Certificates are renewed while we serve.
 fn watch(names: &[(Word, Word)], o: &Options, cx: &mut Compile<'_>) {
-    let own = names.iter().flat_map(|(certificate, key)| [certificate, key]);
+    let own = names.iter().flat_map(|(certificate, key)| [certificate.clone(), certificates::key_file(key)]);
     let others = [&o.client_certificate, &o.trusted_certificate, &o.crl, &o.stapling_file];
-    for word in own.chain(others.into_iter().flatten()) {
-        if !word.is_empty() && !word.contains([':', '$']) && word.text != AUTO {
-            cx.watch(word);
+    for word in own.chain(others.into_iter().flatten().cloned()) {
+        let is_file = !word.is_empty() && !word.starts_with("data:") && !word.contains('$');
+        if is_file && word.text != AUTO {
+            cx.watch(&word);
         }
     }
 }

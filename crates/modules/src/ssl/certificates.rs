@@ -77,9 +77,7 @@ fn one(cert: &Word, key: &Word, passwords: &[Vec<u8>], cx: &Compile<'_>) -> Resu
         let what = format!("cannot load certificate key \"{key}\": loading \"engine:...\" certificate keys");
         return Err(Error::at(key.span, format!("{what} is not supported")));
     }
-    // OpenSSL's stores are named by URIs; of those, files can be read.
-    let stored = key.strip_prefix("store:").map(|it| Word::new(it.trim_start_matches("file:").as_bytes().to_vec(), key.span, false));
-    let key = stored.as_ref().unwrap_or(key);
+    let key = &key_file(key);
     let cert_pem = read_pem(cert, "certificate", cx)?;
     let key_pem = read_pem(key, "certificate key", cx)?;
     certs::certified_with(&cert_pem, &key_pem, passwords).map_err(|error| {
@@ -97,6 +95,11 @@ fn one(cert: &Word, key: &Word, passwords: &[Vec<u8>], cx: &Compile<'_>) -> Resu
         let path = full(word, cx);
         Error::at(word.span, format!("cannot load {what} \"{path}\": {call} failed (SSL: {error})"))
     })
+}
+
+/// Where a key is read from.
+pub(super) fn key_file(key: &Word) -> Word {
+    Word::new(certs::key_file(key).as_bytes().to_vec(), key.span, false)
 }
 
 /// The lines of `ssl_password_file`.

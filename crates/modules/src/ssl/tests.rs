@@ -143,6 +143,8 @@ fn variables_show_what_was_settled() {
         cipher: "TLS_AES_128_GCM_SHA256",
         curve: "X25519",
         server_name: Some("localhost".into()),
+        sigalg: "ecdsa_secp256r1_sha256",
+        peer_sigalg: "ed25519",
         resumed: true,
         session_id: [0xab, 1].into(),
         offered_ciphers: [0x1301, 0x0a0a].into(),
@@ -157,6 +159,7 @@ fn variables_show_what_was_settled() {
         ("$ssl_protocol $ssl_cipher $ssl_curve $ssl_server_name", "TLSv1.3 TLS_AES_128_GCM_SHA256 X25519 localhost"),
         ("$ssl_session_reused $ssl_session_id [$ssl_early_data$ssl_alpn_protocol]", "r ab01 []"),
         ("$ssl_ciphers $ssl_curves $ssl_sigalgs", "TLS_AES_128_GCM_SHA256:0x0a0a X25519:0x1a1a 0x0403"),
+        ("$ssl_sigalg $ssl_client_sigalg", "ecdsa_secp256r1_sha256 ed25519"),
         ("$ssl_client_s_dn $ssl_client_i_dn_legacy", "CN=localhost,O=Foregate /O=Foregate/CN=localhost"),
         ("$ssl_client_serial $ssl_client_verify", "0123456789ABCDEF SUCCESS"),
     ] {

@@ -11,7 +11,7 @@ pub(super) const ALL: &[Variable] = &[
     Variable::new("ssl_ciphers", |ex, out| list(ex, out, |it| &it.offered_ciphers, names::cipher)),
     Variable::new("ssl_curve", |ex, out| text(ex, out, |it| it.curve)),
     Variable::new("ssl_curves", |ex, out| list(ex, out, |it| &it.offered_curves, names::curve)),
-    Variable::new("ssl_sigalg", |_, _| false),
+    Variable::new("ssl_sigalg", |ex, out| text(ex, out, |it| it.sigalg)),
     Variable::new("ssl_sigalgs", |ex, out| list(ex, out, |it| &it.offered_schemes, |_| None)),
     Variable::new("ssl_server_name", |ex, out| {
         text(ex, out, |it| it.server_name.as_deref().unwrap_or_default())
@@ -44,7 +44,7 @@ pub(super) const ALL: &[Variable] = &[
         let now_s = (ex.started_unix_ms / 1000) as i64;
         peer::show(ex, out, |it| peer::days_left(it.not_after.unix_s(), now_s).to_string())
     }),
-    Variable::new("ssl_client_sigalg", |_, _| false),
+    Variable::new("ssl_client_sigalg", |ex, out| text(ex, out, |it| it.peer_sigalg)),
 ];
 
 /// Nothing for connections without TLS and for facts that are empty.

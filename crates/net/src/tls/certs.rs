@@ -11,6 +11,7 @@ use rustls::sign::CertifiedKey;
 
 use super::pbes2::{self, Closed};
 use super::provider;
+use super::signed::Noting;
 use super::tickets::now_s;
 use super::x509::{Certificate, RevocationList, der};
 
@@ -86,6 +87,12 @@ pub fn is_encrypted(pem: &[u8]) -> bool {
     text.contains(ENCRYPTED) || text.contains("Proc-Type: 4,ENCRYPTED")
 }
 
+/// The name of a key's file. OpenSSL's stores are named by URIs; of those, files can be read (`store:file:/a.key`).
+pub fn key_file(name: &str) -> &str {
+    let stored = name.strip_prefix("store:");
+    stored.map_or(name, |it| it.strip_prefix("file:").unwrap_or(it))
+}
+
 /// The first private key of a PEM file: PKCS#8, PKCS#1 or SEC1, not encrypted.
 pub fn key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, CertError> {
     key_with(pem, &[])
@@ -147,7 +154,7 @@ pub fn certified_with(
     let own = chain.first().and_then(|it| Certificate::parse(it)).map(|it| it.public_key_info);
     match (&public, own) {
         (Some(public), Some(own)) if public.as_ref() != own => Err(CertError::Mismatch),
-        _ => Ok(CertifiedKey::new(chain, key)),
+        _ => Ok(CertifiedKey::new(chain, Arc::new(Noting(key)))),
     }
 }
 

@@ -10,6 +10,7 @@ use rustls::{CommonState, ExtractedSecrets, HandshakeKind, ProtocolVersion};
 
 use super::early::{Early, encode};
 use super::record::{Keys, Version};
+use super::signed::{self, Signed};
 use super::stream::{Parts, Schedule};
 use super::{Facts, HandshakeError, ciphers};
 use crate::stream::Stream;
@@ -99,6 +100,7 @@ pub(super) struct Exchange<'s> {
     is_early: bool,
     /// What was sent first: as server, our greeting.
     greeting: Vec<u8>,
+    signed: Signed,
 }
 
 /// What rustls wants next.
@@ -120,6 +122,7 @@ impl<'s> Exchange<'s> {
             n_received: 0,
             is_early: false,
             greeting: Vec::new(),
+            signed: Signed::default(),
         }
     }
 
@@ -181,7 +184,8 @@ impl<'s> Exchange<'s> {
     }
 
     fn step<S: Side>(&mut self, side: &mut S) -> Result<Next, HandshakeError> {
-        let UnbufferedStatus { mut discard, state, .. } = side.process(&mut self.incoming);
+        let incoming = &mut self.incoming;
+        let UnbufferedStatus { mut discard, state, .. } = self.signed.watch(|| side.process(incoming));
         let next = match state.map_err(HandshakeError::Tls)? {
             ConnectionState::EncodeTlsData(data) => {
                 encode(data, &mut self.outgoing).map_err(HandshakeError::Tls)?;
@@ -273,6 +277,31 @@ impl<'s> Exchange<'s> {
         (Early { side, incoming: self.incoming, state: Rc::default() }, self.plain)
     }
 
+    /// What is known at the end of a handshake.
+    pub(super) fn facts(&self, common: &CommonState) -> Facts {
+        let certs = common.peer_certificates().unwrap_or_default();
+        Facts {
+            protocol: match common.protocol_version() {
+                Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+                _ => "TLSv1.2",
+            },
+            cipher: common.negotiated_cipher_suite().map_or("", |suite| ciphers::name(suite.suite())),
+            curve: common.negotiated_key_exchange_group().map_or("", |group| ciphers::curve_name(group.name())),
+            sigalg: signed::name(self.signed.own),
+            peer_sigalg: signed::name(self.signed.peer),
+            server_name: None,
+            alpn: common.alpn_protocol().unwrap_or_default().into(),
+            resumed: common.handshake_kind() == Some(HandshakeKind::Resumed),
+            peer_certs: certs.iter().map(|cert| cert.as_ref().into()).collect(),
+            offered_ciphers: Box::default(),
+            offered_curves: Box::default(),
+            offered_schemes: Box::default(),
+            session_id: Box::default(),
+            ja4: super::Ja4::default(),
+            early: None,
+        }
+    }
+
     /// What the finished handshake leaves to the stream.
     pub(super) fn finish<S: Side>(self, side: S) -> Result<Parts, HandshakeError> {
         let version = match side.common().protocol_version() {
@@ -300,27 +329,4 @@ pub(super) fn take_over<S: Side>(side: S, version: Version) -> Result<(Keys, Key
         Keys::new(version, seq, &secrets).ok_or_else(unknown)
     };
     Ok((keys(secrets.rx)?, keys(secrets.tx)?, schedule))
-}
-
-/// What rustls knows at the end of a handshake.
-pub(super) fn facts(common: &CommonState) -> Facts {
-    let certs = common.peer_certificates().unwrap_or_default();
-    Facts {
-        protocol: match common.protocol_version() {
-            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
-            _ => "TLSv1.2",
-        },
-        cipher: common.negotiated_cipher_suite().map_or("", |suite| ciphers::name(suite.suite())),
-        curve: common.negotiated_key_exchange_group().map_or("", |group| ciphers::curve_name(group.name())),
-        server_name: None,
-        alpn: common.alpn_protocol().unwrap_or_default().into(),
-        resumed: common.handshake_kind() == Some(HandshakeKind::Resumed),
-        peer_certs: certs.iter().map(|cert| cert.as_ref().into()).collect(),
-        offered_ciphers: Box::default(),
-        offered_curves: Box::default(),
-        offered_schemes: Box::default(),
-        session_id: Box::default(),
-        ja4: super::Ja4::default(),
-        early: None,
-    }
 }

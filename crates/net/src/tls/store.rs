@@ -56,6 +56,7 @@ impl Store {
     /// # Errors
     /// Which file cannot be used and why, as nginx says it.
     pub fn get(&self, cert: &str, key: &str) -> Result<Arc<CertifiedKey>, String> {
+        let key = certs::key_file(key);
         if let Some(limits) = &self.limits
             && let Some(found) = self.find(cert, key, limits)
         {
@@ -179,6 +180,8 @@ mod tests {
         fs::remove_file(folder.join("a.crt")).unwrap();
         let why = get(&looking, "a").unwrap_err();
         assert!(why.starts_with("cannot load certificate ") && why.contains("No such file"), "{why}");
+        let stored = format!("store:file:{}/b.key", folder.display());
+        assert!(looking.get("b.crt", &stored).is_ok(), "as OpenSSL names files");
         let why = looking.get("data:secret", "b.key").unwrap_err();
         assert!(!why.contains("secret"), "{why}");
         fs::remove_dir_all(&folder).unwrap();

@@ -13,6 +13,7 @@ use rustls::{
 };
 
 use super::provider;
+use super::signed::note_peer;
 use super::x509::{Authorities, Certificate, Failure, Purpose, RevocationList, Rules, handshake_signature};
 
 /// Takes any server for what it says it is, as nginx does without `proxy_ssl_verify`. That the server holds the
@@ -38,7 +39,7 @@ impl ServerCertVerifier for AnyServer {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        handshake_signature(message, cert, signed, false).map(|()| HandshakeSignatureValid::assertion())
+        verify_signature(message, cert, signed, false)
     }
 
     fn verify_tls13_signature(
@@ -47,12 +48,23 @@ impl ServerCertVerifier for AnyServer {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        handshake_signature(message, cert, signed, true).map(|()| HandshakeSignatureValid::assertion())
+        verify_signature(message, cert, signed, true)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         provider().signature_verification_algorithms.supported_schemes()
     }
+}
+
+fn verify_signature(
+    message: &[u8],
+    cert: &CertificateDer<'_>,
+    signed: &DigitallySignedStruct,
+    is_13: bool,
+) -> Result<HandshakeSignatureValid, Error> {
+    handshake_signature(message, cert, signed, is_13)?;
+    note_peer(signed.scheme);
+    Ok(HandshakeSignatureValid::assertion())
 }
 
 /// What every verifier here asks of a handshake's signature: that the peer holds the key of its certificate.
