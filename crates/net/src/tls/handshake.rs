@@ -286,7 +286,9 @@ impl<'s> Exchange<'s> {
                 _ => "TLSv1.2",
             },
             cipher: common.negotiated_cipher_suite().map_or("", |suite| ciphers::name(suite.suite())),
-            curve: common.negotiated_key_exchange_group().map_or("", |group| ciphers::curve_name(group.name())),
+            curve: common
+                .negotiated_key_exchange_group()
+                .map_or("", |group| ciphers::curve_name(group.name())),
             sigalg: signed::name(self.signed.own),
             peer_sigalg: signed::name(self.signed.peer),
             server_name: None,
