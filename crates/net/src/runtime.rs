@@ -16,10 +16,12 @@ use crate::{clock, reactor};
 
 mod blocking;
 mod remote;
+mod rest;
 mod task;
 
 pub use blocking::{Full, Pool, blocking};
 pub use remote::Remote;
+pub use rest::{Rest, rest};
 pub use task::Task;
 
 /// Task polls between two looks at epoll: what became ready meanwhile is not starved by tasks that wake each other.
@@ -77,7 +79,8 @@ pub fn run<T>(main: impl Future<Output = T>) -> io::Result<T> {
                 }
             }
         }
-        turn(task::any_ready())?;
+        turn(task::any_ready() || rest::any())?;
+        rest::end_one();
     }
 }
 
@@ -189,6 +192,7 @@ impl Drop for Entered {
             }
         }
         task::clear_ready();
+        rest::clear();
         if let Some(doorbell) = remote::close() {
             reactor::stop(&*doorbell);
         }
@@ -224,6 +228,32 @@ mod tests {
         })
         .unwrap();
         assert_eq!(*seen.borrow(), ["a0", "b0", "a1", "b1", "a2", "b2"]);
+    }
+
+    #[test]
+    fn who_rests_goes_behind_those_who_are_woken() {
+        let seen = Rc::new(RefCell::new(Vec::new()));
+        let log = seen.clone();
+        run(async move {
+            let task = |name, n_rests| {
+                let log = log.clone();
+                spawn(async move {
+                    for step in 0..n_rests {
+                        rest().await;
+                        log.borrow_mut().push(format!("{name}{step}"));
+                    }
+                    log.borrow_mut().push(format!("{name} ends"));
+                });
+            };
+            (task("a", 2), task("b", 1));
+            rest().await;
+            task("c", 0);
+            while n_tasks() > 0 {
+                yield_now().await;
+            }
+        })
+        .unwrap();
+        assert_eq!(*seen.borrow(), ["c ends", "a0", "b0", "b ends", "a1", "a ends"]);
     }
 
     #[test]

@@ -85,6 +85,7 @@ fn withstand(name: &str) {
         if is_full() {
             pin(server.worker(), 0);
             pin(0, 1);
+            prefer(server.worker());
         }
         let address = server.address(0);
         let calm = visitors::measure(address, time.min(Duration::from_secs(10)));
@@ -93,15 +94,18 @@ fn withstand(name: &str) {
         let (seen, most_kib, n_sent) = under_attack(attack, address, time, worker);
         let grown_kib = most_kib.saturating_sub(before_kib);
         println!(
-            "{name}: p99 {:?} calm, {:?} under attack; {grown_kib} KiB more; {} MiB sent by {ATTACKERS} attackers",
+            "{name}: p99 {:?} calm, {:?} under attack (of a window: {:?}, {:?}); {grown_kib} KiB more; {} MiB sent by {ATTACKERS} attackers",
             calm.p99(),
             seen.p99(),
+            calm.usual_p99(),
+            seen.usual_p99(),
             n_sent >> 20
         );
         assert_eq!((seen.failed, server.worker()), (0, worker), "{name}: a visitor was not served");
         assert!(grown_kib < GROWTH_KIB_MAX, "{name}: {grown_kib} KiB more");
-        let most = if is_full() { (calm.p99() * 2).max(NOISE) } else { PATIENCE_SHORT };
-        assert!(seen.p99() < most, "{name}: {:?}, calm {:?}", seen.p99(), calm.p99());
+        let (calm, seen) = (calm.usual_p99(), seen.usual_p99());
+        let most = if is_full() { (calm * 2).max(NOISE) } else { PATIENCE_SHORT };
+        assert!(seen < most, "{name}: {seen:?}, calm {calm:?}");
     });
 }
 
@@ -135,14 +139,28 @@ fn under_attack(
     (seen, most, n_sent.load(Ordering::Relaxed))
 }
 
+/// Lets a process's threads, or with 0 this thread and those it starts, go before all others, where we may: what the
+/// machine does besides, attackers included, is not the server's doing.
+pub(crate) fn prefer(pid: i32) {
+    for thread in threads_of(pid) {
+        _ = rustix::process::setpriority_process(thread, -20);
+    }
+}
+
 /// Lets a process's threads, or with 0 this thread and those it starts, run on one processor.
 fn pin(pid: i32, processor: usize) {
     let mut set = CpuSet::new();
     set.set(processor);
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let threads = threads.filter_map(|it| it.file_name().to_str()?.parse().ok()).filter_map(Pid::from_raw);
-    let threads: Vec<Option<Pid>> = if pid == 0 { vec![None] } else { threads.map(Some).collect() };
-    for thread in threads {
+    for thread in threads_of(pid) {
         sched_setaffinity(thread, &set).expect("because there are two processors");
     }
+}
+
+/// `None` stands for this thread.
+fn threads_of(pid: i32) -> Vec<Option<Pid>> {
+    if pid == 0 {
+        return vec![None];
+    }
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads.filter_map(|it| it.file_name().to_str()?.parse().ok()).map(Pid::from_raw).collect()
 }

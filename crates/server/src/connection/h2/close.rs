@@ -39,7 +39,7 @@ pub(super) async fn linger(conn: &Conn, local: &Local, address: Option<&Address>
                 _ => return,
             }
             // A client that floods always has more.
-            runtime::yield_now().await;
+            runtime::rest().await;
         }
     };
     _ = clock::timeout(total, drain).await;

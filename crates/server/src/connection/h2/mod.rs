@@ -23,6 +23,7 @@ use foregate_core::stats::Count;
 use foregate_core::{Connection, Level};
 use foregate_modules::http2;
 use foregate_net::clock::Deadline;
+use foregate_net::runtime::Rest;
 use foregate_net::{Addr, Conn, clock, runtime};
 use foregate_wire::Buf;
 use foregate_wire::h1::RequestRules;
@@ -41,6 +42,8 @@ const BLOCKS_PER_TURN_MAX: usize = 4;
 const STREAMS_PER_TURN_MAX: usize = 32;
 /// A block as large as this that is no data may be a flood's.
 const FLOOD_BYTES: usize = 16 << 10;
+/// Bytes sent before others get their turn.
+const SENT_PER_TURN_MAX: usize = 256 << 10;
 /// What may wait to be sent before nothing more is read: what is read may have to be answered.
 const UNSENT_BYTES_MAX: usize = 4 * room::OUT_BYTES_MAX;
 /// A connection that has been idle for so long gives memory back.
@@ -67,6 +70,9 @@ pub(super) struct Client {
     holds_back: bool,
     /// A socket that takes nothing.
     slow: Deadline,
+    /// After as much was received, or sent, as one turn allows.
+    receiving_rests: Rest,
+    sending_rests: Rest,
     waiting: Option<Doing>,
 }
 
@@ -124,6 +130,8 @@ impl Client {
             waits_for: Wait::Nothing,
             holds_back: false,
             slow: Deadline::new(),
+            receiving_rests: Rest::default(),
+            sending_rests: Rest::default(),
             waiting: None,
         })
     }
@@ -179,6 +187,9 @@ impl Client {
 
     /// Whether it stopped because so much waits to be sent.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.receiving_rests.is_on() {
+            return false;
+        }
         for _ in 0..BLOCKS_PER_TURN_MAX {
             if self.has_much_unsent() {
                 return true;
@@ -202,7 +213,7 @@ impl Client {
                 }
             }
         }
-        cx.waker().wake_by_ref();
+        self.receiving_rests.begin(cx);
         false
     }
 
@@ -291,8 +302,10 @@ impl Client {
 
     /// Sends what there is, as far as the socket takes it; then those that wait for room go on.
     fn poll_send(&mut self, cx: &mut Context<'_>) {
-        loop {
-            match self.poll_write(cx) {
+        let mut left = SENT_PER_TURN_MAX;
+        while !self.sending_rests.is_on() {
+            match self.poll_write(cx, &mut left) {
+                Poll::Ready(Ok(())) if left == 0 => self.sending_rests.begin(cx),
                 Poll::Ready(Ok(())) => self.slow.disarm(),
                 Poll::Ready(Err(_)) => {
                     self.phase = Phase::Broken;
@@ -310,13 +323,15 @@ impl Client {
         }
     }
 
-    fn poll_write(&self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    /// Ready when all is sent, or nothing is `left` of what may be.
+    fn poll_write(&self, cx: &mut Context<'_>, left: &mut usize) -> Poll<std::io::Result<()>> {
         let mut mux = self.link.mux.borrow_mut();
-        while !mux.out.is_empty() {
+        while !mux.out.is_empty() && *left > 0 {
             let mut slices = [&b""[..]; SLICES_MAX];
             let n = mux.out.slices(&mut slices);
             let sent = std::task::ready!(self.link.conn.poll_send_vectored(cx, &slices[..n]))?;
             mux.out.advance(sent);
+            *left = left.saturating_sub(sent);
             self.link.unflushed.set(true);
             self.slow.disarm();
         }
