@@ -1,5 +1,6 @@
 //! Visitors at a fixed rate, who note how long each answer takes from the moment when it was due to be asked for.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,12 @@ impl Seen {
         let mut all: Vec<_> = windows.map(|of| p99(of.iter().map(|(_, wait)| *wait).collect())).collect();
         all.sort();
         all.get(all.len() / 2).copied().unwrap_or(Duration::MAX)
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} (whole: {:?})", self.usual_p99(), self.p99())
     }
 }
 

@@ -46,12 +46,12 @@ pub(super) async fn linger(conn: &Conn, local: &Local, address: Option<&Address>
 }
 
 /// A line about the connection and no request of it.
-pub(super) fn log(log: &ErrorLog, level: Level, facts: &Connection, text: &str) {
+pub(super) fn log(log: &ErrorLog, level: Level, facts: &Connection, text: impl FnOnce() -> String) {
     if log.wants(level) {
         let describe = |out: &mut String| {
             *out += &format!(", client: {}", foregate_core::addr_text(&facts.peer));
         };
-        let text = format!("{text} while processing HTTP/2 connection");
+        let text = format!("{} while processing HTTP/2 connection", text());
         log.write_about(level, facts.number, &text, &describe);
     }
 }

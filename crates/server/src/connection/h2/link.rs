@@ -5,10 +5,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use foregate_core::{Connection, Level};
-use foregate_net::Conn;
+use foregate_net::{Addr, Conn};
 use foregate_wire::h2::{Code, Mux};
 
 use super::super::{Counted, Thread};
+use super::{address, close};
+use crate::address::Address;
+use crate::cycle::Cycle;
 use super::lane::Lane;
 use super::room::Queue;
 
@@ -17,6 +20,7 @@ pub(super) struct Link {
     pub(super) counted: Counted,
     pub(super) conn: Rc<Conn>,
     pub(super) facts: Rc<Connection>,
+    listener: Rc<Addr>,
     pub(super) mux: RefCell<Mux>,
     /// The exchanges by the places of their streams.
     lanes: RefCell<Vec<Option<Rc<Lane>>>>,
@@ -36,11 +40,18 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(counted: Counted, conn: Rc<Conn>, facts: Rc<Connection>, mux: Mux) -> Rc<Link> {
+    pub(super) fn new(
+        counted: Counted,
+        conn: Rc<Conn>,
+        facts: Rc<Connection>,
+        listener: Rc<Addr>,
+        mux: Mux,
+    ) -> Rc<Link> {
         Rc::new(Link {
             counted,
             conn,
             facts,
+            listener,
             mux: RefCell::new(mux),
             lanes: RefCell::default(),
             n_running: Cell::new(0),
@@ -123,12 +134,11 @@ impl Link {
         self.orphans.borrow_mut().push(lane.clone());
         lane.lose();
         if by_client {
-            let text = match code {
+            self.say(|| match code {
                 Code::CANCEL => format!("client canceled stream {}", lane.id),
                 Code::INTERNAL_ERROR => format!("client terminated stream {} due to internal error", lane.id),
                 code => format!("client terminated stream {} with status {}", lane.id, code.0),
-            };
-            self.say(Level::Info, &text);
+            });
         }
     }
 
@@ -163,12 +173,20 @@ impl Link {
 
     /// The client has not done what it was waited for.
     pub(super) fn say_slow(&self) {
-        self.say(Level::Info, "client timed out (110: Connection timed out)");
+        self.say(|| "client timed out (110: Connection timed out)".to_owned());
     }
 
-    fn say(&self, level: Level, text: &str) {
+    /// A line of level info about the connection, in the log of its default server.
+    pub(super) fn say(&self, text: impl FnOnce() -> String) {
         let local = self.thread().local();
-        super::close::log(&local.cycle.main.error_log, level, &self.facts, text);
+        let Some(address) = self.address(&local.cycle) else { return };
+        let place = &local.cycle.places[local.cycle.server(address.default_server).place as usize];
+        close::log(&place.error_log, Level::Info, &self.facts, text);
+    }
+
+    /// The servers behind the address that the client reached, in this cycle. `None`: not listened on any more.
+    pub(super) fn address<'a>(&self, cycle: &'a Cycle) -> Option<&'a Address> {
+        address(cycle, &self.listener, &self.facts.local)
     }
 
     /// Gives back what an idle connection does not need.

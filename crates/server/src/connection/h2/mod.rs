@@ -20,7 +20,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use foregate_core::stats::Count;
-use foregate_core::{Connection, Level};
+use foregate_core::Connection;
 use foregate_modules::http2;
 use foregate_net::clock::Deadline;
 use foregate_net::runtime::Rest;
@@ -57,7 +57,6 @@ const ABORT_AFTER: Duration = Duration::from_millis(100);
 /// One client's connection.
 pub(super) struct Client {
     link: Rc<Link>,
-    listener: Rc<Addr>,
     /// The cycle under which it began: its limits and its certificate are from there.
     n_cycle: u64,
     /// Read and not yet used.
@@ -119,10 +118,9 @@ impl Client {
         let address = address(&local.cycle, &listener, &facts.local)?;
         let mux = Mux::new(limits(&local, address));
         let n_cycle = counted.thread.n_cycles.get();
-        let link = Link::new(counted, conn, facts, mux);
+        let link = Link::new(counted, conn, facts, listener, mux);
         Some(Client {
             link,
-            listener,
             n_cycle,
             rest,
             phase: Phase::Open,
@@ -145,12 +143,8 @@ impl Client {
         foregate_modules::log::flush_turn();
         if matches!(self.phase, Phase::Leaving | Phase::Failed) {
             let local = self.link.thread().local();
-            Box::pin(close::linger(&self.link.conn, &local, self.address(&local.cycle))).await;
+            Box::pin(close::linger(&self.link.conn, &local, self.link.address(&local.cycle))).await;
         }
-    }
-
-    fn address<'a>(&self, cycle: &'a Cycle) -> Option<&'a Address> {
-        address(cycle, &self.listener, &self.link.facts.local)
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -266,7 +260,7 @@ impl Client {
         self.holds_back = true;
         let thread = self.link.thread();
         let local = thread.local();
-        let Some(address) = address(&local.cycle, &self.listener, &self.link.facts.local) else {
+        let Some(address) = self.link.address(&local.cycle) else {
             return self.link.mux.borrow_mut().reset(place, Code::REFUSED_STREAM);
         };
         if self.link.n_lanes() == 0 {
@@ -289,11 +283,7 @@ impl Client {
     /// The client has broken the rules, or taken too much.
     #[cold]
     fn fail(&mut self, fault: &Fault) {
-        let local = self.link.thread().local();
-        if let Some(address) = self.address(&local.cycle) {
-            let place = &local.cycle.places[local.cycle.server(address.default_server).place as usize];
-            close::log(&place.error_log, Level::Info, &self.link.facts, &fault.text);
-        }
+        self.link.say(|| fault.text.clone().into_owned());
         self.link.mux.borrow_mut().goaway(fault.code);
         self.link.close_lanes();
         self.phase = Phase::Failed;
@@ -346,7 +336,7 @@ impl Client {
     fn poll_slow(&mut self, cx: &mut Context<'_>) {
         if !self.slow.is_armed() {
             let local = self.link.thread().local();
-            let Some(address) = self.address(&local.cycle) else { return };
+            let Some(address) = self.link.address(&local.cycle) else { return };
             self.slow.arm(super::client_settings(&local, address.default_server).send_timeout);
         }
         if self.slow.poll_expired(cx).is_ready() {
@@ -415,7 +405,7 @@ impl Client {
 
     fn arm(&mut self, wait: Wait) {
         let local = self.link.thread().local();
-        let Some(address) = self.address(&local.cycle) else { return };
+        let Some(address) = self.link.address(&local.cycle) else { return };
         let on = super::client_settings(&local, address.default_server);
         self.waits_for = wait;
         let is_idle = matches!(wait, Wait::First | Wait::Shrink { .. });
