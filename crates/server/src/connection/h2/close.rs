@@ -11,7 +11,9 @@ use crate::address::Address;
 use crate::cycle::Local;
 
 /// Read of a client that should have understood: more than one that behaves has on its way.
-const LINGER_BYTES_MAX: usize = 1 << 20;
+pub(super) const LINGER_BYTES_MAX: usize = 1 << 20;
+/// The same of one that has broken the rules: to read more of a flood is what it wants.
+pub(super) const LINGER_BYTES_MAX_FAILED: usize = 128 << 10;
 
 /// Whether the limits of the default server let the client open more streams.
 pub(super) fn may_go_on(link: &Link, local: &Local, address: &Address) -> bool {
@@ -22,8 +24,8 @@ pub(super) fn may_go_on(link: &Link, local: &Local, address: &Address) -> bool {
 }
 
 /// Says that no more will come, and reads until the client has understood: what it still sends would otherwise make
-/// the kernel throw away what is on its way to it.
-pub(super) async fn linger(conn: &Conn, local: &Local, address: Option<&Address>) {
+/// the kernel throw away what is on its way to it. No more than `bytes_max` are read.
+pub(super) async fn linger(conn: &Conn, local: &Local, address: Option<&Address>, bytes_max: usize) {
     conn.shutdown_write();
     let Some(address) = address else { return };
     let on = super::super::client_settings(local, address.default_server);
@@ -33,7 +35,7 @@ pub(super) async fn linger(conn: &Conn, local: &Local, address: Option<&Address>
     let (total, between): (Duration, Duration) = (on.lingering_time, on.lingering_timeout);
     let drain = async {
         let mut drained = 0;
-        while drained < LINGER_BYTES_MAX {
+        while drained < bytes_max {
             match clock::timeout(between, conn.recv()).await {
                 Ok(Ok(bytes)) if !bytes.is_empty() => drained += bytes.len(),
                 _ => return,

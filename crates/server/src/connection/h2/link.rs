@@ -9,11 +9,11 @@ use foregate_net::{Addr, Conn};
 use foregate_wire::h2::{Code, Mux};
 
 use super::super::{Counted, Thread};
+use super::lane::Lane;
+use super::room::Queue;
 use super::{address, close};
 use crate::address::Address;
 use crate::cycle::Cycle;
-use super::lane::Lane;
-use super::room::Queue;
 
 /// The shared part of one connection.
 pub(super) struct Link {

@@ -19,8 +19,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use foregate_core::stats::Count;
 use foregate_core::Connection;
+use foregate_core::stats::Count;
 use foregate_modules::http2;
 use foregate_net::clock::Deadline;
 use foregate_net::runtime::Rest;
@@ -141,10 +141,14 @@ impl Client {
         // Exchanges that go on without their client.
         poll_fn(|cx| self.link.poll_empty(cx)).await;
         foregate_modules::log::flush_turn();
-        if matches!(self.phase, Phase::Leaving | Phase::Failed) {
-            let local = self.link.thread().local();
-            Box::pin(close::linger(&self.link.conn, &local, self.link.address(&local.cycle))).await;
-        }
+        let bytes_max = match self.phase {
+            Phase::Leaving => close::LINGER_BYTES_MAX,
+            Phase::Failed => close::LINGER_BYTES_MAX_FAILED,
+            _ => return,
+        };
+        let local = self.link.thread().local();
+        let address = self.link.address(&local.cycle);
+        Box::pin(close::linger(&self.link.conn, &local, address, bytes_max)).await;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
