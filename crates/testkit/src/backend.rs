@@ -29,11 +29,15 @@ struct Shared {
     script: Box<Script>,
     requests: Mutex<Vec<Seen>>,
     connections: AtomicUsize,
-    open: Mutex<Vec<Box<dyn Pipe>>>,
+    /// By the numbers of the connections; those that have ended may still be among them.
+    open: Mutex<Vec<(usize, Box<dyn Pipe>)>>,
     stopped: AtomicBool,
     /// Answer after the head, before the body.
     before_body: bool,
 }
+
+/// Connections that have ended keep their descriptors while there are no more than these.
+const ENDED_KEPT_MAX: usize = 1000;
 
 /// A stream of either kind.
 trait Pipe: Read + Write + Send {
@@ -157,7 +161,7 @@ impl Backend {
 
     /// Closes all connections that are open now, idle ones included.
     pub fn close_all(&self) {
-        for pipe in self.shared.open.lock().expect("because no holder of this lock panics").drain(..) {
+        for (_, pipe) in self.shared.open.lock().expect("because no holder of this lock panics").drain(..) {
             pipe.end();
         }
     }
@@ -206,7 +210,7 @@ fn serve(shared: &Arc<Shared>, accept: impl Fn() -> std::io::Result<Box<dyn Pipe
                 return;
             }
             let nth = shared.connections.fetch_add(1, Ordering::SeqCst);
-            shared.open.lock().expect("because no holder of this lock panics").push(pipe.another());
+            shared.open.lock().expect("because no holder of this lock panics").push((nth, pipe.another()));
             let shared = Arc::clone(&shared);
             std::thread::spawn(move || converse(&shared, pipe, nth));
         }
@@ -239,6 +243,10 @@ fn converse(shared: &Shared, mut pipe: Box<dyn Pipe>, connection: usize) {
         }
     }
     pipe.end();
+    let mut open = shared.open.lock().expect("because no holder of this lock panics");
+    if open.len() > ENDED_KEPT_MAX {
+        open.retain(|(n, _)| *n != connection);
+    }
 }
 
 /// Plays the steps; false when the connection is to end.
