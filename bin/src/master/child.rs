@@ -23,8 +23,10 @@ pub(super) struct Child {
     pub(super) stage: Stage,
     /// Whether it ever was ready.
     pub(super) has_served: bool,
-    /// Opens files for it.
+    /// Opens files for it; `None` where none is needed, or it has died.
     pub(super) porter: Option<Porter>,
+    /// It died while its worker served: another worker is to take over.
+    pub(super) is_bereft: bool,
     /// What its rules allow it to reach, as its configuration named it, and which folders those were.
     confined: Option<(Reach, Identity)>,
 }
@@ -66,14 +68,23 @@ impl Child {
         ours.send(Order::Load(Box::new(bundle)).into_packet())?;
         let reach = &generation.main.reach;
         let confined = generation.main.process.hardening.landlock.then(|| (reach.clone(), reach.identity()));
-        Ok(Self { pid, channel: ours, stage: Stage::Starting, has_served: false, porter, confined })
+        Ok(Self {
+            pid,
+            channel: ours,
+            stage: Stage::Starting,
+            has_served: false,
+            porter,
+            is_bereft: false,
+            confined,
+        })
     }
 
     /// Whether its rules, which cannot be changed any more, suit another configuration.
     pub(super) fn reaches(&self, generation: &Generation) -> bool {
         let reach = &generation.main.reach;
         let suits = |(own, identity): &(Reach, Identity)| own.covers(reach) && own.identity() == *identity;
-        self.confined.as_ref().is_none_or(suits)
+        let is_helped = self.porter.is_some() || !generation.needs_porter();
+        is_helped && self.confined.as_ref().is_none_or(suits)
     }
 
     /// Gives it another configuration; it answers.

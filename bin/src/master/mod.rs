@@ -365,6 +365,7 @@ impl Master {
             self.log.stop_echo();
             self.report.serving();
         }
+        self.replace_bereft();
         if self.pending.is_none() {
             notify::ready();
         }
@@ -377,6 +378,7 @@ impl Master {
         self.log
             .write(Level::Emerg, format_args!("worker process {pid} cannot use the configuration: {why}"));
         self.give_up_pending(pid);
+        self.replace_bereft();
     }
 
     /// A porter has ended: with its worker, as it should, or before it, which then gets a successor.
@@ -387,8 +389,21 @@ impl Master {
             .iter_mut()
             .find(|it| it.counts() && it.porter.as_ref().is_some_and(|it| it.pid == pid));
         let Some(child) = bereft.filter(|_| ended != Ended::Code(0)) else { return };
+        child.porter = None;
+        // One that never served might have the next one fail in the same way, and so on without end.
+        child.is_bereft = child.has_served;
         self.log.write(Level::Alert, format_args!("porter process {pid} has ended unexpectedly"));
-        if self.going == Going::No && child.stage == Stage::Serving && self.pending.is_none() {
+        self.replace_bereft();
+    }
+
+    /// A worker without its porter cannot reach all that it needs: another takes its place, once nothing else is under
+    /// way.
+    fn replace_bereft(&mut self) {
+        if self.going != Going::No || self.pending.is_some() {
+            return;
+        }
+        let bereft = self.workers.iter_mut().find(|it| it.is_bereft && it.stage == Stage::Serving);
+        if let Some(child) = bereft {
             child.quit();
             self.start_worker();
         }

@@ -42,7 +42,7 @@ impl Master {
 
     /// The configuration stays as it was loaded, whatever its files say by now; only certificates are read again.
     pub(super) fn look_at_certificates(&mut self) {
-        if !self.generation.watch.has_changed() {
+        if !self.generation.watch.has_changed(&self.generation.files) {
             return;
         }
         self.log.write(Level::Notice, "certificates have changed on disk: reading them again");

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use foregate_net::tls::x509::Certificate as Parsed;
 use foregate_testkit::{
     Authority, Backend, Certificate, Client, Reply, Server, Setup, both, foregate_only, own_certificate,
 };
@@ -35,14 +36,22 @@ impl Responder {
 
     /// From now on the answer is that `certificate` is valid (`V`) or revoked (`R`).
     fn say(&self, certificate: &Certificate, state: &str) -> Vec<u8> {
-        let write = |name: &str, text: &str| fs::write(self.folder.join(name), text).unwrap();
-        write("ca.pem", &self.authority.cert_pem());
-        write("ca.key", &self.authority.key_pem());
-        write("leaf.pem", &certificate.cert_pem);
+        let (cert, key) = (self.authority.cert_pem(), self.authority.key_pem());
+        self.say_as(&cert, &key, &certificate.der, state)
+    }
+
+    /// The same as if it were another authority.
+    fn say_as(&self, cert_pem: &str, key_pem: &str, leaf: &[u8], state: &str) -> Vec<u8> {
+        let write = |name: &str, bytes: &[u8]| fs::write(self.folder.join(name), bytes).unwrap();
+        write("ca.pem", cert_pem.as_bytes());
+        write("ca.key", key_pem.as_bytes());
+        write("leaf.der", leaf);
+        self.openssl("x509 -inform DER -in leaf.der -out leaf.pem");
         let serial = self.openssl("x509 -in leaf.pem -noout -serial");
         let serial = String::from_utf8_lossy(&serial).trim().replace("serial=", "");
         let revoked = if state == "R" { "200101000000Z" } else { "" };
-        write("index", &format!("{state}\t491231000000Z\t{revoked}\t{serial}\tunknown\t/CN=x\n"));
+        let line = format!("{state}\t491231000000Z\t{revoked}\t{serial}\tunknown\t/CN=x\n");
+        write("index", line.as_bytes());
         let files = "-index index -CA ca.pem -rsigner ca.pem -rkey ca.key -issuer ca.pem -cert leaf.pem";
         self.openssl(&format!("ocsp {files} -ndays 1 -respout answer.der"));
         let answer = fs::read(self.folder.join("answer.der")).unwrap();
@@ -125,6 +134,68 @@ fn a_response_outlives_a_reload() {
             assert_eq!(stapled(&server).as_ref(), Some(&answer), "never without");
         }
         assert_eq!(responder.backend.requests().len(), 1);
+    });
+}
+
+#[test]
+fn certificates_that_come_later_are_asked_about_when_they_have_been_shown() {
+    foregate_only(|subject| {
+        let responder = Responder::new();
+        let own = responder.authority.issue(&["a.test"]);
+        let answer = responder.say(&own, "V");
+        let conf = format!(
+            "server {{
+                listen 127.0.0.1:{{port:0}} ssl;
+                ssl_certificate {{dir}}/$ssl_server_name.crt; ssl_certificate_key {{dir}}/$ssl_server_name.key;
+                ssl_trusted_certificate {{dir}}/ca;
+                ssl_stapling on; ssl_stapling_verify on; ssl_stapling_responder http://{}/ask;
+            }}",
+            responder.backend.address()
+        );
+        let setup = Setup::http(&conf).file("a.test.crt", &own.cert_pem).file("a.test.key", &own.key_pem);
+        let server = setup.file("ca", responder.authority.cert_pem()).start(subject);
+        assert_eq!(stapled(&server), None, "nobody has been asked yet");
+        server.eventually(|server| stapled(server).as_ref() == Some(&answer));
+        assert_eq!(responder.backend.requests().len(), 1, "it is asked once");
+    });
+}
+
+#[test]
+fn what_the_internal_authority_issues_is_stapled_when_somebody_answers_for_it() {
+    foregate_only(|subject| {
+        let responder = Responder::new();
+        let conf = |more: &str| {
+            Setup::http(&format!(
+                "acme_issuer internal;
+                 server {{ listen 127.0.0.1:{{port:0}} ssl; server_name a.test; {more} return 200; }}"
+            ))
+        };
+        let server = conf("").start(subject);
+        let shown = |server: &Server| {
+            let handshake = Client::connect_tls(server.address(0), "a.test", &[]);
+            handshake.ok()?.certificates.into_iter().next()
+        };
+        let issued = |server: &Server| {
+            let leaf = shown(server)?;
+            let by = Parsed::parse(&leaf)?.issuer.common_names();
+            by.first()?.starts_with("Foregate internal authority").then_some(leaf)
+        };
+        server.eventually(|server| issued(server).is_some());
+        let leaf = issued(&server).expect("because it was there just now");
+        let [root, key] = ["root.pem", "root.key"].map(|it| server.read(&format!("acme_internal/{it}")));
+        let answer = responder.say_as(&root, &key, &leaf, "V");
+        server.write_conf(&conf(&format!(
+            "ssl_trusted_certificate {{dir}}/acme_internal/root.pem; ssl_stapling on; ssl_stapling_verify on;
+             ssl_stapling_responder http://{}/ask;",
+            responder.backend.address()
+        )));
+        server.reload(|server| stapled(server).as_ref() == Some(&answer));
+        assert_eq!(shown(&server), Some(leaf), "the same certificate as before");
+        server.signal(foregate_testkit::Signal::HUP);
+        server.wait_for_error("signal 1");
+        for _ in 0..20 {
+            assert_eq!(stapled(&server).as_ref(), Some(&answer), "never without");
+        }
     });
 }
 

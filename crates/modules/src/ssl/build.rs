@@ -15,6 +15,7 @@ use rustls::{
 
 use super::commands::Changes;
 use super::ocsp::clients::Asking;
+use super::ocsp::followed::Followed;
 use super::varying::Varying;
 use super::{AUTO, EARLY_FOR_ALL, Options, Tls, Verify, certificates, compression, names as known, sessions, warnings};
 
@@ -64,11 +65,15 @@ fn build(o: &Options, cx: &mut Compile<'_>) -> Result<Tls, Error> {
         }
         _ => Asking::compile(o, cx)?,
     };
+    let comes_later = varying.is_some() || o.is_automatic();
+    let fetches = o.stapling == Some(true) && o.stapling_file.as_ref().is_none_or(|it| it.is_empty());
+    let followed =
+        (comes_later && fetches).then(|| Followed::of(o, &[&trusted[..], &wanted].concat(), cx));
     let early_for_all = o.early_data == Some(EARLY_FOR_ALL);
     let chain = ClientChain::new(&[&wanted[..], &trusted].concat(), revoked, depth_max);
     if !has_certificate {
         let (server, server_h2, automatic) = (None, None, false);
-        return Ok(Tls { server, server_h2, varying, automatic, reject, verify, chain, asking, early_for_all });
+        return Ok(Tls { server, server_h2, varying, automatic, reject, verify, chain, asking, followed, early_for_all });
     }
     warnings::about_settings(o, cx);
     watch(&names, o, cx);
@@ -78,8 +83,7 @@ fn build(o: &Options, cx: &mut Compile<'_>) -> Result<Tls, Error> {
         Verify::Off => builder.with_no_client_auth(),
         _ => builder.with_client_cert_verifier(Arc::new(AnyClient::new(&wanted))),
     };
-    let by_name = varying.is_some() || o.is_automatic();
-    let context = sessions::context(&own, if by_name { &names } else { &[] }, &wanted);
+    let context = sessions::context(&own, if comes_later { &names } else { &[] }, &wanted);
     let mut config = builder.with_cert_resolver(Arc::new(Certificates::stapled(own)));
     config.alpn_protocols = PROTOCOLS[1..].iter().map(|it| it.to_vec()).collect();
     if o.compression == Some(true) {
@@ -96,7 +100,7 @@ fn build(o: &Options, cx: &mut Compile<'_>) -> Result<Tls, Error> {
         (server, false) => Some(server),
     };
     let (server, server_h2) = (serve(config), serve(with_h2));
-    Ok(Tls { server, server_h2, varying, automatic: o.is_automatic(), reject, verify, chain, asking, early_for_all })
+    Ok(Tls { server, server_h2, varying, automatic: o.is_automatic(), reject, verify, chain, asking, followed, early_for_all })
 }
 
 /// Certificates are renewed while we serve.

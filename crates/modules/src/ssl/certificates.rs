@@ -116,7 +116,7 @@ pub(super) fn passwords(o: &Options, cx: &Compile<'_>) -> Result<Vec<Vec<u8>>, E
 
 /// `ssl_stapling_file`: an OCSP response that goes with every certificate.
 fn staple(o: &Options, cx: &Compile<'_>) -> Result<Option<Vec<u8>>, Error> {
-    match o.stapling_file.as_ref().filter(|_| o.stapling == Some(true)) {
+    match o.stapling_file.as_ref().filter(|it| o.stapling == Some(true) && !it.is_empty()) {
         Some(word) => read_by_openssl(word, cx).map(Some),
         None => Ok(None),
     }

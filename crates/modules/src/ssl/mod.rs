@@ -30,6 +30,7 @@ use foregate_net::tls::{self, Facts};
 use rustls::server::ResolvesServerCert;
 
 use ocsp::clients::{self, Asking};
+use ocsp::followed::{Followed, Following};
 use varying::Varying;
 pub use warnings::http3_is_missing;
 
@@ -113,6 +114,8 @@ pub struct Tls {
     chain: ClientChain,
     /// `ssl_ocsp`
     asking: Option<Asking>,
+    /// `ssl_stapling` for certificates that come while we serve.
+    followed: Option<Arc<Followed>>,
     /// Requests of every method are served before the handshake is done.
     early_for_all: bool,
 }
@@ -233,6 +236,10 @@ impl Tls {
     /// As [`Tls::fixed`] without and with HTTP/2, with certificates that somebody else finds for each handshake.
     pub fn resolving(&self, certificates: Arc<dyn ResolvesServerCert>) -> Option<[tls::Server; 2]> {
         let (plain, h2) = (self.server.as_ref()?, self.server_h2.as_ref()?);
+        let certificates = match &self.followed {
+            Some(followed) => Arc::new(Following { certificates, followed: followed.clone() }),
+            None => certificates,
+        };
         Some([plain.resolving(certificates.clone()), h2.resolving(certificates)])
     }
 
@@ -248,7 +255,7 @@ impl Tls {
     /// Why the certificate that this connection is to see cannot be had, for the log.
     pub fn answer(&self, ex: &mut Exchange, h2: bool) -> Result<Option<tls::Server>, String> {
         match (self.fixed(h2), &self.varying) {
-            (Some(server), Some(varying)) => Ok(Some(server.showing(varying.certificates(ex)?))),
+            (Some(server), Some(varying)) => Ok(Some(server.showing(varying.certificates(ex, self.followed.as_deref())?))),
             (server, _) => Ok(server.cloned()),
         }
     }
@@ -307,5 +314,7 @@ pub async fn ask(on: &Settings, ex: &Exchange) {
 
 /// Fetches what is stapled to certificates, for as long as the tasks live.
 pub fn keep_stapled(shared: &Shared, log: &ErrorLog) -> Vec<Task> {
-    ocsp::stapling::start(shared, log)
+    let mut tasks = ocsp::stapling::start(shared, log);
+    tasks.extend(ocsp::followed::start(shared, log));
+    tasks
 }

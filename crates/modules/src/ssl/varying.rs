@@ -8,6 +8,7 @@ use foregate_net::tls::certs::Certificates;
 use foregate_net::tls::store::Store;
 use rustls::sign::CertifiedKey;
 
+use super::ocsp::followed::Followed;
 use super::{Options, certificates};
 
 /// The names of certificates and keys, known once a client has said whom it wants.
@@ -34,12 +35,17 @@ impl Varying {
     }
 
     /// Those for this connection. Reads files, unless they are kept.
-    pub(super) fn certificates(&self, ex: &mut Exchange) -> Result<Certificates, String> {
+    pub(super) fn certificates(
+        &self,
+        ex: &mut Exchange,
+        followed: Option<&Followed>,
+    ) -> Result<Certificates, String> {
         let mut all: Vec<Arc<CertifiedKey>> = Vec::with_capacity(self.pairs.len());
         for (cert, key) in &self.pairs {
             let mut name = |template: &Template| String::from_utf8_lossy(&template.fill_new(ex)).into_owned();
             let (cert, key) = (name(cert), name(key));
-            all.push(self.store.get(&cert, &key)?);
+            let own = self.store.get(&cert, &key)?;
+            all.push(followed.map_or_else(|| own.clone(), |it| it.stapled(own.clone())));
         }
         Ok(Certificates::new(all))
     }

@@ -161,8 +161,7 @@ struct Before<'a> {
 /// Where names may be demanded: waits until there is a certificate for this one. `None`: there will be none soon.
 async fn wait_for_certificate(local: &Rc<Local>, address: &Address, hello: &tls::ClientHello) -> Option<()> {
     let name = hello.server_name.as_deref().unwrap_or_default();
-    let named = Some(name).filter(|it| !it.is_empty()).and_then(|it| address.names.find(it.as_bytes()));
-    let server = local.cycle.server(named.unwrap_or(address.default_server));
+    let server = local.cycle.server(wanted_by(hello, address));
     let on = local.cycle.settings(server.place).on_demand.as_ref().filter(|_| server.automatic.is_some());
     let Some(on) = on else { return Some(()) };
     if hello.alpn.iter().any(|it| **it == *foregate_acme::ALPN) {
@@ -180,6 +179,12 @@ async fn wait_for_certificate(local: &Rc<Local>, address: &Address, hello: &tls:
     (look == Look::Ready).then_some(())
 }
 
+/// The server that has the name which the client asks for, or the default one.
+fn wanted_by(hello: &tls::ClientHello, address: &Address) -> u32 {
+    let name = hello.server_name.as_deref().filter(|it| !it.is_empty());
+    name.and_then(|it| address.names.find(it.as_bytes())).unwrap_or(address.default_server)
+}
+
 /// A server without a certificate of its own shows the default server's, as in nginx. `Err(None)`: the name is not
 /// to be served. Whether HTTP/2 may be spoken is for the server that is asked for to say.
 fn certificate_for(
@@ -192,9 +197,7 @@ fn certificate_for(
         return certificates::challenge(hello.server_name.as_deref().unwrap_or_default()).ok_or(None);
     }
     let settings = |server: u32| local.cycle.settings(local.cycle.server(server).place).ssl.as_ref();
-    let name = hello.server_name.as_deref().unwrap_or_default();
-    let named = Some(name).filter(|it| !it.is_empty()).and_then(|it| address.names.find(it.as_bytes()));
-    let wanted = named.unwrap_or(address.default_server);
+    let wanted = wanted_by(hello, address);
     if settings(wanted).is_some_and(|it| it.reject) {
         return Err(None);
     }

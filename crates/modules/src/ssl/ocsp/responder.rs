@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use foregate_core::base64;
 use foregate_net::stream::ConnectOptions;
-use foregate_net::{Addr, Stream, clock, names};
+use foregate_net::{Addr, Stream, clock, dns, names};
 use foregate_upstream::Resolvers;
 use foregate_wire::uri;
 
@@ -24,6 +24,8 @@ pub(super) struct Responder {
     path: String,
     /// What the name stood for when the configuration was loaded; empty: it was not looked up.
     addrs: Vec<SocketAddr>,
+    /// Where there is no `resolver`, the system is asked for the name each time.
+    pub(super) by_system: bool,
 }
 
 impl Responder {
@@ -46,7 +48,7 @@ impl Responder {
         match (host.is_empty(), is_clean(host) && is_clean(path)) {
             (true, _) => Err("no host"),
             (_, false) => Err("invalid host"),
-            _ => Ok(Responder { host: host.to_owned(), port, path: path.to_owned(), addrs: Vec::new() }),
+            _ => Ok(Responder { host: host.to_owned(), port, path: path.to_owned(), addrs: Vec::new(), by_system: false }),
         }
     }
 
@@ -91,6 +93,11 @@ impl Responder {
             Some(resolver) => {
                 let found = resolver.resolve(&self.host, self.port).await;
                 found.map_err(|why| format!("{} could not be resolved ({why})", self.host))
+            }
+            None if self.by_system => {
+                let found = dns::system(&self.host).await;
+                let found = found.map_err(|_| format!("{} could not be resolved", self.host))?;
+                Ok(found.into_iter().map(|ip| Addr::Ip(SocketAddr::new(ip, self.port))).collect())
             }
             None if self.addrs.is_empty() => Err(format!("no resolver defined to resolve {}", self.host)),
             None => Ok(self.addrs.iter().copied().map(Addr::Ip).collect()),

@@ -33,16 +33,18 @@ const ASKED_MAX: usize = 8;
 struct Stapled(Vec<Arc<Stapling>>);
 
 /// One certificate that is looked after.
-struct Stapling {
+pub(super) struct Stapling {
     /// As the configuration names it.
     name: String,
+    /// Who is asked, as it is written.
+    url: String,
     own: Arc<CertifiedKey>,
     issuer: CertificateDer<'static>,
-    responder: Responder,
+    pub(super) responder: Responder,
     signers: Signers,
-    staple: Arc<Staple>,
+    pub(super) staple: Arc<Staple>,
     /// When the responder is asked next, in seconds since 1970.
-    due_s: AtomicI64,
+    pub(super) due_s: AtomicI64,
     n_failed: AtomicI64,
 }
 
@@ -75,35 +77,28 @@ fn make(
     cx: &Compile<'_>,
 ) -> Result<Stapling, String> {
     let name = cx.conf_path(word).display().to_string();
-    let leaf = own.cert.first().and_then(|it| Certificate::parse(it)).ok_or("it cannot be read")?;
-    let above = own.cert.iter().skip(1).chain(trusted);
-    let issuer = above.clone().find(|it| Certificate::parse(it).is_some_and(|it| leaf.is_issued_by(&it)));
-    let issuer = issuer.ok_or_else(|| format!("issuer certificate not found for certificate \"{name}\""))?;
-    let url = match o.stapling_responder.as_ref().filter(|it| !it.is_empty()) {
-        Some(word) => word.text.clone(),
-        None => match leaf.ocsp_url() {
-            Some(url) => url.to_owned(),
-            None => return Err(format!("no OCSP responder URL in the certificate \"{name}\"")),
-        },
-    };
-    let wrong = |why: &str| format!("{why} in OCSP responder \"{url}\" in the certificate \"{name}\"");
-    let mut responder = Responder::parse(&url).map_err(wrong)?;
-    responder.look_up().map_err(wrong)?;
-    let signers = if o.stapling_verify == Some(true) { Signers::Authorized } else { Signers::Anybody };
+    let mut stapling = Stapling::of(name, own, trusted, url(o), signers(o))?;
+    stapling.responder.look_up().map_err(|why| stapling.wrong(why))?;
     let same = |it: &&Arc<Stapling>| {
-        it.own.cert == own.cert && it.signers == signers && it.responder.is_same(&responder)
+        it.own.cert == own.cert
+            && it.signers == stapling.signers
+            && it.responder.is_same(&stapling.responder)
     };
-    let before = cx.previous.and_then(|it| it.get::<Stapled>()).and_then(|it| it.0.iter().find(same));
-    Ok(Stapling {
-        name,
-        own: own.clone(),
-        issuer: issuer.clone(),
-        responder,
-        signers,
-        staple: before.map_or_else(Arc::default, |it| it.staple.clone()),
-        due_s: AtomicI64::new(before.map_or(0, |it| it.due_s.load(Relaxed))),
-        n_failed: AtomicI64::new(0),
-    })
+    if let Some(before) = cx.previous.and_then(|it| it.get::<Stapled>()).and_then(|it| it.0.iter().find(same)) {
+        stapling.staple = before.staple.clone();
+        stapling.due_s = AtomicI64::new(before.due_s.load(Relaxed));
+    }
+    Ok(stapling)
+}
+
+/// `ssl_stapling_responder`, if there is one.
+pub(super) fn url(o: &Options) -> Option<&str> {
+    o.stapling_responder.as_ref().map(|it| it.text.as_str()).filter(|it| !it.is_empty())
+}
+
+/// `ssl_stapling_verify`
+pub(super) fn signers(o: &Options) -> Signers {
+    if o.stapling_verify == Some(true) { Signers::Authorized } else { Signers::Anybody }
 }
 
 /// Looks after the certificates of a configuration, as long as the tasks live.
@@ -130,7 +125,43 @@ async fn look_after(all: Vec<Arc<Stapling>>, resolver: Option<Arc<Resolvers>>, l
 }
 
 impl Stapling {
-    async fn renew(&self, resolver: Option<&Resolvers>, log: &ErrorLog) {
+    /// `url`: who is asked, unless it is whom the certificate names. The issuer's certificate stands behind it in its
+    /// chain, or among `trusted`.
+    ///
+    /// # Errors
+    /// Why nobody can be asked.
+    pub(super) fn of(
+        name: String,
+        own: &Arc<CertifiedKey>,
+        trusted: &[CertificateDer<'static>],
+        url: Option<&str>,
+        signers: Signers,
+    ) -> Result<Stapling, String> {
+        let leaf = own.cert.first().and_then(|it| Certificate::parse(it)).ok_or("it cannot be read")?;
+        let mut above = own.cert.iter().skip(1).chain(trusted);
+        let issuer = above.find(|it| Certificate::parse(it).is_some_and(|it| leaf.is_issued_by(&it)));
+        let issuer = issuer.ok_or_else(|| format!("issuer certificate not found for certificate \"{name}\""))?;
+        let url = url.or_else(|| leaf.ocsp_url());
+        let url = url.ok_or_else(|| format!("no OCSP responder URL in the certificate \"{name}\""))?;
+        let responder = Responder::parse(url).map_err(|why| wrong(why, url, &name))?;
+        Ok(Stapling {
+            own: own.clone(),
+            issuer: issuer.clone(),
+            url: url.to_owned(),
+            responder,
+            signers,
+            staple: Arc::default(),
+            due_s: AtomicI64::new(0),
+            n_failed: AtomicI64::new(0),
+            name,
+        })
+    }
+
+    fn wrong(&self, why: &str) -> String {
+        wrong(why, &self.url, &self.name)
+    }
+
+    pub(super) async fn renew(&self, resolver: Option<&Resolvers>, log: &ErrorLog) {
         let pause_s = match self.ask(resolver).await {
             Ok(answer) => {
                 self.n_failed.store(0, Relaxed);
@@ -166,4 +197,8 @@ impl Stapling {
             Status::Unknown => Err("certificate status \"unknown\" in the OCSP response".to_owned()),
         }
     }
+}
+
+fn wrong(why: &str, url: &str, name: &str) -> String {
+    format!("{why} in OCSP responder \"{url}\" in the certificate \"{name}\"")
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use foregate_core::stats::{self, Count};
 use foregate_core::{Body, Exchange, Level, Reply, RequestBody, Source, log};
 use foregate_modules::ssl;
-use foregate_net::runtime;
+use foregate_net::{clock, runtime};
 use foregate_wire::h2::Code;
 
 use super::super::conduct::{self, Held, client_settings};
@@ -97,8 +97,15 @@ async fn run(running: Running, local: Rc<Local>, mut ex: Held, refused: Option<u
     if ssl::must_wait(local.cycle.settings(ex.location).ssl.as_deref(), &ex)
         && let Some(early) = ex.conn.tls.as_ref().and_then(|it| it.early.clone())
     {
+        let patience = client_settings(local.cycle.settings(ex.location)).header_timeout;
         // The connection's task receives meanwhile.
-        Box::pin(early.over()).await;
+        if clock::timeout(patience, Box::pin(early.over())).await.is_err() {
+            lane.reset(Code::PROTOCOL_ERROR);
+            if let Some(ex) = ex.end() {
+                lane.link.thread().give_exchange(&local, ex);
+            }
+            return;
+        }
     }
     let answered = match refused {
         Some(status) => Box::pin(phases::answer(&local, &mut ex, &mut reply, status)).await,
