@@ -106,7 +106,10 @@ fn withstand(name: &str) {
         let (seen, most_kib, n_sent) = under_attack(attack, (address, worker), address, time);
         let grown_kib = most_kib.saturating_sub(before_kib);
         println!("{name}: {grown_kib} KiB more; {} MiB sent by {ATTACKERS} attackers", n_sent >> 20);
-        println!("  p99 calm {calm}, while another server is attacked {}, under attack {seen}", shown(apart.as_ref()));
+        println!(
+            "  p99 calm {calm}, while another server is attacked {}, under attack {seen}",
+            shown(apart.as_ref())
+        );
         assert_eq!((seen.failed, server.worker()), (0, worker), "{name}: a visitor was not served");
         assert!(grown_kib < GROWTH_KIB_MAX, "{name}: {grown_kib} KiB more");
         // What attackers cost visitors outside of the server: here they share a processor.
