@@ -201,7 +201,10 @@ fn a_thousand_clients_make_one_request() {
     raise_descriptor_limit();
     foregate_only(|subject| {
         let body: Arc<[u8]> = (0..bytes).map(|at| (at >> 10) as u8).collect();
-        let app = Backend::new(move |_| {
+        let app = Backend::new(move |seen| {
+            if seen.target != "/a" {
+                return Reply::status(200, "", "warm");
+            }
             let head =
                 format!("HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: {bytes}\r\n\r\n");
             let (first, rest) = body.split_at(1 << 20);
