@@ -220,6 +220,22 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_comes_again_waits_in_one_place() {
+        let mut fifo = Fifo::default();
+        for round in 0..100 {
+            for n in 0..9 {
+                fifo.add(held(n), MAX);
+            }
+            assert!(fifo.small.places.len() <= 2 * 9 + VOID_MIN + 1, "round {round}");
+        }
+        // Its old places are void: whoever came back last goes last.
+        fifo.add(held(0), MAX);
+        fifo.add(held(9), MAX);
+        fifo.add(held(10), MAX);
+        assert!(has(&fifo, 0) && !has(&fifo, 1));
+    }
+
+    #[test]
     fn what_is_forgotten_is_void_and_leaves_no_trace() {
         let mut fifo = Fifo::default();
         for _ in 0..1000 {

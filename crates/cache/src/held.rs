@@ -16,6 +16,8 @@ const HEAT_MAX: u8 = 3;
 
 pub(crate) struct Held {
     pub(crate) header: Header,
+    /// Tells it from all that were ever in memory, of its key as well: the same file may come more than once.
+    number: u64,
     /// All of the file.
     pub(crate) bytes: Arc<Vec<u8>>,
     /// The answer's head as it was read, once somebody has.
@@ -40,8 +42,10 @@ impl Held {
         clean_at: u64,
         now_s: u32,
     ) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
         Self {
             header,
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
             bytes: Arc::new(bytes),
             parsed: OnceLock::new(),
             version,
@@ -57,9 +61,8 @@ impl Held {
         self.header.key
     }
 
-    /// Tells it from others of its key.
     pub(crate) fn number(&self) -> u64 {
-        self.header.created_us
+        self.number
     }
 
     pub(crate) fn cost_bytes(&self) -> usize {
@@ -103,8 +106,8 @@ impl Held {
 #[cfg(test)]
 impl Held {
     /// An object of this cost.
-    pub(crate) fn for_tests(key: Key, number: u64, cost_bytes: usize) -> Self {
-        let header = Header::for_tests(key, number);
+    pub(crate) fn for_tests(key: Key, created_us: u64, cost_bytes: usize) -> Self {
+        let header = Header::for_tests(key, created_us);
         let version = FileVersion::at(std::path::Path::new("/")).expect("because there is a root");
         Self::new(header, vec![0; cost_bytes - OVERHEAD_BYTES], version, 0, 0)
     }

@@ -15,7 +15,8 @@ use foregate_net::sys::errno_text;
 use crate::key::Key;
 use crate::object::{Opened, peek};
 use crate::purge::Verdict;
-use crate::zone::{Pace, State, ZoneSpec, Zones, now_s, seen};
+use crate::purging::seen;
+use crate::zone::{Pace, State, ZoneSpec, Zones, now_s};
 
 /// The keeper comes by at least this often, as nginx's.
 const ROUND_MAX: Duration = Duration::from_secs(10);
@@ -94,12 +95,17 @@ fn keep(state: &Weak<State>, bell: &Bell, log: &ErrorLog) {
     let began = SystemTime::now();
     let mut walk = Some(Walk::new(Purpose::Load, began));
     let mut due = Instant::now();
+    let mut rules_due = due;
     let mut strays_due = None;
     loop {
         let Some(state) = state.upgrade() else { return };
         let spec = state.spec.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if Instant::now() >= due {
             due = Instant::now() + tidy(&state, &spec);
+        }
+        if Instant::now() >= rules_due {
+            // By the clock alone: whoever purges rings, and would have all rules looked through each time.
+            rules_due = Instant::now() + ROUND_MAX;
             let inactive_us = u64::try_from(spec.inactive.as_micros()).unwrap_or(u64::MAX);
             if let Err(error) = state.purged.forget_old(clock::unix_ms() * 1000, inactive_us) {
                 complain(&state, log, &error);

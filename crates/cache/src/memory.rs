@@ -136,13 +136,24 @@ impl Memory {
 
     /// Those that were served most often: their keys' texts and how often.
     pub(crate) fn hottest(&self, n_max: usize) -> Vec<(Vec<u8>, u64)> {
-        let mut all: Vec<(u64, Arc<Held>)> = Vec::new();
+        let mut best: Vec<(u64, Arc<Held>)> = Vec::new();
+        let mut floor = 0;
         for shard in &self.shards {
-            all.extend(lock(shard).objects().map(|it| (it.hits(), it.clone())));
+            let shard = lock(shard);
+            for it in shard.objects() {
+                if it.hits() < floor {
+                    continue;
+                }
+                best.push((it.hits(), it.clone()));
+                // As many as these are sorted now and then, not all there are.
+                if best.len() >= 8 * n_max {
+                    keep_best(&mut best, n_max);
+                    floor = best.last().map_or(0, |it| it.0 + 1);
+                }
+            }
         }
-        all.sort_unstable_by_key(|it| std::cmp::Reverse(it.0));
-        all.truncate(n_max);
-        all.into_iter().map(|(hits, it)| (it.bytes[it.header.text.clone()].to_vec(), hits)).collect()
+        keep_best(&mut best, n_max);
+        best.into_iter().map(|(hits, it)| (it.bytes[it.header.text.clone()].to_vec(), hits)).collect()
     }
 
     fn shard(&self, key: Key) -> MutexGuard<'_, Fifo> {
@@ -159,6 +170,11 @@ impl Near {
         }
         self.known.insert(key, (id, held));
     }
+}
+
+fn keep_best(all: &mut Vec<(u64, Arc<Held>)>, n_max: usize) {
+    all.sort_unstable_by_key(|it| std::cmp::Reverse(it.0));
+    all.truncate(n_max);
 }
 
 fn lock(shard: &Mutex<Fifo>) -> MutexGuard<'_, Fifo> {
@@ -193,6 +209,18 @@ mod tests {
         one.add(held(1));
         assert!(one.get(held(1).key()).is_some() && two.get(held(1).key()).is_none());
         assert!(one.get(held(1).key()).is_some());
+    }
+
+    #[test]
+    fn the_hottest_are_found_among_many() {
+        let memory = Memory::new(256 << 20);
+        for n in 0..500 {
+            let it = held(n);
+            (0..(n * 7919) % 500).for_each(|_| it.hit());
+            memory.add(it);
+        }
+        let hits: Vec<u64> = memory.hottest(3).into_iter().map(|it| it.1).collect();
+        assert_eq!((hits, memory.hottest(0).len()), (vec![499, 498, 497], 0));
     }
 
     #[test]

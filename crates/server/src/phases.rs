@@ -161,7 +161,7 @@ async fn rounds<W: Witness>(
             {
                 match W::SENDS {
                     true => Box::pin(fastcgi::run(on, here.fastcgi_cache.as_deref(), ex)).await,
-                    false => witness.pass(fastcgi::preview(on, ex), ex),
+                    false => witness.pass(fastcgi::preview(on, here.fastcgi_cache.as_deref(), ex), ex),
                 }
             }
             (Continue(()), None) if let Some(on) = &here.grpc => match W::SENDS {
@@ -175,7 +175,7 @@ async fn rounds<W: Witness>(
                 },
                 None => proxy::run(on, ex).await,
             },
-            (Continue(()), Some(on)) => witness.pass(proxy::preview(on, ex), ex),
+            (Continue(()), Some(on)) => witness.pass(proxy::preview(on, here.proxy_cache.as_deref(), ex), ex),
             (Continue(()), None)
                 if let Some(on) =
                     here.api.as_ref().filter(|_| W::SENDS || ex.method == foregate_core::Method::Get) =>

@@ -8,6 +8,7 @@ use foregate_core::{Compile, Exchange, Level, Stop, log};
 use foregate_net::Addr;
 
 use crate::address::Address;
+use crate::foretell::Foretold;
 use crate::group::{Group, Groups};
 use crate::resolvers::Resolvers;
 use crate::views::View;
@@ -114,4 +115,6 @@ pub struct Preview {
     pub head: Vec<u8>,
     /// `None`: one address, or a name that is only looked up for this request.
     pub group: Option<Arc<Group>>,
+    /// What a cache in front of it would do.
+    pub cache: Option<Foretold>,
 }

@@ -8,9 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use foregate_cache::rfc::{Forwarded, NEVER_STALE, Wants};
-use foregate_cache::{
-    Ask, Found, Freshness, Hold, Key, Object, Purge, Status, Told, TooMuch, Woken, Zone, Zones,
-};
+use foregate_cache::{Ask, Found, Freshness, Hold, Key, Object, Purge, Status, Told, Woken, Zone, Zones};
 use foregate_core::{Behind, Exchange, Flow, Level, Method, Reply, Stop, log, next};
 use foregate_net::clock;
 use foregate_net::sys::errno_text;
@@ -120,7 +118,7 @@ pub async fn look<'a, P: Protocol>(
         None => protocol.cache_key(ex, &mut text),
     }
     if purges {
-        return Looked::Answer(Flow::Break(purge(&zone, &text, ex)));
+        return Looked::Answer(Flow::Break(purge(&zone, &text, ex).await));
     }
     // Whoever is to fetch it in the background needs the body as well.
     if ex.body.source.is_some()
@@ -184,7 +182,7 @@ async fn look_up<'a, P: Protocol>(
     }
 }
 
-fn zone(on: &Caching, ex: &mut Exchange) -> Result<Option<Arc<Zone>>, Stop> {
+pub(crate) fn zone(on: &Caching, ex: &mut Exchange) -> Result<Option<Arc<Zone>>, Stop> {
     let name = match &on.zone {
         By::Zone(zone) => return Ok(Some(zone.clone())),
         By::Name(name) => name.fill_new(ex),
@@ -203,36 +201,30 @@ fn zone(on: &Caching, ex: &mut Exchange) -> Result<Option<Arc<Zone>>, Stop> {
 
 /// Removes what a key names, or with `*` at its end all that begins like it, or all that has the tags which the request
 /// names (`Cache-Tag`, `Surrogate-Key`). With `Soft-Purge: 1` (or Fastly's word for it) it is put out of date only.
-fn purge(zone: &Zone, text: &[u8], ex: &Exchange) -> Stop {
-    let soft = [&b"soft-purge"[..], b"fastly-soft-purge"].iter().any(|it| ex.field(it) == Some(b"1"));
+async fn purge(zone: &Arc<Zone>, text: &[u8], ex: &Exchange) -> Stop {
+    // More was purged lately than anybody can remember: the client may try again.
+    let Ok(done) = zone.purge_beside(&meant(text, ex), is_soft(ex)).await else { return Stop::status(503) };
+    if let Some(error) = done.unrecorded {
+        let (name, why) = (&zone.spec.name, errno_text(&error));
+        log!(ex, Level::Crit, "a purge of the cache \"{name}\" is not recorded ({why})");
+    }
+    if done.found { Reply { status: 204, ..Reply::default() }.into() } else { Stop::status(404) }
+}
+
+/// What a request that purges is about: see [`purge`].
+pub(crate) fn meant<'a>(text: &'a [u8], ex: &'a Exchange) -> Vec<Purge<'a>> {
     let lines = [&b"cache-tag"[..], b"surrogate-key"].into_iter().flat_map(|name| ex.fields.get_all(name));
     let parts = lines.flat_map(|line| line.split(|b| matches!(b, b',' | b' ' | b'\t')));
     let tags: Vec<_> = parts.filter(|it| !it.is_empty()).map(Purge::Tag).collect();
-    let meant = match text.strip_suffix(b"*") {
+    match text.strip_suffix(b"*") {
         _ if !tags.is_empty() => tags,
         Some(prefix) => vec![Purge::Prefix(prefix)],
         None => vec![Purge::Key(text)],
-    };
-    let mut found = false;
-    for what in meant {
-        match zone.purge(what, soft) {
-            // More was purged lately than anybody can remember: the client may try again.
-            Err(TooMuch) => return Stop::status(503),
-            Ok(done) => {
-                found |= done.found;
-                if let Some(error) = done.unrecorded {
-                    let why = errno_text(&error);
-                    log!(
-                        ex,
-                        Level::Crit,
-                        "a purge of the cache \"{}\" is not recorded ({why})",
-                        zone.spec.name
-                    );
-                }
-            }
-        }
     }
-    if found { Reply { status: 204, ..Reply::default() }.into() } else { Stop::status(404) }
+}
+
+pub(crate) fn is_soft(ex: &Exchange) -> bool {
+    [&b"soft-purge"[..], b"fastly-soft-purge"].iter().any(|it| ex.field(it) == Some(b"1"))
 }
 
 /// Looks the object up; waits while somebody else fetches it.

@@ -154,3 +154,54 @@ fn explain_says_what_an_application_would_be_told() {
         assert!(out.contains("\"request\":\"\",\"headers\":[\"SCRIPT: /a.php\""), "{out}");
     });
 }
+
+#[test]
+fn explain_says_what_a_cache_would_do() {
+    let conf = Conf::new(
+        "events {}\nhttp {\n  proxy_cache_path /tmp/foregate-none keys_zone=one:1m;\n  map $request_method $purges { PURGE 1; }\n  server {\n    listen 8000;\n\
+         location / {\n proxy_pass http://127.0.0.1:9000; proxy_cache_valid 200 10m; proxy_cache_key $uri;\n\
+         proxy_cache one;\nproxy_cache_bypass $arg_fresh; proxy_no_cache $arg_secret; proxy_cache_purge $purges; }\n\
+         location /rfc/ { proxy_pass http://127.0.0.1:9000; proxy_cache one; proxy_cache_rfc on; }\n\
+         location /none/ { proxy_pass http://127.0.0.1:9000; }\n  }\n}\n",
+    );
+    foregate_only(|subject| {
+        let told = |args: &[&str]| conf.run(subject, &[&["explain"], args].concat()).1;
+        let tags = ", with the tags of its Cache-Tag and Surrogate-Key";
+        let good = "200 is kept for 600 s (proxy_cache_valid) unless it says otherwise";
+        for (args, line) in [
+            (&["localhost:8000/a"][..], format!("key \"/a\": asked first; {good}{tags}  [{{conf}}:9]")),
+            (
+                &["localhost:8000/a?fresh=1"],
+                format!("key \"/a\": not asked: proxy_cache_bypass; {good}{tags}"),
+            ),
+            (&["localhost:8000/a?secret=1"], "asked first; not kept: proxy_no_cache".to_owned()),
+            (
+                &["localhost:8000/a", "--upstream-status", "404"],
+                "; 404 is kept if it says for how long".to_owned(),
+            ),
+            (&["localhost:8000/a", "-X", "PUT"], "not asked: this method is not cached".to_owned()),
+            (&["localhost:8000/a*", "-X", "PURGE"], "all that begins with \"/a\" is purged;".to_owned()),
+            (
+                &["localhost:8000/a", "-X", "PURGE", "-H", "Cache-Tag: t", "-H", "Soft-Purge: 1"],
+                "all with the tag \"t\" is put out of date;".to_owned(),
+            ),
+            (
+                &["localhost:8000/rfc/a"],
+                format!("http://127.0.0.1:9000/rfc/a\": asked first; 200 is kept by RFC 9111{tags}"),
+            ),
+            (
+                &["localhost:8000/rfc/a", "-X", "DELETE"],
+                "not asked; what it has of this URL goes if".to_owned(),
+            ),
+        ] {
+            let out = told(args);
+            let has = |it: &str| it.trim_start().starts_with("cache      zone one, ") && it.contains(&line);
+            assert!(out.lines().any(has), "{args:?}: {line} in {out}");
+            assert_eq!(out.contains("to the upstream"), !args.contains(&"PURGE"), "{out}");
+        }
+        assert!(!told(&["localhost:8000/none/"]).contains("cache      "));
+        let json = told(&["localhost:8000/a", "--json"]);
+        assert!(json.contains("\"cache\":{\"zone\":\"one\",\"key\":\"/a\",\"asked\":true,"), "{json}");
+        assert!(told(&["localhost:8000/none/", "--json"]).contains("\"cache\":null"));
+    });
+}

@@ -34,39 +34,65 @@ pub(super) struct Record {
 pub(super) struct Journal {
     path: Option<PathBuf>,
     file: Option<File>,
+    /// Up to where the file can be read.
     bytes: u64,
     rewritten_bytes: u64,
+    /// Behind that lies something that cannot: what is appended there would be lost.
+    torn: bool,
 }
 
 impl Journal {
-    /// The journal of a folder, and what it says.
-    pub(super) fn open(folder: &Path) -> (Self, Vec<Record>) {
+    /// Becomes the journal of a folder. What it says.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(super) fn open(&mut self, folder: &Path) -> io::Result<Vec<Record>> {
         let path = folder.join(NAME);
-        let fits = fs::metadata(&path).is_ok_and(|it| it.len() <= BYTES_MAX);
-        let bytes = if fits { fs::read(&path).unwrap_or_default() } else { Vec::new() };
-        (Self { path: Some(path), bytes: bytes.len() as u64, ..Self::default() }, decode_all(&bytes))
+        *self = Self { path: Some(path.clone()), ..Self::default() };
+        let length = match fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            facts => facts?.len(),
+        };
+        let bytes = if length <= BYTES_MAX { fs::read(&path)? } else { Vec::new() };
+        let (records, good) = decode_all(&bytes);
+        (self.bytes, self.torn) = (good as u64, length != good as u64);
+        Ok(records)
+    }
+
+    /// There is nothing in the file, or no file.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes == 0 && !self.torn
     }
 
     /// # Errors
     /// The file cannot be written.
     pub(super) fn append(&mut self, record: &Record) -> io::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
+        if self.torn {
+            // Whoever writes it anew writes all that holds.
+            return Err(io::Error::from(io::ErrorKind::InvalidData));
+        }
         let mut bytes = Vec::new();
         encode(record, &mut bytes);
         if self.file.is_none() {
             self.file = Some(OpenOptions::new().append(true).create(true).mode(MODE).open(path)?);
         }
-        let written = self.file.as_mut().map_or(Ok(()), |file| file.write_all(&bytes));
-        self.bytes += bytes.len() as u64;
-        if written.is_err() {
-            self.file = None;
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let written = file.write_all(&bytes);
+        match written {
+            Ok(()) => self.bytes += bytes.len() as u64,
+            Err(_) => {
+                // Half of a record would hide all that come after it.
+                self.torn |= file.set_len(self.bytes).is_err();
+                self.file = None;
+            }
         }
         written
     }
 
-    /// Said so much that it should be written anew.
+    /// It should be written anew: so much has been said, or it is torn.
     pub(super) fn has_grown(&self) -> bool {
-        self.bytes >= REWRITE_BYTES_MIN.max(2 * self.rewritten_bytes)
+        self.torn || self.bytes >= REWRITE_BYTES_MIN.max(2 * self.rewritten_bytes)
     }
 
     /// Writes these records alone, beside the old ones, which they replace then.
@@ -78,19 +104,24 @@ impl Journal {
         self.file = None;
         let mut bytes = Vec::new();
         records.iter().for_each(|it| encode(it, &mut bytes));
+        replace(path, &bytes)?;
         self.bytes = bytes.len() as u64;
-        self.rewritten_bytes = self.bytes;
-        if bytes.is_empty() {
-            return match fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            };
-        }
-        let beside = path.with_extension("new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&beside)?;
-        file.write_all(&bytes)?;
-        fs::rename(&beside, path)
+        (self.rewritten_bytes, self.torn) = (self.bytes, false);
+        Ok(())
     }
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if bytes.is_empty() {
+        return match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+    }
+    let beside = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&beside)?;
+    file.write_all(bytes)?;
+    fs::rename(&beside, path)
 }
 
 /// Length and checksum.
@@ -115,13 +146,14 @@ fn encode(record: &Record, out: &mut Vec<u8>) {
     out[start + 4..start + HEAD_BYTES].copy_from_slice(&sum.to_le_bytes());
 }
 
-fn decode_all(bytes: &[u8]) -> Vec<Record> {
+/// The records up to the first that cannot be read, and their length.
+fn decode_all(bytes: &[u8]) -> (Vec<Record>, usize) {
     let (mut rest, mut all) = (bytes, Vec::new());
     while let Some((record, length)) = decode(rest) {
         all.push(record);
         rest = &rest[length..];
     }
-    all
+    (all, bytes.len() - rest.len())
 }
 
 fn decode(bytes: &[u8]) -> Option<(Record, usize)> {
@@ -165,13 +197,37 @@ mod tests {
         }
         for length in 0..=bytes.len() {
             let whole = ends.iter().filter(|end| **end <= length).count();
-            assert_eq!(decode_all(&bytes[..length]), records[..whole], "{length} bytes");
+            assert_eq!(decode_all(&bytes[..length]).0, records[..whole], "{length} bytes");
         }
         for at in 0..bytes.len() {
             let mut torn = bytes.clone();
             torn[at] ^= 0x55;
             let whole = ends.iter().filter(|end| **end <= at).count();
-            assert_eq!(decode_all(&torn), records[..whole], "byte {at}");
+            assert_eq!(decode_all(&torn).0, records[..whole], "byte {at}");
         }
+    }
+
+    #[test]
+    fn what_is_appended_behind_something_torn_is_not_lost() {
+        let folder = std::env::temp_dir().join(format!("foregate-journal-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("because it is ours");
+        let record = |n: u64| Record { what: What::Tag(b"t".as_slice().into()), soft: false, at_us: n };
+        let mut whole = Vec::new();
+        encode(&record(1), &mut whole);
+        for torn in [&b"half of a record"[..], &[&whole, &whole[..7]].concat()] {
+            fs::write(folder.join(NAME), torn).expect("because the folder is there");
+            let mut journal = Journal::default();
+            let read = journal.open(&folder).expect("because the file is there");
+            assert!(!journal.is_empty() && journal.has_grown());
+            journal.rewrite(&read).expect("because the folder is there");
+            journal.append(&record(2)).expect("because the folder is there");
+            let again = Journal::default().open(&folder).expect("because the file is there");
+            assert_eq!(again, [&read[..], &[record(2)]].concat());
+        }
+        // What is there and cannot be read is no empty journal.
+        fs::remove_file(folder.join(NAME)).expect("because it is there");
+        fs::create_dir(folder.join(NAME)).expect("because the folder is there");
+        assert!(Journal::default().open(&folder).is_err());
+        _ = fs::remove_dir_all(folder);
     }
 }

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::key::{AsItIs, Key};
 use journal::{Journal, Record};
@@ -117,10 +117,14 @@ impl Purged {
         let mut done = Ok(());
         self.loaded.get_or_init(|| {
             let mut journal = self.journal();
-            let (read, records) = Journal::open(folder);
-            *journal = read;
+            let records = match journal.open(folder) {
+                Ok(records) => records,
+                Err(error) => {
+                    done = Err(error);
+                    return;
+                }
+            };
             let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
-            let n_records = records.len();
             for record in records {
                 self.newest_us.fetch_max(record.at_us, Ordering::Relaxed);
                 rules.add(record);
@@ -128,7 +132,7 @@ impl Purged {
             self.loaded_us.store(now_us, Ordering::Relaxed);
             self.to_sweep.store(!rules.prefixes.is_empty() || !rules.tags.is_empty(), Ordering::Relaxed);
             self.count(&rules);
-            if n_records > 0 {
+            if !journal.is_empty() {
                 done = journal.rewrite(&rules.records());
             }
         });
@@ -163,7 +167,7 @@ impl Purged {
         if self.n.load(Ordering::Acquire) == 0 || seen.created_us > self.newest_us.load(Ordering::Relaxed) {
             return Verdict::Good;
         }
-        let stamps = self.rules.read().unwrap_or_else(PoisonError::into_inner).of(seen);
+        let stamps = self.read().of(seen);
         let dated_us = u64::try_from(seen.dated_s).unwrap_or(0).saturating_mul(SECOND_US);
         if seen.created_us <= stamps.hard_us {
             Verdict::Gone
@@ -183,24 +187,29 @@ impl Purged {
         if self.n.load(Ordering::Relaxed) == 0 {
             return Ok(());
         }
-        let mut journal = self.journal();
-        // What a worker before this one has kept was found again when this one began, as if it had just been asked for.
-        let since = if self.loaded_us.load(Ordering::Relaxed) >= since { 0 } else { since };
-        let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
-        let before = rules.len();
+        let since = match self.loaded_us.load(Ordering::Relaxed) {
+            // What a worker before this one has kept was found again when this one began, as if it had just been asked for.
+            loaded_us if loaded_us >= since => 0,
+            _ => since,
+        };
         let stays = |it: &Stamps| it.hard_us.max(it.soft_us) >= since;
-        rules.exact.retain(|_, it| stays(it));
-        rules.prefixes.retain(|(_, it)| stays(it));
-        rules.tags.retain(|_, it| stays(it));
-        if !stays(&rules.tagged) {
-            rules.tagged = Stamps::default();
-        }
-        if rules.len() == before && !journal.has_grown() {
+        // Who serves reads the rules as well, and is held up only where something goes.
+        let mut journal = self.journal();
+        let all_stay = self.read().all(stays);
+        if all_stay && !journal.has_grown() {
             return Ok(());
         }
-        self.n.store(rules.len(), Ordering::Release);
-        let records = rules.records();
-        drop(rules);
+        if !all_stay {
+            let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+            rules.exact.retain(|_, it| stays(it));
+            rules.prefixes.retain(|(_, it)| stays(it));
+            rules.tags.retain(|_, it| stays(it));
+            if !stays(&rules.tagged) {
+                rules.tagged = Stamps::default();
+            }
+            self.n.store(rules.len(), Ordering::Release);
+        }
+        let records = self.read().records();
         journal.rewrite(&records)
     }
 
@@ -214,6 +223,10 @@ impl Purged {
         self.n.store(rules.len(), Ordering::Release);
     }
 
+    fn read(&self) -> RwLockReadGuard<'_, Rules> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn journal(&self) -> MutexGuard<'_, Journal> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -223,6 +236,13 @@ impl Rules {
     fn len(&self) -> usize {
         let tagged = usize::from(self.tagged != Stamps::default());
         self.exact.len() + self.prefixes.len() + self.tags.len() + tagged
+    }
+
+    /// Whether this holds of every rule.
+    fn all(&self, mut holds: impl FnMut(&Stamps) -> bool) -> bool {
+        let named = self.exact.values().chain(self.tags.values()).chain(self.prefixes.iter().map(|it| &it.1));
+        let tagged = Some(&self.tagged).filter(|it| **it != Stamps::default());
+        named.chain(tagged).all(&mut holds)
     }
 
     /// Takes a rule in; what has become of it. `None`: there are too many.

@@ -99,7 +99,7 @@ pub(super) fn top(zone: &Zone) -> Json {
 }
 
 /// `{"key": …}`, `{"prefix": …}` or `{"tag": "…"}` (several, parted by blanks or commas), with `"soft": true` or without.
-pub(super) fn purge(zone: &Zone, ex: &Exchange) -> Result<Answer, Refusal> {
+pub(super) async fn purge(zone: &Arc<Zone>, ex: &Exchange) -> Result<Answer, Refusal> {
     let body = ex.body.memory.as_ref().map_or(&b""[..], |it| it);
     let members = flat::parse(body).map_err(|_| refuse(415, "JsonError", "json error"))?;
     let (mut meant, mut soft) = (Vec::new(), false);
@@ -118,15 +118,11 @@ pub(super) fn purge(zone: &Zone, ex: &Exchange) -> Result<Answer, Refusal> {
     if meant.is_empty() {
         return Err(refuse(400, "CachePurgeFormatError", "one of \"key\", \"prefix\" and \"tag\" is needed"));
     }
-    let mut found = false;
-    for what in meant {
-        let done = zone.purge(what, soft);
-        let done = done.map_err(|TooMuch| refuse(503, "CachePurgeTooMuch", "too much has been purged lately"))?;
-        found |= done.found;
-        if let Some(error) = done.unrecorded {
-            let (name, why) = (&zone.spec.name, errno_text(&error));
-            log!(ex, Level::Crit, "a purge of the cache \"{name}\" is not recorded ({why})");
-        }
+    let done = zone.purge_beside(&meant, soft).await;
+    let done = done.map_err(|TooMuch| refuse(503, "CachePurgeTooMuch", "too much has been purged lately"))?;
+    if let Some(error) = done.unrecorded {
+        let (name, why) = (&zone.spec.name, errno_text(&error));
+        log!(ex, Level::Crit, "a purge of the cache \"{name}\" is not recorded ({why})");
     }
-    Ok(Json::Object(vec![("found", found.into()), ("soft", soft.into())]).into())
+    Ok(Json::Object(vec![("found", done.found.into()), ("soft", soft.into())]).into())
 }

@@ -224,7 +224,7 @@ async fn answer(on: &Settings, ex: &mut Exchange) -> Result<Answer, Refusal> {
         ("/http/caches", _) => caches::all(ex.cycle.shared().get::<Zones>()),
         (_, ["http", "caches", name]) => caches::one(&*caches::find(ex, name)?),
         (_, ["http", "caches", name, "top"]) => caches::top(&*caches::find(ex, name)?),
-        (_, ["http", "caches", name, "purge"]) => return caches::purge(&*caches::find(ex, name)?, ex),
+        (_, ["http", "caches", name, "purge"]) => return caches::purge(&caches::find(ex, name)?, ex).await,
         ("/http/shield", _) => show::shield(),
         ("/http/upstreams", _) => show::groups(ex.cycle.shared().get::<Groups>()),
         ("/openapi.json", _) => openapi::describe(),

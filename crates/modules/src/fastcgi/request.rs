@@ -6,7 +6,7 @@ use std::sync::Arc;
 use foregate_conf::{Error, Word};
 use foregate_core::{Compile, Exchange, Flow, Level, Reply, Stop, Template, log};
 use foregate_upstream::{
-    Address, AskedFor, Caching, Frames, Group, Looked, Preview, Protocol, Route, Rules, View, Whom, find, group_of,
+    Address, AskedFor, Caching, Frames, Group, Looked, Preview, Protocol, Route, Rules, View, Whom, find, foretell, group_of,
 };
 use foregate_wire::Fields;
 use foregate_wire::fastcgi::{begin, params, parse_head};
@@ -91,7 +91,7 @@ pub(super) async fn run(on: &Passing, cache: Option<&Caching>, ex: &mut Exchange
 ///
 /// # Errors
 /// The answer where nobody can be asked.
-pub fn preview(on: &Passing, ex: &mut Exchange) -> Result<Preview, Stop> {
+pub fn preview(on: &Passing, cache: Option<&Caching>, ex: &mut Exchange) -> Result<Preview, Stop> {
     let (group, host) = match &on.to {
         To::Group(group, host) => (Some(group.clone()), host.to_string()),
         To::By(template) => {
@@ -100,11 +100,13 @@ pub fn preview(on: &Passing, ex: &mut Exchange) -> Result<Preview, Stop> {
             (Whom::of(&address, resolves, ex)?.group(), address.host_header(0))
         }
     };
+    let script = Script { on, head: false };
+    let cache = cache.map(|it| foretell(it, &script, ex)).transpose()?.flatten();
     let mut head = Vec::new();
     on.params.each(ex, |name, value| {
         head.extend_from_slice(&[name, b": ", value, b"\r\n"].concat());
     });
-    Ok(Preview { scheme: SCHEME.into(), host, uri: Vec::new(), head, group })
+    Ok(Preview { scheme: SCHEME.into(), host, uri: Vec::new(), head, group, cache })
 }
 
 /// One request to a FastCGI application.

@@ -37,7 +37,7 @@ pub fn preview(on: &Settings, ex: &mut Exchange) -> Result<Preview, Stop> {
     let lines = Draft::new(&draft).fields().map(|(name, value)| [name, b": ", value, b"\r\n"].concat());
     let head = lines.collect::<Vec<_>>().concat();
     let (scheme, host) = (url.scheme().to_owned(), url.authority.to_string());
-    Ok(Preview { scheme, host, uri: target(ex), head, group })
+    Ok(Preview { scheme, host, uri: target(ex), head, group, cache: None })
 }
 
 /// As sent, unless something has rewritten it.

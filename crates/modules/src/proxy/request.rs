@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use foregate_core::{Exchange, Flow, Level, Method, Reply, Stop, log};
-use foregate_upstream::{AskedFor, Caching, Frames, Handshake, Looked, Preview, Protocol, Route, Secure, View, Whom};
+use foregate_upstream::{AskedFor, Caching, Frames, Handshake, Looked, Preview, Protocol, Route, Secure, View, Whom, foretell};
 use foregate_wire::h1::{ResponseError, ResponseHead, ResponseRules, parse_response};
 use foregate_wire::uri::{Escape, escape};
 use foregate_wire::Fields;
@@ -101,7 +101,7 @@ pub(super) fn handshake<'a>(on: &'a Settings, url: &Url, ex: &mut Exchange) -> R
 ///
 /// # Errors
 /// The answer where nobody can be asked.
-pub fn preview(on: &Settings, ex: &mut Exchange) -> Result<Preview, Stop> {
+pub fn preview(on: &Settings, cache: Option<&Caching>, ex: &mut Exchange) -> Result<Preview, Stop> {
     let evaluated;
     let (url, group) = match &on.pass {
         Pass::To { group, url } => (url, Some(group.clone())),
@@ -114,10 +114,11 @@ pub fn preview(on: &Settings, ex: &mut Exchange) -> Result<Preview, Stop> {
         }
     };
     let mut http = Http::new(on, url);
+    let cache = cache.map(|it| foretell(it, &http, ex)).transpose()?.flatten();
     let mut head = Vec::new();
     http.begin(ex, None, &mut head)?;
     let (scheme, host) = (url.scheme.to_string(), url.host_header.to_string());
-    Ok(Preview { scheme, host, uri: http.uri(ex), head, group })
+    Ok(Preview { scheme, host, uri: http.uri(ex), head, group, cache })
 }
 
 /// One request to an HTTP/1 server.

@@ -30,6 +30,7 @@ impl Told<'_> {
             ("args", Json::bytes(&self.args)),
             ("status", answer.map(|it| u64::from(it.status)).into()),
             ("assumed", answer.map(|it| it.assumed).into()),
+            ("cache", self.cache_json()),
             ("upstream", self.upstream_json()),
             ("headers", answer.map_or(Json::Null, |it| fields(&it.fields))),
             ("steps", self.steps_json()),
@@ -151,7 +152,7 @@ impl Told<'_> {
         Json::Object(members)
     }
 
-    fn placed(&self, span: Option<Span>) -> [(&'static str, Json); 3] {
+    pub(super) fn placed(&self, span: Option<Span>) -> [(&'static str, Json); 3] {
         let [file, line, column] = place(span, self.sources);
         [("file", file), ("line", line), ("column", column)]
     }

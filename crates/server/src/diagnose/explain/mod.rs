@@ -5,6 +5,7 @@
 
 mod ask;
 mod atlas;
+mod cache;
 mod effective;
 mod json;
 mod steps;

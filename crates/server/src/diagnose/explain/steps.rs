@@ -4,6 +4,7 @@ use foregate_conf::Span;
 
 use super::Told;
 use super::atlas::title;
+use super::cache;
 use super::tape::{Event, Taken};
 use crate::phases::Begin;
 
@@ -59,6 +60,11 @@ impl Told<'_> {
                 let to = format!("{}{}{}", preview.scheme, preview.host, text(&preview.uri));
                 ("upstream", format!("{to}, by {}", block(*place)), self.pass_span(*place))
             }
+            Event::Cached { place, scheme, cache } => {
+                let of = cache::family(scheme);
+                let text = cache::line(of, cache, self.question.upstream_status);
+                ("cache", text, self.cache_span(*place, of))
+            }
             Event::Changes { place, method } => {
                 let at = self.own_span(*place, "dav_methods");
                 ("files", format!("{method} would change files; that it can is taken for granted"), at)
@@ -87,6 +93,11 @@ impl Told<'_> {
     /// The `proxy_pass` that holds in a place.
     pub(super) fn pass_span(&self, place: u32) -> Option<Span> {
         self.own_span(place, "proxy_pass")
+    }
+
+    /// The line that chooses the zone; `of`: as [`cache::family`] says.
+    pub(super) fn cache_span(&self, place: u32, of: &str) -> Option<Span> {
+        self.own_span(place, &format!("{of}_cache"))
     }
 
     /// The nearest line of a name.

@@ -12,7 +12,7 @@ use foregate_core::{
     BodyLimits, BoxFuture, Entry, ErrorLog, Evaluator, Exchange, Flow, Household, Level, Reply, Shared, Stop,
 };
 use foregate_modules::rewrite;
-use foregate_upstream::Preview;
+use foregate_upstream::{Deed, Foretold, Preview};
 
 use crate::cycle::Local;
 use crate::locations::Candidate;
@@ -45,6 +45,12 @@ pub(super) enum Event {
     Passed {
         place: u32,
         preview: Preview,
+    },
+    /// A cache stands before the upstream, of the protocol that this scheme names.
+    Cached {
+        place: u32,
+        scheme: String,
+        cache: Foretold,
     },
     /// Files would be changed.
     Changes {
@@ -228,10 +234,17 @@ impl Witness for &Tape {
 
     fn pass(self, preview: Result<Preview, Stop>, ex: &Exchange) -> Flow<Reply> {
         let place = ex.location;
-        let preview = match preview {
+        let mut preview = match preview {
             Ok(preview) => preview,
             Err(stop) => return Break(stop),
         };
+        if let Some(cache) = preview.cache.take() {
+            let purges = matches!(cache.deed, Deed::Purges { .. });
+            self.put(Event::Cached { place, scheme: preview.scheme.clone(), cache });
+            if purges {
+                return Break(Reply { status: 204, ..Reply::default() }.into());
+            }
+        }
         self.put(Event::Passed { place, preview });
         Continue(Reply { status: self.status.get(), foreign_location: true, ..Reply::default() })
     }
