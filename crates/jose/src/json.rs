@@ -63,6 +63,12 @@ impl Object {
         self.0.iter().find(|(it, _)| it == name).map(|(_, value)| value)
     }
 
+    /// The member of this name; capitals count only where there is one that is written exactly so.
+    pub fn get_any_case(&self, name: &str) -> Option<&Value> {
+        let alike = || self.0.iter().find(|(it, _)| it.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+        self.get(name).or_else(alike)
+    }
+
     /// A member that is a text.
     pub fn text(&self, name: &str) -> Option<&str> {
         match self.get(name)? {
@@ -455,5 +461,8 @@ mod tests {
         assert_eq!(object.at(["t", "b"]), None);
         assert_eq!(object.get("t").unwrap().as_seconds(), Some(1900));
         assert_eq!(object.get("n").unwrap().as_seconds(), None);
+        let object = Object::parse(br#"{"Id":1,"id":2,"NAME":3}"#).unwrap();
+        let shown = |name| object.get_any_case(name).map(ToString::to_string);
+        assert_eq!(["id", "Id", "iD", "name", "x"].map(shown), ["2", "1", "1", "3", ""].map(|it| (!it.is_empty()).then(|| it.to_owned())));
     }
 }

@@ -140,7 +140,7 @@ fn twenty_who_guess_passwords_keep_nobody_else_waiting() {
                 "while 20 guess at bcrypt: others {middle} ms, {worst} ms at worst; who is known {known} ms"
             );
             // One guess computed in the loop would be 200 ms and more, twenty in a row five seconds.
-            assert!(middle < 50 && known < 50, "{middle} ms and {known} ms");
+            assert!(middle < 150 && known < 150, "{middle} ms and {known} ms");
         });
     });
 }

@@ -18,7 +18,7 @@ use foregate_net::clock;
 use super::{Settings, read, token};
 
 /// Good tokens that one thread remembers under fixed keys, so that a client's next request costs no signature.
-const KNOWN_MAX: usize = 512;
+pub(super) const KNOWN_MAX: usize = 512;
 
 /// What was found of a token.
 pub(super) enum Judged {
@@ -58,11 +58,17 @@ thread_local! {
     static KNOWN: RefCell<ByteMap<Rc<Good>>> = RefCell::default();
 }
 
+#[cfg(test)]
+pub(super) fn n_known() -> usize {
+    KNOWN.with_borrow(ByteMap::len)
+}
+
 /// Looks at a token with these keys.
 pub(super) fn judge(on: &Settings, text: &[u8], sets: &[Arc<Keys>]) -> Judged {
     let fixed = on.key_files.is_empty() && on.key_requests.is_empty();
     let name = fixed.then(|| digest(&SHA256, &[&on.id.to_le_bytes()[..], text].concat()));
-    let known = name.and_then(|name| KNOWN.with_borrow(|it| it.get(name.as_ref()).cloned()));
+    let known = name.as_ref().and_then(|name| KNOWN.with_borrow(|it| it.get(name.as_ref()).cloned()));
+    let is_new = known.is_none();
     let good = match known {
         Some(good) => good,
         None => match verify(text, sets) {
@@ -74,7 +80,7 @@ pub(super) fn judge(on: &Settings, text: &[u8], sets: &[Arc<Keys>]) -> Judged {
     if let Err(why) = times.check(&good.claims) {
         return Judged::Refused(why);
     }
-    if let Some(name) = name {
+    if let Some(name) = name.filter(|_| is_new) {
         KNOWN.with_borrow_mut(|known| {
             if known.len() >= KNOWN_MAX {
                 known.clear();
@@ -127,11 +133,6 @@ fn good(ex: &mut Exchange) -> Option<Rc<Good>> {
     noted(&judged.keep(on, ex))
 }
 
-/// A member by its name; variables know no capitals, so that they count only where the name itself is not there.
-fn member<'a>(object: &'a Object, name: &str) -> Option<&'a Value> {
-    object.get(name).or_else(|| object.iter().find(|(it, _)| it.eq_ignore_ascii_case(name)).map(|(_, value)| value))
-}
-
 fn show(value: Option<&Value>, out: &mut Vec<u8>) -> bool {
     let Some(value) = value else { return false };
     let mut text = String::new();
@@ -141,11 +142,11 @@ fn show(value: Option<&Value>, out: &mut Vec<u8>) -> bool {
 }
 
 pub(super) fn claim(ex: &mut Exchange, name: &str, out: &mut Vec<u8>) -> bool {
-    good(ex).is_some_and(|good| show(member(&good.claims, name), out))
+    good(ex).is_some_and(|good| show(good.claims.get_any_case(name), out))
 }
 
 pub(super) fn header(ex: &mut Exchange, name: &str, out: &mut Vec<u8>) -> bool {
-    good(ex).is_some_and(|good| show(member(&good.token.header, name), out))
+    good(ex).is_some_and(|good| show(good.token.header.get_any_case(name), out))
 }
 
 pub(super) fn payload(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {

@@ -22,6 +22,8 @@ const KEPT_MAX: usize = 64;
 /// An unknown key makes the keys be asked for anew, but not more often than this, milliseconds: strangers can name
 /// keys as they like.
 const RENEWAL_MS_MIN: u64 = 10_000;
+/// After a failure nobody asks for so long, milliseconds: an issuer that is away is not asked for every request.
+const REST_MS: u64 = 2_000;
 /// How long keys serve on when they cannot be got anew, milliseconds.
 const STALE_MS_MAX: u64 = 3_600_000;
 
@@ -102,7 +104,8 @@ impl Source {
 /// A set that a thread keeps.
 struct Kept {
     name: Name,
-    keys: Arc<Keys>,
+    /// `None`: asked for, and not got.
+    keys: Option<Arc<Keys>>,
     version: Option<FileVersion>,
     /// `clock::ms` of when it came.
     since: u64,
@@ -155,7 +158,7 @@ fn file(on: &Settings, name: &Template, ex: &mut Exchange) -> Flow<Arc<Keys>> {
         let version = FileVersion::at(&path).map_err(failed)?;
         let name = Name::File(path.clone());
         let kept = KEPT.with_borrow(|all| {
-            all.iter().find(|it| it.name == name && it.version == Some(version)).map(|it| it.keys.clone())
+            all.iter().find(|it| it.name == name && it.version == Some(version)).and_then(|it| it.keys.clone())
         });
         if let Some(keys) = kept {
             return Ok(keys);
@@ -163,7 +166,7 @@ fn file(on: &Settings, name: &Template, ex: &mut Exchange) -> Flow<Arc<Keys>> {
         let text = door::read(&path).map_err(failed)?;
         let keys = Keys::parse(&text).map_err(|why| format!("\"{}\" is no set of keys: {why}", path.display()))?;
         let (keys, since) = (Arc::new(keys), clock::ms());
-        keep(Kept { name, keys: keys.clone(), version: Some(version), since, asked: since });
+        keep(Kept { name, keys: Some(keys.clone()), version: Some(version), since, asked: since });
         Ok(keys)
     };
     match read() {
@@ -186,35 +189,51 @@ async fn requested(
     let name = Name::Request(on.id, at);
     let now = clock::ms();
     let (keeps, cache_ms) = (source.keeps(on), clock::as_ms(source.cache(on)));
-    let mut old = None;
-    if keeps {
-        KEPT.with_borrow_mut(|all| {
-            let Some(kept) = all.iter_mut().find(|it| it.name == name) else { return };
-            let fresh = now < kept.since + cache_ms && unknown.is_none_or(|kid| kept.keys.knows(kid));
-            // Somebody asks already, or has just asked.
-            let rests = now < kept.asked + RENEWAL_MS_MIN;
-            if !(fresh || rests) {
-                kept.asked = now;
-            }
-            old = Some((kept.keys.clone(), fresh || rests, kept.since));
-        });
-    }
-    if let Some((keys, true, _)) = old {
-        return Continue(keys);
-    }
-    match fetch(source, ex).await {
-        Ok(keys) => {
-            if keeps {
-                let since = clock::ms();
-                keep(Kept { name, keys: keys.clone(), version: None, since, asked: since });
-            }
-            Continue(keys)
+    let found = if keeps { look(&name, cache_ms, unknown, now) } else { Found::Nothing };
+    let old = match found {
+        Found::Fresh(keys) => return Continue(keys),
+        Found::Failed => {
+            log!(ex, Level::Error, "\"auth_jwt_key_request\" has brought no keys a moment ago and is not asked again");
+            return Break(Stop::status(500));
         }
-        Err(()) => match old.filter(|(_, _, since)| now < since + cache_ms + STALE_MS_MAX) {
-            Some((keys, ..)) => Continue(keys),
-            None => Break(Stop::status(500)),
-        },
+        Found::Old(keys, since) if now < since.saturating_add(cache_ms) + STALE_MS_MAX => Some(keys),
+        Found::Old(..) | Found::Nothing => None,
+    };
+    let got = fetch(source, ex).await.ok();
+    if keeps && (got.is_some() || old.is_none()) {
+        let since = clock::ms();
+        keep(Kept { name, keys: got.clone(), version: None, since, asked: since });
     }
+    match got.or(old) {
+        Some(keys) => Continue(keys),
+        None => Break(Stop::status(500)),
+    }
+}
+
+/// What is kept of a request's keys.
+enum Found {
+    Fresh(Arc<Keys>),
+    /// Whoever finds them asks anew; since when they are there.
+    Old(Arc<Keys>, u64),
+    /// Nothing came the last time, which was just now.
+    Failed,
+    Nothing,
+}
+
+fn look(name: &Name, cache_ms: u64, unknown: Option<&str>, now: u64) -> Found {
+    KEPT.with_borrow_mut(|all| {
+        let Some(kept) = all.iter_mut().find(|it| it.name == *name) else { return Found::Nothing };
+        let Some(keys) = kept.keys.clone() else {
+            return if now < kept.asked + REST_MS { Found::Failed } else { Found::Nothing };
+        };
+        let fresh = now < kept.since.saturating_add(cache_ms) && unknown.is_none_or(|kid| keys.knows(kid));
+        // Somebody asks already, or has just asked.
+        if fresh || now < kept.asked + RENEWAL_MS_MIN {
+            return Found::Fresh(keys);
+        }
+        kept.asked = now;
+        Found::Old(keys, kept.since)
+    })
 }
 
 /// Asks, and reads the answer. What goes wrong is logged.

@@ -16,7 +16,7 @@ use foregate_core::{
     Args, Compile, Directive, Exchange, Flow, Level, Method, Prefix, Reply, Scope, Stop, Template, Variable,
     Variables, log,
 };
-use foregate_jose::{Keys, Refused};
+use foregate_jose::{Keys, Refused, Token};
 
 use claims::Judged;
 
@@ -177,6 +177,12 @@ pub async fn check(on: &Settings, ex: &mut Exchange) -> Flow<bool> {
 /// Gets the keys, by requests if need be, and looks at the token.
 async fn judge(on: &Settings, ex: &mut Exchange) -> Flow<std::rc::Rc<Judged>> {
     let Some(token) = token(on, ex) else { return Continue(Judged::Missing.keep(on, ex)) };
+    // No issuer is asked for the sake of what is no token.
+    if !on.key_requests.is_empty()
+        && let Err(why) = Token::parse(&token)
+    {
+        return Continue(Judged::Refused(why).keep(on, ex));
+    }
     let sets = keys::all(on, ex, None).await?;
     let mut judged = claims::judge(on, &token, &sets);
     if let Judged::Refused(Refused::UnknownKey(kid)) = &judged

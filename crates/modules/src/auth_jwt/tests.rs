@@ -8,6 +8,7 @@ use foregate_core::{Reply, Stop};
 use foregate_testkit::jwt::Signer;
 use foregate_wire::Buf;
 
+use super::claims::{Judged, KNOWN_MAX, judge, n_known};
 use crate::testing::{Site, error, try_with};
 
 fn files(keys: &str) -> Strings {
@@ -187,6 +188,34 @@ fn keys_come_by_requests() {
     // Kept, the issuer is asked once, and again only for a key that is not known, but not at every token's bidding.
     let kept = asked("auth_jwt_key_cache 1h;", &[(200, 7, 7), (200, 7, 7), (404, 7, 7), (200, 8, 8), (200, 8, 8)]);
     assert_eq!(kept, (words(&["all", "all", "all", "401", "401"]), 1));
+    // Away from the beginning, it is not asked by every request.
+    let away = asked("auth_jwt_key_cache 1h;", &[(503, 7, 7), (200, 7, 7), (200, 7, 7)]);
+    assert_eq!(away, (words(&["500", "500", "500"]), 1));
+}
+
+#[test]
+fn what_is_no_token_asks_no_issuer() {
+    run(async {
+        ASKED.set(0);
+        let site = Site::serving("auth_jwt x; auth_jwt_key_request /_keys?x=1;", issuer);
+        let mut ex = site.exchange("GET / HTTP/1.1\nAuthorization: Bearer junk");
+        assert!(said(&site, &mut ex).await.0.starts_with("401 "));
+        assert_eq!(ASKED.get(), 0);
+    });
+}
+
+#[test]
+fn many_good_tokens_do_not_drive_each_other_out_when_they_come_again() {
+    run(async {
+        let site = Site::with(ON, &[], files(&signer().jwks()));
+        let on = site.settings().auth_jwt.as_ref().unwrap();
+        let sets = [on.keys.clone()];
+        let tokens: Vec<String> = (0..KNOWN_MAX).map(|n| signer().sign(&format!("{{\"n\":{n}}}"))).collect();
+        for _ in 0..2 {
+            tokens.iter().for_each(|it| assert!(matches!(judge(on, it.as_bytes(), &sets), Judged::Good(_))));
+            assert_eq!(n_known(), KNOWN_MAX);
+        }
+    });
 }
 
 #[test]

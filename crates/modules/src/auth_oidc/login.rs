@@ -20,6 +20,8 @@ use super::tokens::{self, Code, Failed, now};
 const LOGIN_SECONDS_MAX: i64 = 900;
 /// Logins that one visitor may have begun: a page of many parts begins one for each.
 const LOGINS_MAX: usize = 4;
+/// Begun logins that one answer forgets: a stranger may make up any number of cookies.
+const FORGOTTEN_MAX: usize = 16;
 /// What a visitor asked for, to be brought back there; longer, it is the first page.
 const TARGET_BYTES_MAX: usize = 1500;
 
@@ -142,7 +144,7 @@ pub(super) async fn begin(on: &Settings, ex: &mut Exchange) -> Flow<bool> {
     let prefix = login_prefix(provider);
     let others: Vec<&[u8]> = cookies::all(ex).map(|it| it.0).filter(|it| it.starts_with(prefix.as_bytes())).collect();
     if others.len() >= LOGINS_MAX {
-        lines.extend(others.iter().map(|it| cookies::remove(&String::from_utf8_lossy(it), &attributes)));
+        lines.extend(others.iter().take(FORGOTTEN_MAX).map(|it| cookies::remove(&String::from_utf8_lossy(it), &attributes)));
     }
     let name = login_cookie(provider, &begun.state).unwrap_or_default();
     lines.push(format!("{name}={sealed}{attributes}; Max-Age={LOGIN_SECONDS_MAX}"));

@@ -16,8 +16,6 @@ use super::login::attributes;
 use super::provider::Provider;
 use super::tokens::{self, Failed, now};
 
-/// Seconds ahead of its end at which an access token is renewed, so that those who come meanwhile have a good one.
-const AHEAD: i64 = 60;
 /// A session is written anew when this part of its time has passed.
 const PARTS: i64 = 8;
 /// Renewals that are remembered, for the requests that were sent with the old cookie.
@@ -31,8 +29,8 @@ pub(super) struct Session {
     pub(super) access_token: String,
     /// Empty: there is none.
     pub(super) refresh_token: String,
-    /// When the access token ends, seconds since the epoch.
-    pub(super) ends: i64,
+    /// When the tokens are to be renewed, seconds since the epoch.
+    pub(super) due: i64,
     /// When the visitor was last known to be there, seconds since the epoch.
     pub(super) seen: i64,
     /// JSON; empty where nobody asked for it.
@@ -60,7 +58,7 @@ impl Session {
             id_token: text("i"),
             access_token: text("a"),
             refresh_token: text("r"),
-            ends: number("e")?,
+            due: number("e")?,
             seen: number("s")?,
             userinfo: text("u"),
         })
@@ -75,7 +73,7 @@ impl Session {
                 object.push(name, Value::Text(value.clone()));
             }
         }
-        object.push("e", Value::Number(self.ends.to_string().into()));
+        object.push("e", Value::Number(self.due.to_string().into()));
         object.push("s", Value::Number(self.seen.to_string().into()));
         object.to_string()
     }
@@ -154,7 +152,7 @@ impl Renewals {
 pub(super) async fn keep_fresh(on: &Settings, ex: &mut Exchange, session: Session) -> Option<Session> {
     let provider = &*on.provider;
     let mut going = session.clone();
-    if now() >= session.ends - AHEAD && !session.refresh_token.is_empty() {
+    if now() >= session.due && !session.refresh_token.is_empty() {
         going = renewed(on, ex, session.clone()).await?;
     }
     let slides = provider.session_timeout.as_secs() as i64 / PARTS;

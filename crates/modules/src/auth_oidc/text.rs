@@ -46,8 +46,8 @@ pub(super) fn value(query: &[u8], name: &str) -> Option<String> {
         match pair[at] {
             b'+' => out.push(b' '),
             b'%' => {
-                let digits = std::str::from_utf8(pair.get(at + 1..at + 3)?).ok()?;
-                out.push(u8::from_str_radix(digits, 16).ok()?);
+                let digit = |at: usize| char::from(*pair.get(at)?).to_digit(16);
+                out.push((digit(at + 1)? << 4 | digit(at + 2)?) as u8);
                 at += 2;
             }
             byte => out.push(byte),
@@ -79,7 +79,7 @@ mod tests {
         let query = url.split_once('?').unwrap().1.as_bytes();
         assert_eq!(value(query, "a").as_deref(), Some("b c&d=é"));
         assert_eq!(value(b"ab=1&a=x+y", "a").as_deref(), Some("x y"));
-        for query in ["", "b=1", "a=%", "a=%4", "a=%zz", "a=%ff", "a"] {
+        for query in ["", "b=1", "a=%", "a=%4", "a=%zz", "a=%+4", "a=%ff", "a"] {
             assert_eq!(value(query.as_bytes(), "a"), None, "{query}");
         }
     }

@@ -15,6 +15,9 @@ use super::text::{escape, push_pair};
 
 /// Seconds by which the provider's clock may differ from ours.
 const LEEWAY: i64 = 60;
+/// Seconds ahead of its end at which an access token is renewed, so that those who come meanwhile have a good one;
+/// of a short one no more than a quarter of its time, for else every request would renew it.
+const AHEAD: i64 = 60;
 /// Access tokens of which nobody says how long they hold, seconds.
 const HOLDS: i64 = 3600;
 
@@ -74,7 +77,7 @@ pub(super) async fn redeem(on: &Settings, code: &Code<'_>) -> Result<Session, Fa
         id_token: id_token.to_owned(),
         access_token: access.to_owned(),
         refresh_token: answer.text("refresh_token").unwrap_or_default().to_owned(),
-        ends: ends(&answer),
+        due: due(&answer),
         seen: now(),
         userinfo: String::new(),
     };
@@ -91,7 +94,7 @@ pub(super) async fn renew(on: &Settings, old: &Session) -> Result<Session, Faile
     push_pair("grant_type", "refresh_token", &mut form);
     push_pair("refresh_token", &old.refresh_token, &mut form);
     let answer = ask(on, &metadata, form).await?;
-    let mut session = Session { ends: ends(&answer), seen: now(), ..old.clone() };
+    let mut session = Session { due: due(&answer), seen: now(), ..old.clone() };
     if let Some(access) = answer.text("access_token") {
         session.access_token = access.to_owned();
     }
@@ -109,13 +112,14 @@ pub(super) async fn renew(on: &Settings, old: &Session) -> Result<Session, Faile
     Ok(session)
 }
 
-/// When the access token ends, seconds since the epoch.
-fn ends(answer: &Object) -> i64 {
+/// When the tokens of an answer are to be renewed, seconds since the epoch.
+fn due(answer: &Object) -> i64 {
     let holds = answer.get("expires_in").and_then(|it| match it {
         Value::Text(text) => text.parse().ok(),
         other => other.as_seconds(),
     });
-    now().saturating_add(holds.filter(|it| *it > 0).unwrap_or(HOLDS))
+    let holds: i64 = holds.filter(|it| *it > 0).unwrap_or(HOLDS);
+    now().saturating_add(holds - AHEAD.min(holds / 4))
 }
 
 /// Asks for tokens.
@@ -240,6 +244,26 @@ mod tests {
     fn the_hash_of_an_access_token() {
         // Core, A.3.
         assert_eq!(half_hash(Alg::Rs256, "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y"), "77QmUPtjPfzWtF2AnpK9RQ");
+    }
+
+    #[test]
+    fn tokens_are_renewed_ahead_of_their_end_and_not_at_once() {
+        let due_in = |text: &str| {
+            let answer = Object::parse(text.as_bytes()).unwrap();
+            due(&answer).saturating_sub(now())
+        };
+        for (text, seconds) in [
+            ("{\"expires_in\":3600}", 3540),
+            ("{\"expires_in\":\"300\"}", 240),
+            ("{\"expires_in\":60}", 45),
+            ("{\"expires_in\":1}", 1),
+            ("{\"expires_in\":-5}", 3540),
+            ("{}", 3540),
+        ] {
+            // The clock may go on between the two looks.
+            assert!((seconds - 1..=seconds).contains(&due_in(text)), "{text}: {}", due_in(text));
+        }
+        assert!(due_in("{\"expires_in\":1e300}") > 1 << 60);
     }
 
     #[test]

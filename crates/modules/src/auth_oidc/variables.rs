@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use foregate_core::Exchange;
-use foregate_jose::json::{Object, Value};
+use foregate_jose::json::Object;
 
 use super::session::{Current, Session};
 
@@ -37,18 +37,13 @@ pub(super) fn userinfo(ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
 pub(super) fn claim(ex: &mut Exchange, name: &str, out: &mut Vec<u8>) -> bool {
     let Some(session) = session(ex) else { return false };
     let claims = session.claims();
-    let info = match session.userinfo.is_empty() || member(&claims, name).is_some() {
+    let info = match session.userinfo.is_empty() || claims.get_any_case(name).is_some() {
         true => Object::default(),
         false => Object::parse(session.userinfo.as_bytes()).unwrap_or_default(),
     };
-    let Some(value) = member(&claims, name).or_else(|| member(&info, name)) else { return false };
+    let Some(value) = claims.get_any_case(name).or_else(|| info.get_any_case(name)) else { return false };
     let mut text = String::new();
     value.show(&mut text);
     out.extend_from_slice(text.as_bytes());
     true
-}
-
-/// Variables know no capitals, so that they count only where the name itself is not there.
-fn member<'a>(object: &'a Object, name: &str) -> Option<&'a Value> {
-    object.get(name).or_else(|| object.iter().find(|(it, _)| it.eq_ignore_ascii_case(name)).map(|(_, value)| value))
 }

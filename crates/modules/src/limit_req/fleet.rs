@@ -80,9 +80,23 @@ pub(super) struct Fleet {
 }
 
 impl Fleet {
-    pub(super) fn new(server: Server) -> Self {
-        let id = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
-        Self { server, id, n_members: AtomicI64::new(1), n_apart: AtomicI64::new(1) }
+    /// With what is known of the others from the configuration before.
+    pub(super) fn new(server: Server, before: Option<&Self>) -> Self {
+        let new_id = || format!("{:016x}", RandomState::new().hash_one(std::process::id()));
+        let number = |of: fn(&Self) -> &AtomicI64| before.map_or(1, |it| of(it).load(Ordering::Relaxed));
+        Self {
+            server,
+            id: before.map_or_else(new_id, |it| it.id.clone()),
+            n_members: AtomicI64::new(number(|it| &it.n_members)),
+            n_apart: AtomicI64::new(number(|it| &it.n_apart)),
+        }
+    }
+
+    /// The Redis is away from `n` who counted together by it.
+    #[cfg(test)]
+    pub(super) fn go_apart(&self, n: i64) {
+        self.n_members.store(n, Ordering::Relaxed);
+        self.n_apart.store(n, Ordering::Relaxed);
     }
 
     pub(super) fn n_apart(&self) -> i64 {
@@ -145,7 +159,7 @@ impl Keeper {
     fn news(&self) -> Vec<News> {
         let (zone, now) = (&self.zone, zone::tick(clock::now()));
         let apart = clock::now().saturating_duration_since(self.heard) >= APART_AFTER;
-        let rate = zone.rate / zone.n_sharing();
+        let (rate, _) = zone.share(0);
         (0..zone.n_shards()).flat_map(|at| zone.shard_at(at).news(rate, now, apart)).collect()
     }
 

@@ -163,10 +163,10 @@ impl Settings {
                 continue;
             }
             any = true;
-            let n = limit.zone.n_sharing();
+            let (rate, burst) = limit.zone.share(limit.burst);
             let mut shard = limit.zone.shard(&key);
             // The last bucket is poured into at once: nobody can refuse any more.
-            match shard.ask(&key, limit.zone.rate / n, limit.burst / n, now, at == last) {
+            match shard.ask(&key, rate, burst, now, at == last) {
                 bucket::Answer::Poured(excess) => poured = Some((at, excess)),
                 bucket::Answer::Pinned(node) => {
                     let place = limit.zone.place(&key);
@@ -186,12 +186,13 @@ impl Settings {
     fn pour(&self, mut held: Held, poured: Option<(usize, i64)>, now: i64) -> (Verdict, Tightest) {
         let delay_ms = |at: usize, excess: i64| {
             let limit = &self.limits[at];
-            ((excess - limit.delay).max(0) * 1000 / limit.zone.rate.max(1)) as u64
+            let (rate, delay) = limit.zone.share(limit.delay);
+            ((excess - delay).max(0).saturating_mul(1000) / rate) as u64
         };
         let mut tightest = poured;
         let mut worst = poured.map(|(at, excess)| (at, excess, delay_ms(at, excess)));
         while let Some((at, zone, place, node)) = held.0.pop() {
-            let excess = zone.shard_at(place).pour(node, zone.rate / zone.n_sharing(), now);
+            let excess = zone.shard_at(place).pour(node, zone.share(0).0, now);
             let ms = delay_ms(at, excess);
             let room = |(at, excess): (usize, i64)| self.limits[at].burst - excess;
             if tightest.is_none_or(|it| room((at, excess)) < room(it)) {

@@ -118,6 +118,20 @@ fn clients_are_told_how_they_stand() {
 }
 
 #[test]
+fn a_fleet_s_shares_outlive_a_reload_and_are_never_nothing() {
+    let redis = || crate::redis::Server::parse("127.0.0.1").unwrap();
+    let fleet = super::fleet::Fleet::new(redis(), None);
+    assert_eq!(fleet.n_apart(), 1);
+    fleet.go_apart(100);
+    assert_eq!(super::fleet::Fleet::new(redis(), Some(&fleet)).n_apart(), 100);
+    let site = Site::new("limit_req_zone $uri zone=one:1m rate=1r/m redis=127.0.0.1; limit_req zone=one burst=300;");
+    let limit = &site.settings().limit_req.as_ref().unwrap().limits[0];
+    assert_eq!(limit.zone.share(limit.burst), (16, 300_000));
+    limit.zone.fleet.as_ref().unwrap().go_apart(100);
+    assert_eq!(limit.zone.share(limit.burst), (1, 3_000));
+}
+
+#[test]
 fn errors_are_nginx_s() {
     for (conf, want) in [
         ("limit_req zone=one;", "zero size shared memory zone \"one\""),

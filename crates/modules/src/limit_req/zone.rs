@@ -55,14 +55,16 @@ impl Zone {
             key_text,
             rate: line.rate,
             bytes: line.spec.bytes,
-            fleet: line.redis.clone().map(Fleet::new),
+            fleet: line.redis.clone().map(|it| Fleet::new(it, before.and_then(|it| it.fleet.as_ref()))),
             state: same.map_or_else(new, |it| it.state.clone()),
         }
     }
 
-    /// Among how many the rate and the burst are divided: we are alone, or all count together.
-    pub(super) fn n_sharing(&self) -> i64 {
-        self.fleet.as_ref().map_or(1, Fleet::n_apart)
+    /// The part of the rate that is ours, at least a thousandth of a request a second, and of a burst: all while we
+    /// are alone or all count together.
+    pub(super) fn share(&self, burst: i64) -> (i64, i64) {
+        let n = self.fleet.as_ref().map_or(1, Fleet::n_apart);
+        ((self.rate / n).max(1), burst / n)
     }
 
     pub(super) fn n_shards(&self) -> usize {

@@ -110,6 +110,11 @@ pub fn apply(on: &Settings, ex: &mut Exchange) {
     }
 }
 
+/// Whether what a peer says by the PROXY protocol is believed, ahead of any request.
+pub fn believes_proxy(on: Option<&Settings>, peer: &Addr) -> bool {
+    on.is_some_and(|on| matches!(on.source, Source::ProxyProtocol) && on.trusted.contains(peer))
+}
+
 fn from(o: &mut Options, node: &Node, _: Scope) -> Result<(), Error> {
     o.from.get_or_insert_default().push(node.args[0].clone());
     Ok(())

@@ -13,8 +13,8 @@ use foregate_net::Addr;
 #[derive(Default)]
 pub(super) struct Tables(pub(super) HashMap<String, Arc<Table>>);
 
-/// What one client takes, with its share of the table around it.
-const ENTRY_BYTES: u64 = 80;
+/// What one place of a hash table takes: a client, and a byte that says whether it is taken.
+const PLACE_BYTES: u64 = size_of::<(u128, Entry)>() as u64 + 1;
 /// Locks of one table.
 const SHARDS: usize = 16;
 /// An IPv6 client has as many addresses as it likes below these.
@@ -53,8 +53,8 @@ pub(super) struct Measure {
 
 impl Table {
     pub(super) fn new(bytes: u64) -> Self {
-        let len_max = usize::try_from(bytes / ENTRY_BYTES).unwrap_or(usize::MAX) / SHARDS / 2;
-        let shard = |_| Mutex::new(Shard { young: HashMap::new(), old: HashMap::new(), len_max: len_max.max(1) });
+        let len_max = len_max(bytes / SHARDS as u64 / 2);
+        let shard = |_| Mutex::new(Shard { young: HashMap::new(), old: HashMap::new(), len_max });
         Self {
             bytes,
             hasher: RandomState::new(),
@@ -113,6 +113,13 @@ impl Shard {
     }
 }
 
+/// As many clients as one generation of a shard holds in so many bytes: tables grow by doubling, and seven of eight of
+/// their places may be taken.
+fn len_max(bytes: u64) -> usize {
+    let places = (bytes / PLACE_BYTES).checked_ilog2().map_or(1, |it| 1_usize << it);
+    (places / 8 * 7).max(1)
+}
+
 /// Who counts as one client; Unix sockets have none.
 fn key(client: &Addr) -> Option<u128> {
     Some(match client.ip()?.ip().to_canonical() {
@@ -165,9 +172,11 @@ mod tests {
         for n in 0..100_000_u32 {
             table.fault(&Addr::Ip((std::net::Ipv4Addr::from(n), 1).into()), &MEASURE, 2);
         }
-        let len = |it: &Mutex<Shard>| it.lock().map_or(0, |it| it.young.len() + it.old.len());
-        let all: usize = table.shards.iter().map(len).sum();
-        assert!(all as u64 * ENTRY_BYTES <= 64 << 10, "{all} clients");
+        // A table says how many fit before it grows: seven of eight places.
+        let places = |it: &HashMap<u128, Entry>| (it.capacity() as u64 * 8).div_ceil(7);
+        let bytes = |it: &Mutex<Shard>| it.lock().map_or(0, |it| places(&it.young) + places(&it.old)) * PLACE_BYTES;
+        let all: u64 = table.shards.iter().map(bytes).sum();
+        assert!((16 << 10..=64 << 10).contains(&all), "{all} bytes");
         assert!(table.is_banned(&addr("192.0.2.1"), 3));
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Line {
 
 /// Networks of one list.
 const NETWORKS_MAX: usize = 500_000;
+/// Lists of which one thread has copies; those that no configuration names any more go when there are more.
+const COPIES_MAX: usize = 64;
 /// How often a list of the web is fetched, if nothing else is said.
 pub(super) const REFRESH: Duration = Duration::from_secs(3600);
 /// A list that did not come is asked for again after this time, or sooner if it is fetched more often anyway.
@@ -74,6 +76,9 @@ impl Live {
             return false;
         }
         COPIES.with_borrow_mut(|copies| {
+            if copies.len() >= COPIES_MAX && !copies.contains_key(&self.id) {
+                copies.clear();
+            }
             let copy = copies.entry(self.id).or_default();
             if copy.0 != version {
                 *copy = (version, self.set.lock().unwrap_or_else(PoisonError::into_inner).clone());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use foregate_acme::Look;
 use foregate_core::{Connection, ErrorLog, Exchange, Level, Nobody, Proxied};
-use foregate_modules::shield;
+use foregate_modules::{realip, shield};
 use foregate_net::tls::{self, HandshakeError};
 use foregate_net::{Addr, Conn, Stream, clock};
 use foregate_wire::Buf;
@@ -52,7 +52,7 @@ pub(super) async fn arrive(
             read_proxy_header(&mut arrival, log, number).await?;
         }
         if let Some(shield) = shield_of(local, address) {
-            let client = arrival.proxied.as_ref().map_or(arrival.conn.peer_addr(), |it| &it.source);
+            let client = client_of(local, address, arrival.conn.peer_addr(), arrival.proxied.as_ref());
             if let Some(level) = shield::unwanted(shield, client) {
                 log_about(log, level, number, "connection forbidden by shield", client);
                 return None;
@@ -134,7 +134,7 @@ async fn shake_hands(
                 error => format!("SSL_do_handshake() failed (SSL: {error})"),
             };
             log_about(log, level, number, &format!("{text} while SSL handshaking"), &peer);
-            let client = proxied.as_ref().map_or(&peer, |it| &it.source);
+            let client = client_of(local, address, &peer, proxied.as_ref());
             if let Some(shield) = shield_of(local, address).filter(|_| is_theirs)
                 && let Some((level, text)) = shield::failed_handshake(shield, client)
             {
@@ -148,6 +148,12 @@ async fn shake_hands(
 /// The shield of those who have not said yet which server they want.
 fn shield_of<'a>(local: &'a Local, address: &Address) -> Option<&'a shield::Settings> {
     local.cycle.settings(local.cycle.server(address.default_server).place).shield.as_deref()
+}
+
+/// Who the client is, as far as its peer is trusted to say so: a stranger could get others banned by their names.
+fn client_of<'a>(local: &Local, address: &Address, peer: &'a Addr, proxied: Option<&'a Proxied>) -> &'a Addr {
+    let on = local.cycle.settings(local.cycle.server(address.default_server).place).realip.as_deref();
+    proxied.filter(|_| realip::believes_proxy(on, peer)).map_or(peer, |it| &it.source)
 }
 
 /// What is known of a connection before its handshake.
