@@ -20,6 +20,7 @@ pub mod network;
 mod network_set;
 mod notes;
 mod packed;
+pub mod refusals;
 mod regex;
 mod regexes;
 mod reply;
@@ -34,6 +35,7 @@ mod template;
 #[doc(hidden)]
 pub mod testing;
 pub mod time;
+pub mod traffic;
 mod transform;
 mod types;
 pub mod variable;

@@ -463,6 +463,9 @@ mod tests {
         assert_eq!(object.get("n").unwrap().as_seconds(), None);
         let object = Object::parse(br#"{"Id":1,"id":2,"NAME":3}"#).unwrap();
         let shown = |name| object.get_any_case(name).map(ToString::to_string);
-        assert_eq!(["id", "Id", "iD", "name", "x"].map(shown), ["2", "1", "1", "3", ""].map(|it| (!it.is_empty()).then(|| it.to_owned())));
+        assert_eq!(
+            ["id", "Id", "iD", "name", "x"].map(shown),
+            ["2", "1", "1", "3", ""].map(|it| (!it.is_empty()).then(|| it.to_owned()))
+        );
     }
 }

@@ -74,6 +74,7 @@ registry::modules! {
     split_clients,
     ssi,
     ssl,
+    status_zone,
     stub_status,
     sub_filter,
     upstream,

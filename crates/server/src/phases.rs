@@ -11,7 +11,7 @@ use foregate_modules::{
     dav, empty_gif, encoding,
     encoding::{Coding, Offers},
     errors, fastcgi, files, flv, grpc, gzip_static, https_redirect, limit_conn, limit_req, mirror,
-    post_action, proxy, realip, rewrite, satisfy, shield, ssl, stub_status, zstd_static,
+    post_action, proxy, realip, rewrite, satisfy, shield, ssl, status_zone, stub_status, zstd_static,
 };
 
 use crate::cycle::Local;
@@ -296,6 +296,9 @@ fn on<'a>(local: &'a Local, ex: &Exchange) -> &'a Settings {
 }
 
 fn post_read_phase(local: &Local, ex: &mut Exchange) -> Flow {
+    if let Some(on) = &on(local, ex).status_zone {
+        status_zone::begin(on, ex);
+    }
     if let Some(reply) = acme::challenge(ex) {
         return Break(reply.into());
     }

@@ -274,3 +274,54 @@ fn counts_begin_again() {
         assert_eq!(call(&server, "DELETE", "/http/upstreams", "").status, 405);
     });
 }
+
+#[test]
+fn zones_count_what_was_asked_and_begin_again() {
+    foregate_only(|subject| {
+        let server = Setup::http(
+            "server {
+                listen 127.0.0.1:{port:0};
+                status_zone site;
+                location / { return 200 ok; }
+                location /no { status_zone no; return 404; location /no/zone { status_zone off; return 204; } }
+                location /gone { return 444; }
+             }
+             server { listen 127.0.0.1:{port:1}; location /api { api write=on; } }",
+        )
+        .start(subject);
+        for path in ["/", "/", "/no", "/no/zone"] {
+            server.get(path);
+        }
+        assert!(server.ask("GET /gone").is_none());
+        let ask =
+            |request: &str| server.ask(&format!("{{port:1}} {request}")).expect("because the API answers");
+        let all = |zone: &str| ask(&format!("GET /api/9/http/{zone}")).text();
+        let site = "{\"processing\":0,\"requests\":5,\"responses\":{\"1xx\":0,\"2xx\":3,\"3xx\":0,\"4xx\":1,\"5xx\":0,\
+            \"codes\":{\"200\":2,\"204\":1,\"404\":1},\"total\":4},\"discarded\":1,\"received\":";
+        // What a request was is counted behind its answer.
+        server.eventually(|_| all("server_zones/site").starts_with(site));
+        let no = all("location_zones");
+        assert!(no.starts_with("{\"no\":{\"requests\":1,\"responses\":{\"1xx\":0,"), "{no}");
+        assert_eq!(ask("DELETE /api/9/http/server_zones/site").status, 204);
+        let begun = all("server_zones");
+        assert!(begun.starts_with("{\"site\":{\"processing\":0,\"requests\":0,"), "{begun}");
+        assert!(begun.ends_with("\"received\":0,\"sent\":0}}"), "{begun}");
+        assert_eq!(all("location_zones"), no, "another zone's counts stay");
+        assert_eq!(ask("DELETE /api/9/http/location_zones/no").status, 204);
+        for (request, status, code) in [
+            ("GET /api/9/http/server_zones/none", 404, "ServerZoneNotFound"),
+            ("DELETE /api/9/http/location_zones/site", 404, "LocationZoneNotFound"),
+            ("DELETE /api/9/http/server_zones", 405, "MethodDisabled"),
+        ] {
+            let answer = ask(request);
+            assert!(answer.status == status && answer.text().contains(code), "{request}: {}", answer.text());
+        }
+        // A new configuration goes on counting.
+        server.get("/");
+        server.eventually(|_| all("server_zones").contains("\"requests\":1,"));
+        let generation = || ask("GET /api/9/nginx?fields=generation").text();
+        let before = generation();
+        server.reload(|_| generation() != before);
+        assert!(all("server_zones").contains("\"requests\":1,"));
+    });
+}

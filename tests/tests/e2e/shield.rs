@@ -138,13 +138,17 @@ fn only_a_trusted_proxy_can_get_others_banned() {
             client.rest();
         };
         (0..2).for_each(|_| fail(1, "192.0.2.7"));
-        server.wait_for_error("client is shut out by shield for 600 s: 2 errors within 60 s, client: 192.0.2.7");
+        server.wait_for_error(
+            "client is shut out by shield for 600 s: 2 errors within 60 s, client: 192.0.2.7",
+        );
         fail(1, "192.0.2.8");
         fail(1, "192.0.2.7");
         server.wait_for_error("connection forbidden by shield, client: 192.0.2.7");
         // Whoever says so without being trusted speaks for himself alone.
         (0..2).for_each(|_| fail(0, "192.0.2.9"));
-        server.wait_for_error("client is shut out by shield for 600 s: 2 errors within 60 s, client: 127.0.0.1");
+        server.wait_for_error(
+            "client is shut out by shield for 600 s: 2 errors within 60 s, client: 127.0.0.1",
+        );
         fail(0, "192.0.2.10");
         server.wait_for_error("connection forbidden by shield, client: 127.0.0.1");
         assert!(!server.read("error.log").contains("client: 192.0.2.9"));

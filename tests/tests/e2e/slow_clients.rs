@@ -5,6 +5,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -27,13 +28,14 @@ fn site(app: &Backend, connections: usize) -> Setup {
         "worker_rlimit_nofile 16384;",
         "upstream app { server {app}; keepalive 8; }
          server {
-             listen 127.0.0.1:{port:0};
+             listen 127.0.0.1:{port:0} {listen};
              keepalive_timeout 600s; access_log off; {floors}
              location /app/ { proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection ''; }
          }",
     )
     .worker_connections(connections)
     .set("floors", "")
+    .set("listen", "")
     .file("html/file.txt", "y".repeat(2_000))
     .backend("app", app)
 }
@@ -209,6 +211,54 @@ fn floors_end_slow_clients_and_nobody_else() {
         let mut got = Vec::new();
         patient.read_to_end(&mut got).expect("because it is answered");
         assert!(got.starts_with(b"HTTP/1.1 200"));
+    });
+}
+
+/// slowhttptest's attacks, as its manual gives them: heads, bodies, readers, ranges.
+const SLOW_HTTP_TESTS: [&[&str]; 4] = [
+    &["-H", "-i", "10"],
+    &["-B", "-i", "10", "-s", "8192"],
+    &["-X", "-w", "10", "-y", "20", "-n", "5", "-z", "32", "-k", "3"],
+    &["-R", "-a", "10", "-b", "3000"],
+];
+/// A SYN that is lost because nobody accepts is sent again after a second.
+const AVAILABLE: Duration = Duration::from_secs(1);
+
+/// Only with `FOREGATE_FULL=1`, and where Debian's package slowhttptest is installed.
+///
+/// Of loopback's segments of 64 KiB the kernel makes send buffers of 2.5 MB: some 900 readers would take all the memory
+/// that it has for TCP (`net.ipv4.tcp_mem`), and everybody would have to wait, whoever serves. Ethernet's lead to 87 KB,
+/// as `sndbuf` does here.
+#[test]
+fn slowhttptest_leaves_the_service_available() {
+    if !is_full() || Command::new("slowhttptest").arg("-h").output().is_err() {
+        return;
+    }
+    raise_descriptor_limit();
+    foregate_only(|subject| {
+        for attack in SLOW_HTTP_TESTS {
+            let app = Backend::named("x");
+            let server =
+                site(&app, 16_000).set("listen", "sndbuf=128k").file("html/large", vec![b'x'; 2 << 20]);
+            let server = server.start(subject);
+            let url = format!("http://{}/large", server.address(0));
+            let mut attacker = Command::new("slowhttptest")
+                .args(attack)
+                .args(["-c", "4000", "-r", "400", "-l", "25", "-u", &url])
+                .stdout(Stdio::null())
+                .spawn()
+                .expect("because it has just been found");
+            let mut times = Vec::new();
+            while attacker.try_wait().expect("because it is our child").is_none() {
+                let start = Instant::now();
+                assert_eq!(server.get("/file.txt").body.len(), 2_000);
+                times.push(start.elapsed());
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            let slowest = times.iter().max().copied().unwrap_or_default();
+            println!("slowhttptest {}: {} requests, {slowest:?} at most", attack[0], times.len());
+            assert!(times.len() > 20 && slowest < AVAILABLE, "{slowest:?}");
+        }
     });
 }
 

@@ -7,6 +7,7 @@ mod openapi;
 mod show;
 #[cfg(test)]
 mod tests;
+mod zones;
 
 use std::ops::ControlFlow::{Break, Continue};
 use std::sync::Arc;
@@ -96,6 +97,10 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
     Endpoint { path: "/connections", what: "Connections of clients", verbs: COUNTS },
     Endpoint { path: "/http", what: "The names below http", verbs: READ },
     Endpoint { path: "/http/requests", what: "Requests of clients", verbs: COUNTS },
+    Endpoint { path: "/http/server_zones", what: "All zones of servers (status_zone)", verbs: READ },
+    Endpoint { path: "/http/server_zones/{zone}", what: "What the servers of a zone were asked", verbs: COUNTS },
+    Endpoint { path: "/http/location_zones", what: "All zones of locations (status_zone)", verbs: READ },
+    Endpoint { path: "/http/location_zones/{zone}", what: "What the locations of a zone were asked", verbs: COUNTS },
     Endpoint { path: "/http/caches", what: "All caches, and what they do", verbs: READ },
     Endpoint { path: "/http/caches/{cache}", what: "One cache", verbs: READ },
     Endpoint { path: "/http/caches/{cache}/top", what: "The objects that are asked for most", verbs: READ },
@@ -211,6 +216,7 @@ async fn answer(on: &Settings, ex: &mut Exchange) -> Result<Answer, Refusal> {
     if endpoint.verbs == COUNTS && writes {
         match rest {
             ["http", "upstreams", name] => group(ex, name)?.forget_counts(),
+            ["http", kind, name] => zones::find(kind, name, ex)?.forget(),
             _ => show::forget(endpoint.path),
         }
         return Ok(Answer { status: 204, value: Json::Object(Vec::new()), at: None });
@@ -221,6 +227,10 @@ async fn answer(on: &Settings, ex: &mut Exchange) -> Result<Answer, Refusal> {
         ("/processes", _) => show::processes(),
         ("/connections", _) => show::connections(),
         ("/http/requests", _) => show::requests(),
+        (_, ["http", kind @ ("server_zones" | "location_zones")]) => zones::all(kind, ex),
+        (_, ["http", kind @ ("server_zones" | "location_zones"), name]) => {
+            zones::show(kind, &*zones::find(kind, name, ex)?)
+        }
         ("/http/caches", _) => caches::all(ex.cycle.shared().get::<Zones>()),
         (_, ["http", "caches", name]) => caches::one(&*caches::find(ex, name)?),
         (_, ["http", "caches", name, "top"]) => caches::top(&*caches::find(ex, name)?),

@@ -19,7 +19,7 @@ fn paths_are_found_in_the_table() {
 #[test]
 fn folders_list_what_is_in_them() {
     assert_eq!(show::folder("/").to_string(), r#"["nginx","processes","connections","http"]"#);
-    assert_eq!(show::folder("/http").to_string(), r#"["requests","caches","shield","upstreams"]"#);
+    assert_eq!(show::folder("/http").to_string(), r#"["requests","server_zones","location_zones","caches","shield","upstreams"]"#);
 }
 
 #[test]

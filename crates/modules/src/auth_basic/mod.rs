@@ -19,7 +19,7 @@ use std::task::Poll;
 
 use foregate_conf::{Error, Word};
 use foregate_core::base64::{self, Alphabet};
-use foregate_core::{Compile, Directive, Exchange, Flow, Level, Method, Reply, Scope, Stop, Template, log};
+use foregate_core::{Compile, Directive, Exchange, Flow, Level, Method, Reply, Scope, Stop, Template, log, refusals};
 use foregate_net::sys::errno_text;
 
 pub use make::{Algorithm, BCRYPT_COST, fits};
@@ -83,7 +83,7 @@ pub async fn check(on: &Settings, ex: &mut Exchange) -> Flow<bool> {
         }
     };
     let Some(verdict) = unless_gone(hash::verify(stored, password), ex).await else {
-        return Break(Stop::status(CLIENT_GONE));
+        return Break(Stop::status(refusals::CLIENT_GONE));
     };
     match verdict {
         Ok(true) => Continue(true),
@@ -101,9 +101,6 @@ pub async fn check(on: &Settings, ex: &mut Exchange) -> Flow<bool> {
         }
     }
 }
-
-/// What nginx logs for a client that closed its connection before it was answered.
-const CLIENT_GONE: u16 = 499;
 
 /// What comes of the work; `None`: the client has gone away meanwhile, and his guess is taken out of the line.
 async fn unless_gone<T>(work: impl Future<Output = T>, ex: &Exchange) -> Option<T> {

@@ -97,7 +97,7 @@ pub(super) static NAMES: &[Known] = &[
     of("stall_threshold", "events", "any", "", EVENTS),
     of("status", "location", "any", "", OLD_STATUS),
     of("status_format", "http, server, location", "any", "", OLD_STATUS),
-    of("status_zone", "server, location, if in location, stream server", "1-2", "", COUNTERS),
+    of("status_zone", "stream server", "1-2", "", COUNTERS),
     of("tunnel_allow_upstream", "http, server, location", "any", "", NOT_YET),
     of("tunnel_bind_dynamic", "http, server, location", "any", "off", NOT_YET),
     of("upstream_conf", "location", "any", "", OLD_STATUS),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use foregate_conf::Error;
 use foregate_core::{
-    Args, Compile, Directive, Exchange, Flow, Level, Scope, Shared, Stop, Variable, ZoneNames, log,
+    Args, Compile, Directive, Exchange, Flow, Level, Scope, Shared, Stop, Variable, ZoneNames, log, refusals,
 };
 
 use zone::{Place, Zone, Zones};
@@ -39,8 +39,6 @@ struct Limit {
     max: u32,
 }
 
-const LEVELS: [&str; 4] = ["info", "notice", "warn", "error"];
-const BY_LEVEL: [Level; 4] = [Level::Info, Level::Notice, Level::Warn, Level::Error];
 
 /// nginx's default for `limit_conn_status`.
 const STATUS: u16 = 503;
@@ -110,7 +108,7 @@ impl foregate_core::Module for Module {
         Directive::own("limit_conn", Scope::ANY_HTTP, Args::Exactly(2), read::limit, |o, outer| {
             o.limits = o.limits.take().or_else(|| outer.limits.clone());
         }),
-        Directive::choice("limit_conn_log_level", Scope::ANY_HTTP, &LEVELS, |o| &mut o.log_level),
+        Directive::choice("limit_conn_log_level", Scope::ANY_HTTP, &refusals::LEVELS, |o| &mut o.log_level),
         Directive::own("limit_conn_status", Scope::ANY_HTTP, Args::Exactly(1), read::status, |o, outer| {
             o.status = o.status.or(outer.status);
         }),
@@ -142,7 +140,7 @@ impl foregate_core::Module for Module {
         let limits = lines.iter().map(|it| it.compile(cx.shared)).collect::<Result<Box<[_]>, _>>()?;
         Ok(Some(Settings {
             limits,
-            log_level: BY_LEVEL[options.log_level.unwrap_or(LEVELS.len() - 1)],
+            log_level: refusals::level(options.log_level),
             status: options.status.unwrap_or(STATUS),
             dry_run: options.dry_run.unwrap_or(false),
         }))

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use foregate_conf::Error;
 use foregate_core::{
-    Args, Compile, Directive, Exchange, Flow, Level, Scope, Shared, Stop, Variable, ZoneNames, log,
+    Args, Compile, Directive, Exchange, Flow, Level, Scope, Shared, Stop, Variable, ZoneNames, log, refusals,
 };
 use foregate_net::clock::{self, Deadline};
 
@@ -57,8 +57,6 @@ struct Limit {
     policy: Box<[u8]>,
 }
 
-const LEVELS: [&str; 4] = ["info", "notice", "warn", "error"];
-const BY_LEVEL: [Level; 4] = [Level::Info, Level::Notice, Level::Warn, Level::Error];
 
 /// nginx's default for `limit_req_status`.
 const STATUS: u16 = 503;
@@ -135,11 +133,8 @@ async fn wait(ms: u64, ex: &Exchange) -> Flow {
         Poll::Ready(()) => Poll::Ready(false),
         Poll::Pending => ex.client.poll_gone(cx).map(|()| true),
     });
-    if gone.await { Break(Stop::status(CLIENT_GONE)) } else { Continue(()) }
+    if gone.await { Break(Stop::status(refusals::CLIENT_GONE)) } else { Continue(()) }
 }
-
-/// What nginx logs for a client that closed its connection before it was answered.
-const CLIENT_GONE: u16 = 499;
 
 impl Settings {
     /// Asks every bucket and, unless one refuses, pours into all.
@@ -243,7 +238,7 @@ impl foregate_core::Module for Module {
         Directive::own("limit_req", Scope::ANY_HTTP, Args::Between(1, 3), read::limit, |o, outer| {
             o.limits = o.limits.take().or_else(|| outer.limits.clone());
         }),
-        Directive::choice("limit_req_log_level", Scope::ANY_HTTP, &LEVELS, |o| &mut o.log_level),
+        Directive::choice("limit_req_log_level", Scope::ANY_HTTP, &refusals::LEVELS, |o| &mut o.log_level),
         Directive::own("limit_req_status", Scope::ANY_HTTP, Args::Exactly(1), read::status, |o, outer| {
             o.status = o.status.or(outer.status);
         }),
@@ -274,11 +269,11 @@ impl foregate_core::Module for Module {
     fn resolve(options: Options, cx: &mut Compile<'_>) -> Result<Option<Settings>, Error> {
         let Some(lines) = options.limits else { return Ok(None) };
         let limits = lines.iter().map(|it| it.compile(cx.shared)).collect::<Result<Box<[_]>, _>>()?;
-        let level = options.log_level.unwrap_or(LEVELS.len() - 1);
+        let level = options.log_level.unwrap_or(refusals::LEVELS.len() - 1);
         Ok(Some(Settings {
             limits,
-            log_level: BY_LEVEL[level],
-            delay_log_level: BY_LEVEL[level.saturating_sub(1)],
+            log_level: refusals::level(Some(level)),
+            delay_log_level: refusals::level(Some(level.saturating_sub(1))),
             status: options.status.unwrap_or(STATUS),
             dry_run: options.dry_run.unwrap_or(false),
             tells: options.headers.unwrap_or(false),

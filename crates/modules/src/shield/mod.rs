@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use foregate_conf::{Error, Word};
 use foregate_core::stats::{self, Count};
-use foregate_core::{Args, Compile, Directive, Exchange, Flow, Level, Scope, Stop, Template, Variable, log};
+use foregate_core::{Args, Compile, Directive, Exchange, Flow, Level, Scope, Stop, Template, Variable, log, refusals};
 use foregate_net::{Addr, clock};
 
 pub use lists::keep_fresh;
@@ -65,13 +65,9 @@ struct Ban {
 /// On a request that was refused: of which kind the rule was.
 struct Refused(&'static str);
 
-const LEVELS: [&str; 4] = ["info", "notice", "warn", "error"];
-const BY_LEVEL: [Level; 4] = [Level::Info, Level::Notice, Level::Warn, Level::Error];
 const STATUS: u16 = 403;
 /// As with `return`, this is no answer but the connection's end.
 const CLOSE: u16 = 444;
-/// The client has closed the connection: no fault of a request.
-const CLIENT_GONE: u16 = 499;
 /// A browser's first word where a name and a password are wanted.
 const UNAUTHORIZED: u16 = 401;
 
@@ -117,7 +113,7 @@ impl foregate_core::Module for Module {
         Directive::own("shield_status", Scope::ANY_HTTP, Args::Exactly(1), read::status, |o, outer| {
             o.status = o.status.or(outer.status);
         }),
-        Directive::choice("shield_log_level", Scope::ANY_HTTP, &LEVELS, |o| &mut o.log_level),
+        Directive::choice("shield_log_level", Scope::ANY_HTTP, &refusals::LEVELS, |o| &mut o.log_level),
         Directive::flag("shield_dry_run", Scope::ANY_HTTP, |o| &mut o.dry_run),
     ];
 
@@ -152,7 +148,7 @@ impl foregate_core::Module for Module {
             blocklists: blocklists.iter().map(|it| it.compile(cx)).collect::<Result<_, _>>()?,
             ban,
             status: o.status.unwrap_or(STATUS),
-            log_level: BY_LEVEL[o.log_level.unwrap_or(LEVELS.len() - 1)],
+            log_level: refusals::level(o.log_level),
             dry_run: o.dry_run.unwrap_or(false),
             own: o.own,
         };
@@ -282,7 +278,7 @@ impl Pattern {
 impl Ban {
     fn counts(&self, status: u16) -> bool {
         match self.statuses.is_empty() {
-            true => (400..500).contains(&status) && !matches!(status, UNAUTHORIZED | CLIENT_GONE),
+            true => (400..500).contains(&status) && !matches!(status, UNAUTHORIZED | refusals::CLIENT_GONE),
             false => self.statuses.contains(&status),
         }
     }

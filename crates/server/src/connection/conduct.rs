@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use foregate_core::{Exchange, Level, Method, log};
-use foregate_modules::{Settings, client, log as access_log, shield};
+use foregate_modules::{Settings, client, log as access_log, shield, status_zone};
 use foregate_net::clock;
 
 use super::Thread;
@@ -101,6 +101,9 @@ pub(super) fn log(local: &Local, ex: &mut Exchange) {
     }
     if let Some(on) = &on.shield {
         shield::account(on, ex);
+    }
+    if let Some(on) = &on.status_zone {
+        status_zone::account(on, ex);
     }
 }
 
