@@ -4,9 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use foregate_core::time;
+use foregate_wire::h1::Answer;
 use serde_json::Value;
 
-use crate::http::{Answer, Unanswered};
+use crate::http::Unanswered;
 
 /// The longest pause that an issuer may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);

@@ -24,7 +24,8 @@ use std::sync::Arc;
 
 pub use answers::{ALPN, Answers, HTTP_PREFIX, answers};
 pub use demand::{DemandRules, Look, OnDemand};
-pub use http::{Trust, Url, get};
+pub use foregate_wire::Url;
+pub use http::{Trust, get};
 pub use internal::root_path;
 pub use issuer::{AccountKey, Challenge, INTERNAL, Identifier, Issuer, WELL_KNOWN, Wish};
 pub use keeper::{Keeper, Plan};

@@ -217,7 +217,8 @@ fn fetch(session: &mut Session<'_>, url: &str, issuer: &Issuer) -> Result<String
     if ends_with(&answer.body, wanted) {
         return Ok(text(answer.body));
     }
-    let alternates: Vec<String> = answer.fields("link").filter_map(alternate).take(ALTERNATES_MAX).collect();
+    let links = answer.fields.get_all("link").filter_map(|it| std::str::from_utf8(it).ok());
+    let alternates: Vec<String> = links.filter_map(alternate).take(ALTERNATES_MAX).collect();
     for url in alternates {
         let other = session.post(&url, None)?;
         if ends_with(&other.body, wanted) {

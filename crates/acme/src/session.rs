@@ -1,9 +1,10 @@
 //! A conversation with an issuer: its directory, nonces, signed requests, the account (RFC 8555 sections 6 and 7).
 
+use foregate_wire::h1::Answer;
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, Fault};
-use crate::http::{Answer, Http};
+use crate::http::Http;
 use crate::issuer::Issuer;
 use crate::key::Signer;
 

@@ -11,7 +11,8 @@ use std::time::Duration;
 use foregate_conf::Files;
 use foregate_net::tls::{self, certs, provider, verify::ServerChain};
 use foregate_net::{Addr, Conn, ConnectOptions, Stream, clock, dns};
-use foregate_wire::h1::{ChunkedDecoder, Framing, ResponseHead, ResponseRules, Step, parse_response};
+use foregate_wire::Url;
+use foregate_wire::h1::{self, Answer, Collector};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
@@ -21,68 +22,12 @@ use crate::resolvers::Resolvers;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// To get a connection to one of the addresses.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(4);
-const HEAD_BYTES_MAX: usize = 32 << 10;
-/// Sets of keys and metadata are a few KiB.
-const BODY_BYTES_MAX: usize = 1 << 20;
 /// Exchanges of one thread at once; who comes then is turned away.
 const AT_ONCE_MAX: usize = 64;
 /// Certificates between a server's own and a trusted one.
 const CHAIN_DEPTH_MAX: usize = 10;
 
-/// An address of the web, taken apart.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Url {
-    pub tls: bool,
-    pub host: String,
-    pub port: u16,
-    /// With the query.
-    pub path: String,
-}
-
-impl Url {
-    /// `None`: neither http nor https, without a host, or with what does not belong into a request line.
-    pub fn parse(text: &str) -> Option<Url> {
-        let (scheme, rest) = text.split_once("://")?;
-        let tls = match scheme {
-            "https" => true,
-            "http" => false,
-            _ => return None,
-        };
-        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
-            _ => (authority, if tls { 443 } else { 80 }),
-        };
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let sound = |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c);
-        if host.is_empty()
-            || !host.chars().all(sound)
-            || path.bytes().any(|b| b <= b' ' || b >= 127 || b == b'#')
-        {
-            return None;
-        }
-        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        Some(Url { tls, host: host.to_owned(), port, path })
-    }
-
-    /// As `Host` says it.
-    pub fn authority(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        match (self.tls, self.port) {
-            (true, 443) | (false, 80) => host,
-            (_, port) => format!("{host}:{port}"),
-        }
-    }
-}
-
-/// An answer; fields are of no interest.
-#[derive(Debug, Default)]
-pub struct Answer {
-    pub status: u16,
-    pub body: Vec<u8>,
-}
-
-/// Why there is none.
+/// Why there is no answer.
 #[derive(Debug)]
 pub struct Unanswered(String);
 
@@ -98,18 +43,9 @@ impl<T: Into<String>> From<T> for Unanswered {
     }
 }
 
-/// Where systems keep the authorities they trust.
-const BUNDLES: [&str; 5] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-];
-
 /// The authorities that the system trusts (PEM); `None`: it has none.
 pub fn system_authorities(files: &dyn Files) -> Option<Vec<u8>> {
-    BUNDLES.iter().find_map(|it| files.read(it.as_ref()).ok())
+    certs::SYSTEM_BUNDLES.iter().find_map(|it| files.read(it.as_ref()).ok())
 }
 
 /// Asks.
@@ -153,19 +89,7 @@ impl Agent {
         body: &[u8],
     ) -> Result<Answer, Unanswered> {
         let _room = Room::take().ok_or("too many such requests are under way")?;
-        let mut head = format!("{method} {} HTTP/1.1\r\nHost: {}\r\n", url.path, url.authority());
-        head += concat!("User-Agent: foregate/", env!("CARGO_PKG_VERSION"), "\r\nConnection: close\r\n");
-        for field in fields {
-            if field.bytes().any(|b| b < b' ' || b == 127) {
-                return Err("a field has a control character".into());
-            }
-            head += field;
-            head += "\r\n";
-        }
-        if method != "GET" {
-            head += &format!("Content-Length: {}\r\n", body.len());
-        }
-        let request = [head.as_bytes(), b"\r\n", body].concat();
+        let request = h1::request(method, url, fields, body)?;
         let work = self.exchange(resolvers, url, &request);
         clock::timeout(PATIENCE, work)
             .await
@@ -224,70 +148,14 @@ async fn connect(addrs: &[Addr]) -> Result<Stream, Unanswered> {
 }
 
 async fn receive(conn: &Conn) -> Result<Answer, Unanswered> {
-    let (mut bytes, mut head, rules) = (Vec::new(), ResponseHead::new(), ResponseRules::default());
-    let begin = loop {
+    let mut collector = Collector::new(false);
+    loop {
         let more = conn.recv().await.map_err(|why| broken(&why))?;
         if more.is_empty() {
-            return Err("the connection was closed without an answer".into());
+            return Ok(collector.close()?);
         }
-        bytes.extend_from_slice(&more);
-        let mut parsed = parse_response(&bytes, &rules, &mut head).map_err(|_| "the answer is not HTTP")?;
-        while let Some(n) = parsed.filter(|_| head.is_interim()) {
-            bytes.drain(..n);
-            head.clear();
-            parsed = parse_response(&bytes, &rules, &mut head).map_err(|_| "the answer is not HTTP")?;
-        }
-        match parsed {
-            Some(n) => break n,
-            None if bytes.len() > HEAD_BYTES_MAX => return Err("the answer's head is too long".into()),
-            None => (),
-        }
-    };
-    let mut rest = bytes.split_off(begin);
-    let mut body = Vec::new();
-    let mut chunks = ChunkedDecoder::new();
-    loop {
-        let over = match head.framing {
-            Framing::Empty => true,
-            Framing::Chunked => unchunk(&mut chunks, &rest, &mut body)?,
-            Framing::Length(length) => {
-                body.append(&mut rest);
-                body.len() as u64 >= length
-            }
-            Framing::UntilClose => {
-                body.append(&mut rest);
-                false
-            }
-        };
-        if body.len() > BODY_BYTES_MAX {
-            return Err("the answer is too long".into());
-        }
-        if over {
-            if let Framing::Length(length) = head.framing {
-                body.truncate(length as usize);
-            }
-            return Ok(Answer { status: head.status, body });
-        }
-        match conn.recv().await {
-            Ok(more) if !more.is_empty() => rest = more.to_vec(),
-            Ok(_) if head.framing == Framing::UntilClose => return Ok(Answer { status: head.status, body }),
-            Ok(_) => return Err("the answer ends before its end".into()),
-            Err(why) => return Err(broken(&why)),
-        }
-    }
-}
-
-/// Takes what `input` holds of a body; `true`: that is its end.
-fn unchunk(chunks: &mut ChunkedDecoder, input: &[u8], body: &mut Vec<u8>) -> Result<bool, Unanswered> {
-    let mut at = 0;
-    loop {
-        match chunks.decode(&input[at..]).map_err(|_| "the answer's chunks are broken")? {
-            Step::Data(range) => {
-                body.extend_from_slice(&input[at..][range.clone()]);
-                at += range.end;
-            }
-            Step::More => return Ok(false),
-            Step::End(_) => return Ok(true),
+        if let Some(answer) = collector.take(&more)? {
+            return Ok(answer);
         }
     }
 }
@@ -321,24 +189,6 @@ mod tests {
     use foregate_net::runtime;
     use foregate_testkit::{Authority, Backend, Reply};
 
-    #[test]
-    fn addresses_are_taken_apart() {
-        let show = |text: &str| Url::parse(text).map(|it| format!("{}{}", it.authority(), it.path));
-        for (text, want) in [
-            ("https://a.test/dir", Some("a.test/dir")),
-            ("http://127.0.0.1:14000", Some("127.0.0.1:14000/")),
-            ("https://[::1]:9/x?y", Some("[::1]:9/x?y")),
-            ("https://a.test?x", Some("a.test/?x")),
-            ("ftp://a.test/", None),
-            ("https:///x", None),
-            ("https://u@a/", None),
-            ("https://a/#x", None),
-            ("https://a/\r\n", None),
-        ] {
-            assert_eq!(show(text).as_deref(), want, "{text}");
-        }
-    }
-
     fn ask(reply: fn() -> Reply) -> Result<(u16, String), String> {
         let backend = Backend::new(move |_| reply());
         let url = Url::parse(&format!("http://{}/x", backend.address())).unwrap();
@@ -351,7 +201,8 @@ mod tests {
             assert_eq!(
                 (backend.last().header("A"), backend.last().text().as_str()),
                 (Some("b"), "body"),
-                "{seen:?}"
+                "{}",
+                seen.status
             );
         }
         answer

@@ -104,7 +104,10 @@ impl Group {
         }
         let mut beside = state.path.clone().into_os_string();
         beside.push(format!(".{}", std::process::id()));
-        let file = TempFile::create_at(beside.into())?;
+        let beside = PathBuf::from(beside);
+        // Numbers of processes come again: what another of ours has left behind is in nobody's use.
+        _ = std::fs::remove_file(&beside);
+        let file = TempFile::create_at(beside)?;
         file.write_all(text.as_bytes())?;
         file.stay(&state.path, FILE_ACCESS | 0o044, None, false).map_err(|it| it.why)?;
         *written = generation;

@@ -23,6 +23,12 @@ pub enum Unfit {
     RouteLong,
 }
 
+/// Whether a text can stand as a word in the line of a `state` file, whoever reads it.
+pub fn is_word(text: &str) -> bool {
+    let breaks = |it: char| it.is_whitespace() || it.is_control() || ";{}\"'\\".contains(it);
+    !text.is_empty() && !text.contains(breaks)
+}
+
 impl Server {
     /// Sets a parameter by its name. What is written without a value is set by `None`.
     ///
@@ -129,6 +135,8 @@ mod tests {
         let servers = Server::from_state(text, None).expect("because all lines are sound");
         let again: String = servers.iter().map(Server::line).collect();
         assert_eq!(again, text);
+        let words = ["a", "unix:/a-b", "a b", "a;", "a\nb", "a\u{0b}b", "", "{a}"].map(is_word);
+        assert_eq!(words, [true, true, false, false, false, false, false, false]);
         assert_eq!(Server::from_state("\n# none\nserver a:0;", None).err(), Some(3));
         assert_eq!(Server::from_state("server a weight=0;", None).err(), Some(1));
         assert_eq!(Server::from_state("server a resolve;", None).err(), Some(1));

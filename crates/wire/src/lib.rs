@@ -19,9 +19,11 @@ mod method;
 mod name;
 mod span;
 mod target;
+mod url;
 
 pub use buf::{Block, Buf};
 pub use fields::Fields;
 pub use method::Method;
 pub use name::{AsName, Name, NameSet};
 pub use span::{FieldSpan, Span};
+pub use url::Url;

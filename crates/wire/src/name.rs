@@ -273,6 +273,18 @@ impl AsName for Name {
     }
 }
 
+impl AsName for &str {
+    #[inline]
+    fn name(self) -> Name {
+        Name::of(self.as_bytes())
+    }
+
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
 impl AsName for &[u8] {
     #[inline]
     fn name(self) -> Name {

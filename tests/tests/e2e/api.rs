@@ -79,6 +79,20 @@ fn mistakes_have_codes() {
             (
                 "POST",
                 "/http/upstreams/u/servers",
+                "{\"server\":\"unix:/a;\\nserver unix:/b\"}",
+                400,
+                "UpstreamBadAddress",
+            ),
+            (
+                "PATCH",
+                "/http/upstreams/u/servers/0",
+                "{\"route\":\"a;\\nserver b\"}",
+                400,
+                "UpstreamBadRoute",
+            ),
+            (
+                "POST",
+                "/http/upstreams/u/servers",
                 "{\"server\":\"a.example\"}",
                 400,
                 "UpstreamConfNoResolver",

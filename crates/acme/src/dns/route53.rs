@@ -5,9 +5,10 @@ use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::{digest, hmac};
 use foregate_core::time;
+use foregate_wire::Url;
 
 use super::{Provider, Record, TTL_S, Words};
-use crate::http::{Http, Trust, Url};
+use crate::http::{Http, Trust};
 
 const BASE: &str = "https://route53.amazonaws.com";
 const API: &str = "/2013-04-01";

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use foregate_core::{ErrorLog, Exchange, Json, Method};
-use foregate_upstream::{Address, Group, PORT, Peer, Resolve, Server, Unfit};
+use foregate_upstream::{Address, Group, PORT, Peer, Resolve, Server, Unfit, is_word};
 
 use super::flat::{self, Value};
 use super::{Answer, Refusal, refuse};
@@ -110,6 +110,9 @@ fn add(group: &Arc<Group>, ex: &mut Exchange, log: &ErrorLog) -> Result<Answer, 
     };
     let bad = |what: &str| refuse(400, "UpstreamBadAddress", format!("{what} in upstream \"{written}\""));
     let address = Address::parse(written, PORT, false).map_err(bad)?;
+    if !is_word(written) {
+        return Err(bad("invalid host"));
+    }
     let mut server = Server::new(&address, written);
     let service = fields.iter().find(|it| it.0 == "service").map(|it| it.1.clone());
     if server.is_named() {
@@ -122,6 +125,9 @@ fn add(group: &Arc<Group>, ex: &mut Exchange, log: &ErrorLog) -> Result<Answer, 
         (None, _) => (),
         (Some(Value::Text(name)), _) if name.is_empty() => {
             return Err(refuse(400, "UpstreamBadService", "\"service\" is empty"));
+        }
+        (Some(Value::Text(name)), _) if !is_word(&name) => {
+            return Err(refuse(400, "UpstreamBadService", "invalid \"service\""));
         }
         (Some(_), _) if !address.no_port => {
             return Err(bad("a service may not have port"));
@@ -195,6 +201,9 @@ fn set_all(
         if name == "route" && text.is_empty() {
             server.route = None;
             continue;
+        }
+        if name == "route" && !is_word(text) {
+            return Err(invalid());
         }
         server.set(name, Some(text)).map_err(|why| match why {
             Unfit::Unknown => format_error(&format!("unknown parameter \"{name}\"")),

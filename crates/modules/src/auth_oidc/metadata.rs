@@ -106,7 +106,7 @@ async fn fetch(on: &Settings, url: &Url) -> Result<Vec<u8>, String> {
     let fields = ["Accept: application/json".to_owned()];
     let shown = || format!("{}{}", url.authority(), url.path);
     match on.provider.agent.send(on.resolvers.as_deref(), "GET", url, &fields, b"").await {
-        Ok(Answer { status: 200, body }) => Ok(body),
+        Ok(Answer { status: 200, body, .. }) => Ok(body),
         Ok(Answer { status, .. }) => Err(format!("GET {} was answered with status {status}", shown())),
         Err(why) => Err(format!("GET {}: {why}", shown())),
     }

@@ -136,7 +136,7 @@ async fn ask(on: &Settings, metadata: &Metadata, mut form: String) -> Result<Obj
         None => push_pair("client_id", &provider.client_id, &mut form),
     }
     let sent = provider.agent.send(on.resolvers.as_deref(), "POST", &metadata.token, &fields, form.as_bytes());
-    let Answer { status, body } = sent.await.map_err(|why| format!("POST {}: {why}", metadata.token.path))?;
+    let Answer { status, body, .. } = sent.await.map_err(|why| format!("POST {}: {why}", metadata.token.path))?;
     let object = Object::parse(&body);
     if status != 200 {
         let error = object.as_ref().ok().and_then(|it| it.text("error")).unwrap_or("no reason").to_owned();

@@ -15,6 +15,15 @@ use super::signed::Noting;
 use super::tickets::now_s;
 use super::x509::{Certificate, RevocationList, der};
 
+/// Where systems keep the authorities that they trust; the first that exists counts.
+pub const SYSTEM_BUNDLES: [&str; 5] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+];
+
 const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY-----";
 
 /// Why a certificate or key cannot be used; texts name what OpenSSL would complain of.

@@ -1,5 +1,6 @@
 //! HTTP/1.x and HTTP/0.9 messages: heads parsed in place, bodies in chunks (RFC 9112).
 
+mod answer;
 mod chunked;
 mod error;
 mod field;
@@ -13,6 +14,7 @@ mod request_tests;
 #[cfg(test)]
 mod response_tests;
 
+pub use answer::{Answer, Collector, request};
 pub use chunked::{
     CHUNK_EXTENSION_BYTES_MAX, ChunkError, ChunkedDecoder, LAST_CHUNK, Step, TRAILER_BYTES_MAX, chunk_header,
 };
