@@ -360,10 +360,16 @@ fn ask_one(server: SocketAddr, name: &str, kind: Kind, patience: Duration) -> io
     let any: IpAddr = if server.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
     let socket = std::net::UdpSocket::bind((any, 0))?;
     socket.connect(server)?;
-    socket.set_read_timeout(Some(patience))?;
     socket.send(&query)?;
+    let until = Instant::now() + patience;
     let mut bytes = [0; 4096];
     loop {
+        // Answers to other questions, which anybody may send, do not make it longer.
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        socket.set_read_timeout(Some(left))?;
         let n = socket.recv(&mut bytes)?;
         let Some(response) = message::read_response(&bytes[..n], &query) else { continue };
         let (_, records, _) = response.follow(name, kind);

@@ -271,7 +271,7 @@ impl Http2 {
     fn wait(&self) -> Turn {
         match &self.feed {
             _ if self.machine.is_request_over() => Turn::Answer,
-            Feed::Source { .. } if self.machine.sendable() > 0 => Turn::Client,
+            Feed::Source { .. } if self.piece.is_empty() => Turn::Client,
             _ => Turn::Peer,
         }
     }
@@ -320,20 +320,16 @@ impl Http2 {
                 Ok(bytes) if !bytes.is_empty() => self.piece = bytes,
                 _ => return self.fail(BodyError::File),
             },
-            Feed::Source { source, .. } => {
-                if self.machine.sendable() == 0 {
-                    return Some(true);
+            // Also where no window is open: an end needs none, and a peer may open none before it.
+            Feed::Source { source, .. } => match source.poll_next(cx) {
+                Poll::Pending => return Some(true),
+                Poll::Ready(Ok(Some(piece))) => {
+                    self.fed_bytes += piece.len() as u64;
+                    self.piece = piece;
                 }
-                match source.poll_next(cx) {
-                    Poll::Pending => return Some(true),
-                    Poll::Ready(Ok(Some(piece))) => {
-                        self.fed_bytes += piece.len() as u64;
-                        self.piece = piece;
-                    }
-                    Poll::Ready(Ok(None)) => self.source_over(),
-                    Poll::Ready(Err(error)) => return self.fail(error),
-                }
-            }
+                Poll::Ready(Ok(None)) => self.source_over(),
+                Poll::Ready(Err(error)) => return self.fail(error),
+            },
         }
         if self.piece.is_empty() && !self.machine.is_request_over() {
             self.feed = Feed::Nothing;

@@ -28,6 +28,7 @@ mod health_checks;
 mod http2;
 mod http2_client;
 mod http2_floods;
+mod http2_upstream;
 mod http2_websocket;
 mod https_redirect;
 mod if_;
