@@ -79,6 +79,8 @@ pub struct Attempts {
 /// What a body that is still being read tells.
 #[derive(Default)]
 pub(crate) struct Progress {
+    /// Of a request that goes on behind its answer's head.
+    pub(crate) sent: Cell<u64>,
     pub(crate) received: Cell<u64>,
     pub(crate) response_ms: Cell<Option<u64>>,
     pub(crate) trailers: RefCell<Option<Fields>>,
@@ -165,6 +167,7 @@ impl Attempts {
 
 impl Progress {
     fn add_to(&self, attempt: &mut Attempt) {
+        attempt.bytes_sent += self.sent.get();
         attempt.bytes_received += self.received.get();
         attempt.response_bytes += self.received.get();
         attempt.response_ms = self.response_ms.get();

@@ -327,7 +327,10 @@ impl UpstreamBody {
             self.reporter.log(Level::Warn, format_args!("{text}"));
         }
         self.rest = Buf::default();
-        let link = self.link.take();
+        let mut link = self.link.take();
+        if let Some((h2, _)) = link.as_mut().and_then(|it| it.h2()) {
+            self.progress.sent.set(h2.take_sent());
+        }
         if let (true, Some(link), Some((view, lane))) = (clean, link, self.kept.take())
             && let (Some(idle), Some(rules)) = (&view.idle, view.keepalive())
         {

@@ -150,6 +150,9 @@ pub struct Told {
     pub requests: u64,
     /// By the first digit of the status, less one.
     pub responses: [u64; 5],
+    /// Bytes, framing included; of an answer that is still coming, its head's.
+    pub sent: u64,
+    pub received: u64,
     pub fails: u64,
     pub unavail: u64,
     /// Milliseconds since the epoch; 0: never.
@@ -165,9 +168,9 @@ impl Group {
     pub fn forget_counts(&self) {
         for (peer, _) in self.list() {
             let (tally, checks) = (&peer.state.tally, &peer.state.checks);
-            let counts =
-                [&tally.requests, &tally.fails, &tally.unavail, &checks.n, &checks.fails, &checks.unhealthy];
-            counts.into_iter().chain(&tally.responses).for_each(|it| it.store(0, Relaxed));
+            let counts = [&tally.requests, &tally.sent, &tally.received, &tally.fails, &tally.unavail];
+            let counts = counts.into_iter().chain([&checks.n, &checks.fails, &checks.unhealthy]);
+            counts.chain(&tally.responses).for_each(|it| it.store(0, Relaxed));
         }
         if let Some(queue) = &self.queue {
             queue.forget_overflows();
@@ -193,6 +196,8 @@ impl crate::Peer {
             active: self.conns(),
             requests: tally.requests.load(Relaxed),
             responses: std::array::from_fn(|at| tally.responses[at].load(Relaxed)),
+            sent: tally.sent.load(Relaxed),
+            received: tally.received.load(Relaxed),
             fails: tally.fails.load(Relaxed),
             unavail: tally.unavail.load(Relaxed),
             selected_ms: tally.selected_ms.load(Relaxed),

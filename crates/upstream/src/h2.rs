@@ -43,7 +43,8 @@ pub(crate) struct Http2 {
     head_max: usize,
     /// The socket takes no more; what it said is told when nothing comes either.
     broken: Option<io::Error>,
-    pub(crate) sent_bytes: u64,
+    /// What has gone out and nobody has counted.
+    sent_bytes: u64,
     /// Of the body, what has come from the client and nobody has counted.
     fed_bytes: u64,
 }
@@ -235,6 +236,11 @@ impl Http2 {
     /// What of the body has come from the client since this was asked last.
     pub(crate) fn take_fed(&mut self) -> u64 {
         std::mem::take(&mut self.fed_bytes)
+    }
+
+    /// What has gone out since this was asked last, bytes.
+    pub(crate) fn take_sent(&mut self) -> u64 {
+        std::mem::take(&mut self.sent_bytes)
     }
 
     pub(crate) fn trailers(&mut self) -> Option<Fields> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use foregate_core::Exchange;
 
-use crate::attempts::Asked;
+use crate::attempts::{Asked, Progress};
 use crate::balance::{Seek, Tried, take_turn};
 use crate::group::Tier;
 use crate::peer::Peer;
@@ -146,7 +146,16 @@ impl Pick {
     pub(crate) fn hold(&mut self) -> Option<Hold> {
         let (lesson, timing) = (self.lesson.take(), self.timing.take());
         let idx = self.current.take()?;
-        Some(Hold { view: self.view.clone(), tier: self.tier, idx, timing, _lesson: lesson })
+        Some(Hold { view: self.view.clone(), tier: self.tier, idx, timing, live: None, _lesson: lesson })
+    }
+
+    /// Notes the bytes that have gone to the current peer in this try, and come from it.
+    pub(crate) fn carried(&self, sent: u64, received: u64) {
+        if self.view.peers.tallied
+            && let Some(peer) = self.peer()
+        {
+            peer.state.tally.carried(sent, received);
+        }
     }
 
     /// The head of the current peer's answer has come; true where the peer is taken out by what it says.
@@ -183,7 +192,8 @@ impl Pick {
         }
         if outcome != Outcome::Failed || self.view.peers.is_single() {
             self.tries = if self.view.peers.is_single() { 0 } else { self.tries.saturating_sub(1) };
-            drop(Hold { view: self.view.clone(), tier: self.tier, idx, timing: None, _lesson: None });
+            let view = self.view.clone();
+            drop(Hold { view, tier: self.tier, idx, timing: None, live: None, _lesson: None });
             return false;
         }
         self.view.left(peer);
@@ -206,12 +216,17 @@ pub(crate) struct Hold {
     tier: usize,
     idx: usize,
     timing: Option<Timing>,
+    /// What comes behind the head, where that is still to come.
+    pub(crate) live: Option<Rc<Progress>>,
     _lesson: Option<Lesson>,
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
         let peer = &self.view.peers.tiers[self.tier].peers[self.idx];
+        if let Some(live) = self.live.take().filter(|_| self.view.peers.tallied) {
+            peer.state.tally.carried(live.sent.get(), live.received.get());
+        }
         if let Some(timing) = self.timing.take() {
             timing.end(peer, true);
         }

@@ -13,6 +13,7 @@ use crate::attempts::Progress;
 use crate::body::{Decoder, UpstreamBody};
 use crate::connect::{Lane, Link};
 use crate::fields::{KEPT, Sifted};
+use crate::pick::Hold;
 use crate::rfc::Passed;
 use crate::rules::Rules;
 use crate::run::{Protocol, Run};
@@ -264,6 +265,7 @@ fn tunnel<P: Protocol>(run: &mut Run<'_, P>, link: Box<Link>, head: &[u8], rest:
     let progress = progress(run, head, &rest);
     run.tell_upstream();
     let begun = run.attempts().begun().unwrap_or_else(clock::ms);
+    let hold = hold(run, &progress);
     Body::Tunnel(Box::new(UpstreamTunnel {
         link,
         rest,
@@ -271,7 +273,7 @@ fn tunnel<P: Protocol>(run: &mut Run<'_, P>, link: Box<Link>, head: &[u8], rest:
         send_timeout: run.rules.send_timeout,
         progress,
         begun,
-        hold: run.pick.hold(),
+        hold,
         reporter: run.ex.reporter(),
     }))
 }
@@ -285,6 +287,13 @@ fn progress<P: Protocol>(run: &mut Run<'_, P>, head: &[u8], rest: &Buf) -> Rc<Pr
     attempts.live = Some(progress.clone());
     drop(attempts);
     progress
+}
+
+/// The peer, as long as what it sends tells of itself.
+fn hold<P: Protocol>(run: &mut Run<'_, P>, progress: &Rc<Progress>) -> Option<Hold> {
+    let mut hold = run.pick.hold()?;
+    hold.live = Some(progress.clone());
+    Some(hold)
 }
 
 /// A body that is still on its way.
@@ -310,9 +319,10 @@ fn stream<P: Protocol>(
     let progress = progress(run, head, &rest);
     run.tell_upstream();
     let begun = run.attempts().begun().unwrap_or_else(clock::ms);
+    let hold = hold(run, &progress);
     let mut body = UpstreamBody::new(link, rest, decoder, progress, begun, run.ex.reporter());
     body.read_timeout = run.rules.read_timeout;
-    body.hold = run.pick.hold();
+    body.hold = hold;
     body.hidden = run.rules.pass_trailers.then(|| run.rules.hidden.clone());
     body
 }

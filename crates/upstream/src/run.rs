@@ -203,7 +203,10 @@ impl<P: Protocol> Run<'_, P> {
         loop {
             let condition = match self.try_one().await {
                 Ok(reply) => return Flow::Continue(reply),
-                Err(Fault::Next(condition)) => condition,
+                Err(Fault::Next(condition)) => {
+                    self.tell_carried();
+                    condition
+                }
                 Err(Fault::End(stop)) => {
                     self.attempts().end(clock::ms());
                     return Flow::Break(stop);
@@ -213,6 +216,13 @@ impl<P: Protocol> Run<'_, P> {
                 return self.without_peer(condition, status);
             }
         }
+    }
+
+    /// What has gone to the peer and come from it counts as its own.
+    fn tell_carried(&self) {
+        let mut attempts = self.attempts();
+        let last = attempts.last();
+        self.pick.carried(last.bytes_sent, last.bytes_received);
     }
 
     /// Settles a failed try; the status to answer with, unless another peer is asked.
@@ -529,8 +539,9 @@ impl<P: Protocol> Run<'_, P> {
     ) -> Result<Reply, Fault> {
         if let (true, Some((h2, _))) = (P::H2, link.h2()) {
             self.ex.body.read_bytes += h2.take_fed();
-            self.attempts().last().bytes_sent = h2.sent_bytes;
+            self.attempts().last().bytes_sent += h2.take_sent();
         }
+        self.tell_carried();
         let sifted = Sifted::default();
         let mut answer = Answer { link, lane, sent_all, bytes, head_len, sifted };
         if let Some(cache) = &mut self.cache {

@@ -70,7 +70,7 @@ async fn begin<P: Protocol>(run: &mut Run<'_, P>, link: &mut Link) -> Result<boo
     });
     let begun = begun.await;
     run.out = out;
-    run.attempts().last().bytes_sent = h2.sent_bytes;
+    run.attempts().last().bytes_sent = h2.take_sent();
     begun.map_err(|error| run.failed("writev()", &error, STEP))?;
     Ok(true)
 }

@@ -71,6 +71,9 @@ pub(crate) struct Tally {
     pub(crate) requests: AtomicU64,
     /// By the first digit of the status, less one.
     pub(crate) responses: [AtomicU64; 5],
+    /// Bytes to and from it, framing included.
+    pub(crate) sent: AtomicU64,
+    pub(crate) received: AtomicU64,
     pub(crate) fails: AtomicU64,
     /// How often failures took it out.
     pub(crate) unavail: AtomicU64,
@@ -170,6 +173,11 @@ impl Tally {
         if let Some(class) = self.responses.get((usize::from(status) / 100).wrapping_sub(1)) {
             class.fetch_add(1, Relaxed);
         }
+    }
+
+    pub(crate) fn carried(&self, sent: u64, received: u64) {
+        self.sent.fetch_add(sent, Relaxed);
+        self.received.fetch_add(received, Relaxed);
     }
 
     pub(crate) fn failed(&self, out: bool) {

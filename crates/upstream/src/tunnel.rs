@@ -55,6 +55,7 @@ impl Tunnel for UpstreamTunnel {
             }
             let age = clock::ms().saturating_sub(this.begun);
             this.progress.response_ms.set(Some(age));
+            this.progress.sent.set(up.carried);
             this.progress.received.set(down.carried);
             drop(this.hold);
             Carried { to_client_bytes: down.carried, from_client_bytes: up.carried }

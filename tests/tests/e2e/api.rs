@@ -1,7 +1,7 @@
 //! `api`: what it shows, and how servers of a group come, change and go while visitors go on asking.
 
 use foregate_testkit::process::resident_kib;
-use foregate_testkit::{Backend, Load, Response, Server, Setup, Signal, foregate_only};
+use foregate_testkit::{Backend, Load, Reply, Response, Server, Setup, Signal, foregate_only};
 
 use crate::resilience::is_full;
 
@@ -173,6 +173,36 @@ fn counters_and_states_are_shown() {
         assert!(text("/http/upstreams").starts_with("{\"hashed\":{\"peers\""));
         assert_eq!(text("/http/upstreams/u?fields=zone"), "{\"zone\":\"u\"}");
         assert!(text("/openapi.json").contains("\"/http/upstreams/{upstream}/servers/{id}\""));
+    });
+}
+
+/// What the API says of the first peer of a group: bytes `sent` to it, or `received`.
+pub(crate) fn bytes(server: &Server, group: &str, which: &str) -> u64 {
+    let text = call(server, "GET", &format!("/http/upstreams/{group}"), "").text();
+    let (_, rest) = text.split_once(&format!("\"{which}\":")).expect("because the API tells of it");
+    let digits = rest.split(|it: char| !it.is_ascii_digit()).next().unwrap_or_default();
+    digits.parse().expect("because it is a number")
+}
+
+#[test]
+fn bytes_of_peers_are_counted_to_the_end_of_their_answers() {
+    foregate_only(|subject| {
+        let long = "x".repeat(1_000_000);
+        let a = Backend::new(move |_| Reply::ok(&long));
+        let site = r"upstream u { zone u 64k; server {a}; }
+            server {
+                listen 127.0.0.1:{port:0};
+                location / { proxy_pass http://u; }
+                location /api { api write=on; }
+            }";
+        let server = Setup::http(site).backend("a", &a).start(subject);
+        assert_eq!(bytes(&server, "u", "sent") + bytes(&server, "u", "received"), 0);
+        assert_eq!(server.get("/").text().len(), 1_000_000);
+        server.eventually(|server| bytes(server, "u", "received") > 1_000_000);
+        let sent = bytes(&server, "u", "sent");
+        assert!((20..1000).contains(&sent), "{sent}");
+        assert_eq!(call(&server, "DELETE", "/http/upstreams/u", "").status, 204);
+        assert_eq!(bytes(&server, "u", "sent") + bytes(&server, "u", "received"), 0);
     });
 }
 

@@ -10,6 +10,8 @@ use foregate_testkit::{Setup, foregate_only};
 use foregate_wire::h2::frame::{self, HEAD_BYTES, Head};
 use foregate_wire::h2::{PREFACE, WINDOW_FIRST};
 
+use crate::api::bytes;
+
 /// For what must come, on a slow machine as well.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// `:status: 200` (RFC 7541, appendix A).
@@ -69,7 +71,8 @@ fn a_body_that_fills_the_window_ends_without_another() {
             stream.write_all(&answer).expect("because somebody reads");
             n
         });
-        let conf = "server { listen 127.0.0.1:{port:0}; location / { grpc_pass 127.0.0.1:{to}; } }";
+        let conf = "upstream u { zone u 64k; server 127.0.0.1:{to}; }
+            server { listen 127.0.0.1:{port:0}; location / { grpc_pass u; } location /api { api; } }";
         let server = Setup::http(conf).set("to", port).start(subject);
         let mut client = server.connect();
         client.send("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -79,5 +82,7 @@ fn a_body_that_fills_the_window_ends_without_another() {
         client.send("\r\n0\r\n\r\n");
         assert_eq!(client.response().map(|it| it.status), Some(200));
         assert_eq!(upstream.join().expect("because nothing is amiss there"), WINDOW_FIRST as usize);
+        server.eventually(|server| bytes(server, "u", "sent") > WINDOW_FIRST.into());
+        assert!(bytes(&server, "u", "received") > 0);
     });
 }

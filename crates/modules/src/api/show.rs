@@ -136,6 +136,8 @@ fn peer(peer: &Arc<Peer>, server: Option<&Server>, backup: bool) -> Json {
     members.extend([
         ("requests", told.requests.into()),
         ("responses", Json::Object(responses)),
+        ("sent", told.sent.into()),
+        ("received", told.received.into()),
         ("fails", told.fails.into()),
         ("unavail", told.unavail.into()),
         ("health_checks", Json::Object(checks)),
