@@ -215,7 +215,9 @@ fn upgraded_connections_become_a_tunnel() {
             _ => Reply::status(426, "", "upgrade"),
         });
         let server = Setup::http(
-            "server {
+            "log_format bytes '$status $upstream_bytes_sent';
+            server {
+                access_log {dir}/bytes.log bytes;
                 listen 127.0.0.1:{port:0};
                 location / {
                     proxy_http_version 1.1;
@@ -232,15 +234,19 @@ fn upgraded_connections_become_a_tunnel() {
         let seen = client.response().expect("because it is answered");
         assert_eq!((seen.status, seen.header("Upgrade")), (101, Some("websocket")));
         let mut echoed = Vec::new();
-        client.send("hello");
-        while echoed.len() < 10 {
+        let long = "hello".repeat(1000);
+        client.send(&long);
+        while echoed.len() < 5 + long.len() {
             let some = client.some();
             assert!(!some.is_empty(), "closed after {echoed:?}");
             echoed.extend(some);
         }
-        assert_eq!(echoed, b"earlyhello");
+        assert_eq!(String::from_utf8_lossy(&echoed), format!("early{long}"));
         client.end_writing();
         assert!(client.is_closed());
+        let line = server.log_lines("bytes.log", 1).concat();
+        let sent = line.strip_prefix("101 ").and_then(|it| it.parse().ok());
+        assert!(sent.is_some_and(|it| (5005..6000).contains(&it)), "{line}");
         assert_eq!(server.get("/plain").status, 426);
     });
 }
