@@ -2,7 +2,7 @@
 
 use foregate_conf::{Error, Word};
 use foregate_core::{Compile, Exchange, Template};
-use foregate_wire::h2::client::Draft;
+use foregate_wire::h2::client::{Draft, FOREIGN};
 use foregate_wire::{Name, NameSet};
 
 use crate::fields::Hidden;
@@ -51,7 +51,8 @@ impl SetFields {
             out.extend_from_slice(authority.as_bytes());
         }
         open.close(out);
-        for (name, value) in &self.others {
+        // What configurations say for HTTP/1.1 (`Connection upgrade`) would make servers refuse the request.
+        for (name, value) in self.others.iter().filter(|(name, _)| !FOREIGN.has(Name::of(name))) {
             let open = Draft::open(name, out);
             value.fill(ex, out);
             open.close_unless_empty(out);

@@ -62,7 +62,7 @@ fn servers_are_told_what_the_configuration_and_the_client_say() {
         told("", request),
         [":authority=127.0.0.1:1", "content-length=5", "te=trailers", "A=1", "B=2"]
     );
-    let conf = "grpc_set_header Host custom; grpc_set_header TE ''; grpc_set_header B $arg_no; grpc_set_header C c;";
+    let conf = "grpc_set_header Host custom; grpc_set_header TE ''; grpc_set_header B $arg_no; grpc_set_header C c; grpc_set_header Connection upgrade;";
     assert_eq!(told(conf, request), [":authority=custom", "C=c", "content-length=5", "A=1"]);
 }
 

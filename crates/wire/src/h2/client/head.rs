@@ -3,12 +3,17 @@
 use super::Fault;
 use crate::fields::Fields;
 use crate::h2::hpack::{Field, Pseudo, Shape};
-use crate::name::Name;
+use crate::name::{Name, NameSet};
 use crate::status;
 
-/// Fields that are about an HTTP/1 connection, and have no meaning here (RFC 9113, section 8.2.2).
-const FOREIGN: crate::name::NameSet =
-    crate::name::NameSet::of(&[Name::Connection, Name::KeepAlive, Name::TransferEncoding, Name::Upgrade]);
+/// Fields that are about an HTTP/1 connection: none may send them here (RFC 9113, section 8.2.2).
+pub const FOREIGN: NameSet = NameSet::of(&[
+    Name::Connection,
+    Name::KeepAlive,
+    Name::ProxyConnection,
+    Name::TransferEncoding,
+    Name::Upgrade,
+]);
 
 /// Fields while they come out of a block: an answer's, or trailers.
 pub(super) struct Reader {

@@ -24,6 +24,7 @@ use crate::fields::Fields;
 use crate::name::Name;
 
 pub use draft::{Draft, Open};
+pub use head::FOREIGN;
 use receive::Reading;
 
 /// The longest name or value that a block may have; each head has a limit of its own besides.
