@@ -245,7 +245,8 @@ mod tests {
                     log.borrow_mut().push(format!("{name} ends"));
                 });
             };
-            (task("a", 2), task("b", 1));
+            task("a", 2);
+            task("b", 1);
             rest().await;
             task("c", 0);
             while n_tasks() > 0 {
