@@ -264,6 +264,7 @@ fn play(reply: &Reply, to_head: bool, incoming: &mut Incoming, pipe: &mut Box<dy
                 }
             }
             Step::Wait(time) => std::thread::sleep(*time),
+            Step::Until(gate) => gate.pass(),
             Step::Echo => {
                 while let Ok(some) = incoming.some(pipe) {
                     if some.is_empty() || pipe.write_all(&some).is_err() {

@@ -47,7 +47,7 @@ pub use name_server::NameServer;
 pub use pebble::Pebble;
 pub use ports::{Port, free_port};
 pub use redis::Redis;
-pub use reply::{Reply, Step};
+pub use reply::{Gate, Reply, Step};
 pub use request::Request;
 pub use rustix::process::Signal;
 pub use rustls::ClientConfig;

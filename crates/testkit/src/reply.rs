@@ -1,6 +1,9 @@
 //! What a scripted backend does with a request: steps, one after the other.
 
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
+
+use crate::client::TIMEOUT;
 
 /// One step of a backend's answer.
 #[derive(Clone, Debug)]
@@ -11,6 +14,8 @@ pub enum Step {
     Body(Vec<u8>),
     /// Waits.
     Wait(Duration),
+    /// Waits until the test opens this.
+    Until(Gate),
     /// Sends back whatever comes until the other side closes: a websocket, near enough.
     Echo,
     /// Reads and drops whatever comes until the other side closes.
@@ -19,6 +24,28 @@ pub enum Step {
     Close,
     /// Closes it with a reset.
     Reset,
+}
+
+/// What a backend waits at until its test has seen what it wants to see: clones are one gate.
+#[derive(Clone, Debug, Default)]
+pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Gate {
+    pub fn new() -> Gate {
+        Gate::default()
+    }
+
+    /// Lets all pass, now and later.
+    pub fn open(&self) {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.0.1.notify_all();
+    }
+
+    /// Until it is open; whoever waits longer than any client does goes on, so that a test that has failed ends.
+    pub(crate) fn pass(&self) {
+        let open = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.0.1.wait_timeout_while(open, 2 * TIMEOUT, |open| !*open));
+    }
 }
 
 /// An answer: steps. Unless one closes, the next request on the connection is read after the last.
@@ -84,6 +111,11 @@ impl Reply {
     /// Then waits.
     pub fn wait(self, ms: u64) -> Reply {
         self.then(Step::Wait(Duration::from_millis(ms)))
+    }
+
+    /// Then waits until the test opens the gate.
+    pub fn until(self, gate: &Gate) -> Reply {
+        self.then(Step::Until(gate.clone()))
     }
 
     /// Then closes.
