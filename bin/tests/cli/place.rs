@@ -11,7 +11,7 @@ use foregate_testkit::{Client, Port, free_port};
 
 /// The nginx that proves the expectation, where it is installed.
 const NGINX: &str = "/usr/sbin/nginx";
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(5);
 
 /// A folder of its own with a free port; a server started in it is stopped at the end.

@@ -250,7 +250,9 @@ mod tests {
                     order.borrow_mut().push(ms);
                 });
             }
-            sleep(Duration::from_millis(160)).await;
+            while order.borrow().len() < 5 {
+                sleep(Duration::from_millis(5)).await;
+            }
         })
         .unwrap();
         assert_eq!(*seen.borrow(), [1, 5, 40, 70, 130]);

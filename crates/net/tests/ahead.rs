@@ -236,7 +236,6 @@ fn a_reset_is_told_on_both_sides() {
         // Data unread at the peer's close make it a reset.
         stream.send_all(b"unread").await.unwrap();
         clock::sleep(Duration::from_millis(2)).await;
-        peer.set_nonblocking(true).unwrap();
         let mut one = [0];
         peer.read_exact(&mut one).unwrap();
         drop(peer);

@@ -149,7 +149,7 @@ fn a_thousand_connections_at_once() {
                 done.set(done.get() + 1);
             });
         }
-        for _ in 0..1000 {
+        for _ in 0..6000 {
             if done.get() == 1000 {
                 return;
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::message::{Incoming, Response};
 
 /// How long any single read or write of a test may take.
-pub const TIMEOUT: Duration = Duration::from_secs(10);
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a client speaks over.
 pub(crate) trait Wire: Read + Write + Send {

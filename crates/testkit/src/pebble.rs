@@ -12,7 +12,7 @@ use crate::name_server::NameServer;
 use crate::ports::{Port, free_port};
 
 const BINARY: &str = "/usr/bin/pebble";
-const START_TIMEOUT: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An issuer that looks for challenges on ports of its own, and finds every name at 127.0.0.1.
 pub struct Pebble {

@@ -1,9 +1,10 @@
 //! Free ports on 127.0.0.1 that no other test takes meanwhile, be it in this process or another.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt::set_socket_reuseaddr};
 
 /// Below the kernel's ephemeral range, so that no outgoing connection takes a port of ours; above nginx-tests' own.
 const FIRST: u16 = 12_000;
@@ -38,10 +39,19 @@ pub fn free_port() -> Port {
         if lock.try_lock().is_err() {
             continue;
         }
-        if TcpListener::bind(("127.0.0.1", number)).is_ok() && UdpSocket::bind(("127.0.0.1", number)).is_ok()
-        {
+        if nobody_listens(number) && UdpSocket::bind(("127.0.0.1", number)).is_ok() {
             return Port { number, _lock: lock };
         }
     }
     panic!("no free port between {FIRST} and {}", FIRST + COUNT);
+}
+
+/// Tries the port without listening: a process that another test starts meanwhile holds our sockets until it is its own
+/// program, and a socket that listens would keep the server from its port for that long.
+fn nobody_listens(number: u16) -> bool {
+    let address = SocketAddr::from(([127, 0, 0, 1], number));
+    let Ok(socket) = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None) else {
+        return false;
+    };
+    set_socket_reuseaddr(&socket, true).is_ok() && bind(&socket, &address).is_ok()
 }

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::ports::{Port, free_port};
 
 const BINARY: &str = "/usr/bin/redis-server";
-const START_TIMEOUT: Duration = Duration::from_secs(10);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
 
 /// A server of its own, without a disk.

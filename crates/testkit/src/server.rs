@@ -15,8 +15,8 @@ use crate::request::Written;
 use crate::setup::{Place, Setup, path_text};
 use crate::subject::Subject;
 
-const START_TIMEOUT: Duration = Duration::from_secs(10);
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(2);
 
 /// A server that answers on its ports until it is dropped.

@@ -77,7 +77,7 @@ fn an_issuer_out_there_is_asked_for_several_names_side_by_side() {
         let address = server.address(0);
         let first = |name: &str| {
             // Pebble makes us wait, and refuses now and then: the next visitor finds it.
-            for _ in 0..40 {
+            for _ in 0..120 {
                 match issuer(address, name) {
                     Ok(issuer) => return issuer,
                     Err(_) => std::thread::sleep(std::time::Duration::from_millis(500)),

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use foregate_testkit::{Backend, Certificate, Client, Reply, Server, Setup, Signal, both, foregate_only};
+use foregate_testkit::{
+    Backend, Certificate, Client, Gate, Reply, Server, Setup, Signal, both, foregate_only,
+};
 use foregate_wire::h2::frame;
 
 use crate::http2_client::{Http2, get_fields, post_fields};
@@ -164,12 +166,16 @@ fn a_slow_stream_does_not_hold_up_the_others() {
 #[test]
 fn streams_beyond_the_limit_are_refused() {
     both(|subject| {
-        let held =
-            Backend::new(|_| Reply::new().wait(300).send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx"));
+        let gate = Gate::new();
+        let refused = gate.clone();
+        let held = Backend::new(move |_| {
+            Reply::new().until(&gate).send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+        });
         let server = setup(&held).start(subject);
         let mut h2 = to_port(&server, 2);
         let streams: Vec<_> = (0..3).map(|_| h2.ask("/")).collect();
         assert_eq!(h2.answer(streams[2]).reset, Some(7));
+        refused.open();
         assert_eq!((h2.answer(streams[0]).status, h2.answer(streams[1]).status), (200, 200));
         assert_eq!(h2.get("/").status, 200);
         assert_eq!(h2.settings.get(&frame::MAX_CONCURRENT_STREAMS), Some(&2));

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use foregate_testkit::{Backend, Client, Reply, Server, Setup, foregate_only};
+use foregate_testkit::{Backend, Client, Reply, Server, Setup, TIMEOUT, foregate_only};
 use foregate_wire::h2::frame;
 
 use crate::http2_client::{Http2, get_fields, post_fields};
@@ -97,7 +97,7 @@ fn clients_that_take_nothing_are_left() {
         let began = Instant::now();
         let seen = h2.answer(stream);
         assert_eq!((seen.status, seen.body.len()), (200, 0));
-        assert!(seen.reset.is_some() && began.elapsed() < Duration::from_secs(5));
+        assert!(seen.reset.is_some() && began.elapsed() < TIMEOUT);
         // One that opens its windows and does not read.
         let mut deaf = Http2::new(server.connect());
         let streams: Vec<u32> = (0..4).map(|_| deaf.ask("/big")).collect();

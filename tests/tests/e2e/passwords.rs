@@ -76,6 +76,9 @@ fn hashes_that_are_made_here_let_in() {
     });
 }
 
+/// How often it is tried to be quick.
+const TRIES: usize = 3;
+
 /// Ends those who guess, whatever becomes of the test.
 struct Stop<'a>(&'a AtomicBool);
 
@@ -118,6 +121,11 @@ fn twenty_who_guess_passwords_keep_nobody_else_waiting() {
         .start(subject);
         let right = format!("GET /locked\n{}", basic("ann:right"));
         assert_eq!(server.ask(&right).map(|it| it.status), Some(200));
+        let start = Instant::now();
+        let wrong = format!("GET /locked\n{}", basic("ann:wrong"));
+        assert_eq!(server.ask(&wrong).map(|it| it.status), Some(401));
+        // A guess computed in the loop would hold everybody up for as long, twenty in a row for twenty times that.
+        let bound = (start.elapsed().as_millis() / 3).max(50);
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
             let _ends = Stop(&stop);
@@ -134,13 +142,16 @@ fn twenty_who_guess_passwords_keep_nobody_else_waiting() {
                 });
             }
             thread::sleep(Duration::from_millis(500));
-            let (worst, middle) = latency(|| assert_eq!(server.get("/").status, 200), 300);
-            let (_, known) = latency(|| assert_eq!(server.ask(&right).map(|it| it.status), Some(200)), 100);
-            println!(
-                "while 20 guess at bcrypt: others {middle} ms, {worst} ms at worst; who is known {known} ms"
-            );
-            // One guess computed in the loop would be 200 ms and more, twenty in a row five seconds.
-            assert!(middle < 150 && known < 150, "{middle} ms and {known} ms");
+            // The machine may be busy with others: what counts is what the server can do.
+            let is_quick = (0..TRIES).any(|_| {
+                let (worst, middle) = latency(|| assert_eq!(server.get("/").status, 200), 300);
+                let (_, known) = latency(|| assert_eq!(server.ask(&right).map(|it| it.status), Some(200)), 100);
+                println!(
+                    "while 20 guess at bcrypt: others {middle} ms, {worst} ms at worst; who is known {known} ms"
+                );
+                middle < bound && known < bound
+            });
+            assert!(is_quick, "never below {bound} ms");
         });
     });
 }

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use foregate_testkit::process::signal;
-use foregate_testkit::{Backend, Reply, Server, Setup, Signal, both, check_on, foregate_only};
+use foregate_testkit::{Backend, Gate, Reply, Server, Setup, Signal, both, check_on, foregate_only};
 
 const FRONT: &str = "proxy_cache_path {dir}/cache levels=1:2 keys_zone=one:1m;
     add_header X-Cache $upstream_cache_status;
@@ -148,7 +148,7 @@ fn what_is_out_of_date_is_asked_for_again() {
             }
         });
         let server =
-            front("proxy_cache_valid 200 1s; proxy_cache_revalidate on; proxy_cache_use_stale http_503;")
+            front("proxy_cache_valid 200 2s; proxy_cache_revalidate on; proxy_cache_use_stale http_503;")
                 .backend("app", &app)
                 .start(subject);
         check_on(
@@ -159,7 +159,7 @@ fn what_is_out_of_date_is_asked_for_again() {
                 ("GET /other", "200 | = answer 3 | X-Cache: MISS"),
             ],
         );
-        thread::sleep(Duration::from_millis(2200));
+        thread::sleep(Duration::from_millis(3200));
         check_on(
             &server,
             &[
@@ -176,12 +176,14 @@ fn what_is_out_of_date_is_asked_for_again() {
 fn nobody_waits_while_somebody_fetches_anew() {
     both(|subject| {
         let n = AtomicUsize::new(0);
+        let gate = Gate::new();
+        let nobody_waited = gate.clone();
         let app = Backend::new(move |_| {
             let n = n.fetch_add(1, Ordering::Relaxed) + 1;
-            let wait = if n == 2 { 1000 } else { 0 };
             let body = format!("answer {n}");
             let length = body.len();
-            Reply::new().wait(wait).send(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}"))
+            let reply = if n == 2 { Reply::new().until(&gate) } else { Reply::new() };
+            reply.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}"))
         });
         let inside =
             "proxy_cache_valid 200 1s; proxy_cache_use_stale updating; proxy_cache_background_update on;";
@@ -193,6 +195,7 @@ fn nobody_waits_while_somebody_fetches_anew() {
         let first = first.response().unwrap_or_default();
         assert_eq!((first.header("X-Cache"), &*first.text()), (Some("STALE"), "answer 1"));
         check_on(&server, &[("GET /a", "200 | = answer 1 | X-Cache: UPDATING")]);
+        nobody_waited.open();
         server.eventually(|server| server.get("/a").text() == "answer 2");
         assert_eq!(app.requests().len(), 2);
     });

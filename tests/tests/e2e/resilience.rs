@@ -128,15 +128,16 @@ fn a_reload_under_load_fails_no_request_on_nginx_either() {
 fn a_killed_worker_is_replaced_and_nobody_is_refused() {
     both(|subject| {
         let app = app();
+        let started = Instant::now();
         let server = site(&app, 0).allow_log("exited on signal 9").start(subject);
         let worker = server.worker();
         server.get("/version");
-        // A worker that lives shorter than this is suspected of dying at once again.
-        std::thread::sleep(Duration::from_millis(1100));
+        // Where everything takes its time, so may this.
+        let replaced_within = REPLACED_WITHIN.max(started.elapsed() * 3);
         let killed = Instant::now();
         signal(worker, Signal::KILL);
         let (mut served_after, mut attempts) = (None, 0);
-        while killed.elapsed() < REPLACED_WITHIN {
+        while killed.elapsed() < replaced_within {
             attempts += 1;
             let connected = TcpStream::connect(server.address(0));
             assert_ne!(connected.map(drop).map_err(|e| e.kind()), Err(ErrorKind::ConnectionRefused));
@@ -146,7 +147,7 @@ fn a_killed_worker_is_replaced_and_nobody_is_refused() {
             }
         }
         println!("{subject}: served after {served_after:?}, {attempts} connections, none refused");
-        assert!(served_after.is_some_and(|time| time < REPLACED_WITHIN), "{served_after:?}");
+        assert!(served_after.is_some_and(|time| time < replaced_within), "{served_after:?}");
     });
 }
 

@@ -1,6 +1,6 @@
 //! Signals: reload, reopen, graceful and fast end.
 
-use foregate_testkit::{Backend, Reply, Setup, Signal, both};
+use foregate_testkit::{Backend, Gate, Reply, Setup, Signal, both};
 
 fn returning(text: &str) -> Setup {
     Setup::http(&format!("server {{ listen 127.0.0.1:{{port:0}}; location / {{ return 200 {text}; }} }}"))
@@ -76,8 +76,16 @@ fn usr1_reopens_the_logs() {
 #[test]
 fn quit_lets_requests_end_and_term_does_not() {
     both(|subject| {
-        let app =
-            Backend::new(|_| Reply::new().wait(300).send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate"));
+        let gate = Gate::new();
+        let ended = gate.clone();
+        let app = Backend::new(move |seen| {
+            let late = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate";
+            if seen.target == "/long" {
+                Reply::new().until(&gate).send(late)
+            } else {
+                Reply::new().wait(300).send(late)
+            }
+        });
         let setup =
             Setup::http("server { listen 127.0.0.1:{port:0}; location / { proxy_pass http://{app}; } }")
                 .backend("app", &app);
@@ -93,10 +101,11 @@ fn quit_lets_requests_end_and_term_does_not() {
 
         let mut server = setup.start(subject);
         let mut client = server.connect();
-        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        client.send("GET /long HTTP/1.1\r\nHost: x\r\n\r\n");
         app.wait_for(2);
         server.signal(Signal::TERM);
         assert!(client.response().is_none());
+        ended.open();
         assert!(server.wait_for_exit());
     });
 }

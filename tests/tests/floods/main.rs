@@ -31,7 +31,7 @@ const NOISE: Duration = Duration::from_millis(2);
 
 const SITE: &str = "
     access_log off; error_log {dir}/visits.log error; keepalive_requests 100000000; send_timeout 5s;
-    server { listen 127.0.0.1:{port:0} reuseport; http2 on; location / { return 200 x; } location /big { } }";
+    server { listen 127.0.0.1:{port:0} reuseport sndbuf=256k; http2 on; location / { return 200 x; } location /big { } }";
 
 #[test]
 fn rapid_resets() {
