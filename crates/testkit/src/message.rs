@@ -131,6 +131,8 @@ impl Incoming {
     fn more(&mut self, from: &mut dyn Read) -> io::Result<bool> {
         let mut block = [0; 16 * 1024];
         match from.read(&mut block) {
+            // The process was stopped and went on.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.more(from),
             Ok(n) => {
                 self.held.extend_from_slice(&block[..n]);
                 Ok(n > 0)

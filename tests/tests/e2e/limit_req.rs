@@ -41,62 +41,72 @@ const BURST: f64 = 4.0;
 const KEYS: u64 = 20;
 /// nginx looks at its clock when something comes, and no more than once a millisecond.
 const CLOCK_MS: f64 = 2.0;
+/// On a machine that is busy with others hardly any moment is known exactly: it is tried so often.
+const TRIES: usize = 4;
 
 #[test]
 fn every_arrival_is_decided_as_nginx_does() {
     let n = if is_full() { 10_000 } else { 1_500 };
     both(|subject| {
-        let server = Setup::http(
-            "limit_req_zone $arg_k zone=one:1m rate=10r/s;
+        let known_well =
+            |(judged, passed): (usize, usize)| judged > n * 4 / 5 && passed > n / 10 && passed < n * 19 / 20;
+        assert!((0..TRIES).any(|_| known_well(arrivals(subject, n))), "never judged enough");
+    });
+}
+
+/// Checks what becomes of `n` requests; how many of them could be judged, and how many passed.
+fn arrivals(subject: Subject, n: usize) -> (usize, usize) {
+    let server = Setup::http(
+        "limit_req_zone $arg_k zone=one:1m rate=10r/s;
              server {
                 listen 127.0.0.1:{port:0};
                 keepalive_requests 100000;
                 limit_req zone=one burst=4 nodelay; limit_req_status 429; limit_req_log_level info;
              }",
-        )
-        .file("html/index.html", "x")
-        .start(subject);
-        let mut client = server.connect();
-        let (mut random, mut buckets) = (Random(42), HashMap::<u64, Bucket>::new());
-        let (start, mut passed, mut judged) = (Instant::now(), 0, 0);
-        let ms = |at: Instant| at.duration_since(start).as_secs_f64() * 1000.0;
-        for nth in 0..n {
-            let (pause_us, key) = (random.below(2_000), random.below(KEYS));
-            std::thread::sleep(Duration::from_micros(pause_us));
-            let before = Instant::now();
-            let passes = client.get(&format!("/?k={key}")).status == 200;
-            let (from, to) = (ms(before), ms(Instant::now()));
-            passed += usize::from(passes);
-            let now = f64::midpoint(from, to);
-            let window_ms = to - from;
-            let Some(bucket) = buckets.get_mut(&key) else {
-                assert!(passes, "the first request of a key");
-                buckets.insert(key, Bucket { excess: 0.0, last_ms: now, window_ms });
-                continue;
-            };
-            let with_this = (bucket.excess - RATE * (now - bucket.last_ms) / 1000.0 + 1.0).max(0.0);
-            let unsure = RATE / 1000.0 * (window_ms + bucket.window_ms + CLOCK_MS);
-            if (with_this - BURST).abs() > unsure {
-                judged += 1;
-                assert_eq!(passes, with_this <= BURST, "request {nth}, key {key}, excess {with_this}");
-            }
-            if passes {
-                let window_ms = match with_this {
-                    0.0 => window_ms,
-                    near if near <= unsure => bucket.window_ms.max(window_ms),
-                    _ => bucket.window_ms,
-                };
-                *bucket = Bucket { excess: with_this, last_ms: now, window_ms };
-            }
+    )
+    .file("html/index.html", "x")
+    .start(subject);
+    let mut client = server.connect();
+    let (mut random, mut buckets) = (Random(42), HashMap::<u64, Bucket>::new());
+    let (start, mut passed, mut judged) = (Instant::now(), 0, 0);
+    // A server that is held up behind an answer finds the next request before it looks at its clock again.
+    let mut looked = start;
+    let ms = |at: Instant| at.duration_since(start).as_secs_f64() * 1000.0;
+    for nth in 0..n {
+        let (pause_us, key) = (random.below(2_000), random.below(KEYS));
+        std::thread::sleep(Duration::from_micros(pause_us));
+        let before = Instant::now();
+        let passes = client.get(&format!("/?k={key}")).status == 200;
+        let (from, to) = (ms(looked), ms(Instant::now()));
+        looked = before;
+        passed += usize::from(passes);
+        let now = f64::midpoint(from, to);
+        let window_ms = to - from;
+        let Some(bucket) = buckets.get_mut(&key) else {
+            assert!(passes, "the first request of a key");
+            buckets.insert(key, Bucket { excess: 0.0, last_ms: now, window_ms });
+            continue;
+        };
+        let full = bucket.excess - RATE * (now - bucket.last_ms) / 1000.0 + 1.0;
+        let with_this = full.max(0.0);
+        let unsure = RATE / 1000.0 * (f64::midpoint(window_ms, bucket.window_ms) + CLOCK_MS);
+        if (with_this - BURST).abs() > unsure {
+            judged += 1;
+            assert_eq!(passes, with_this <= BURST, "request {nth}, key {key}, excess {with_this}");
         }
-        println!(
-            "{subject}: of {n} requests {passed} passed, {judged} were not within {CLOCK_MS} ms of the other"
-        );
-        assert!(
-            judged > n * 4 / 5 && passed > n / 10 && passed < n * 19 / 20,
-            "{judged} judged, {passed} passed"
-        );
-    });
+        if passes {
+            let window_ms = match full {
+                empty if empty < -unsure => window_ms,
+                near if near <= unsure => bucket.window_ms.max(window_ms),
+                _ => bucket.window_ms,
+            };
+            *bucket = Bucket { excess: with_this, last_ms: now, window_ms };
+        }
+    }
+    println!(
+        "{subject}: of {n} requests {passed} passed, {judged} were not within {CLOCK_MS} ms of the other"
+    );
+    (judged, passed)
 }
 
 /// Sends requests at an even rate over two connections, many in one write, and counts what becomes of them.
