@@ -41,7 +41,7 @@ const BURST: f64 = 4.0;
 const KEYS: u64 = 20;
 /// nginx looks at its clock when something comes, and no more than once a millisecond.
 const CLOCK_MS: f64 = 2.0;
-/// On a machine that is busy with others hardly any moment is known exactly: it is tried so often.
+/// Measurements of which one must come out right: on a machine that is busy with others hardly any moment is known exactly.
 const TRIES: usize = 4;
 
 #[test]
@@ -211,9 +211,6 @@ fn instance(subject: Subject, rate: u64, redis: &str) -> Server {
     ))
     .start(subject)
 }
-
-/// Measurements of which one must come out right.
-const TRIES: usize = 4;
 
 #[test]
 fn two_instances_let_pass_together_what_one_would() {
