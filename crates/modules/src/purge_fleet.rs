@@ -143,15 +143,19 @@ impl Keeper {
             reply => entries(reply).ok_or("it answers something else than was asked")?,
         };
         let n_entries = entries.len();
-        let mut heard = HashSet::new();
+        let (mut heard, mut refused) = (HashSet::new(), 0_usize);
         for (number, fields) in entries {
             self.last = number;
             let Some((from, told)) = purge(&fields) else { continue };
             // Of what is said over and over, once is enough.
             let is_new = heard.insert((told.kind, told.text.clone(), told.soft)) || !self.caught_up;
             if from != self.id.as_bytes() && is_new && self.zone.hear(&told, self.caught_up).is_err() {
-                self.say(Level::Error, "tells of more purges than can be remembered");
+                refused += 1;
             }
+        }
+        if refused > 0 {
+            // One line, however many there were.
+            self.say(Level::Error, &format!("tells of {refused} purges more than can be remembered"));
         }
         Ok(n_entries >= BATCH_MAX)
     }
