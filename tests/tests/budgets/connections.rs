@@ -14,7 +14,7 @@ const IDLE: usize = 2_000;
 /// Longer than it takes until an idle connection is parked and its task's memory given back.
 const REST: Duration = Duration::from_millis(2500);
 /// So often is looked at what they hold.
-const RESTS: usize = 3;
+const RESTS: usize = 4;
 
 #[test]
 fn memory_of_an_idle_connection() {

@@ -20,11 +20,14 @@ use super::{Counted, Doing, Thread, live};
 /// A connection that has waited so long for its next request is parked. Those of a busy client never are.
 pub(super) const PARK_AFTER: Duration = Duration::from_secs(1);
 
-/// So long after some were parked, the memory of their tasks goes back to the system.
+/// So long after many were parked, the memory of their tasks goes back to the system.
 const GIVE_BACK_AFTER_MS: u64 = 500;
 
-/// If they are fewer than this, others will soon need it.
-const GIVE_BACK_MIN: u32 = 64;
+/// The same after a few: others may soon need it.
+const GIVE_BACK_FEW_AFTER_MS: u64 = 5_000;
+
+/// So many are many.
+const MANY: u32 = 64;
 
 /// One connection.
 pub(super) struct Parked {
@@ -75,12 +78,14 @@ impl Thread {
         lot.ends.insert((parked.until_ms, place));
         *lot.parked.get_mut(place) = Some(Box::new((parked, fd, Doing::now(Count::Waiting))));
         lot.n_new += 1;
-        if lot.n_new == GIVE_BACK_MIN {
-            lot.give_back_ms = clock::ms() + GIVE_BACK_AFTER_MS;
+        match lot.n_new {
+            1 => lot.give_back_ms = clock::ms() + GIVE_BACK_FEW_AFTER_MS,
+            MANY => lot.give_back_ms = lot.give_back_ms.min(clock::ms() + GIVE_BACK_AFTER_MS),
+            _ => {}
         }
         let Some(waker) = &lot.waker else { return };
         self.idle.borrow_mut().park(place, waker);
-        if lot.n_new == GIVE_BACK_MIN || lot.ends.first().is_some_and(|(_, first)| *first == place) {
+        if matches!(lot.n_new, 1 | MANY) || lot.ends.first().is_some_and(|(_, first)| *first == place) {
             waker.wake_by_ref();
         }
     }
@@ -143,7 +148,7 @@ impl Thread {
         loop {
             let mut lot = self.lot.borrow_mut();
             let first = lot.ends.first().copied();
-            let gives_ms = Some(lot.give_back_ms).filter(|_| lot.n_new >= GIVE_BACK_MIN);
+            let gives_ms = Some(lot.give_back_ms).filter(|_| lot.n_new > 0);
             if gives_ms.is_some_and(|at| at <= now_ms) {
                 lot.n_new = 0;
                 runtime::shrink();
