@@ -22,6 +22,7 @@ const FRONT: &str = "proxy_cache_path {dir}/cache levels=1:2 keys_zone=one:1m;
         proxy_cache_lock_age 30s;
         proxy_cache_lock_timeout 30s;
         location / { proxy_pass http://{app}; INSIDE }
+        location = /status { stub_status; }
     }";
 
 fn front(inside: &str) -> Setup {
@@ -97,6 +98,8 @@ fn what_is_not_to_be_kept_is_asked_for_by_all_at_once() {
             });
             let server = front(inside).backend("app", &app).start(subject);
             let mut clients = ask(&server, 8, GET);
+            // Whoever comes once the first is answered begins a turn of his own: all must wait by then.
+            server.eventually(|server| server.get("/status").text().contains("Writing: 9"));
             gates[0].open();
             // All others are asked for before any of them is answered: two turns and not eight.
             assert_eq!(app.wait_for(8).len(), 8);
