@@ -1,5 +1,6 @@
 //! The backend behind every proxy: a small epoll server, a process of its own beside the load generator.
 
+use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -17,6 +18,15 @@ const SWITCH: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r
     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 const MISTAKE: &[u8] = b"HTTP/1.1 501 Not Implemented\r\nContent-Length: 0\r\n\r\n";
 const LISTENER: u64 = u64::MAX;
+
+/// Asks for the number of pages that have been asked for so far.
+pub(crate) const COUNT: &str = "count";
+
+/// All that can be asked for.
+struct Site {
+    pages: Vec<Page>,
+    n_asked: Cell<u64>,
+}
 
 /// An answer, complete with its head: to stay, and to close after it.
 struct Page {
@@ -57,7 +67,7 @@ pub(crate) fn run() -> Result<()> {
 }
 
 fn serve(epoll: &OwnedFd, listener: &TcpListener) -> std::io::Result<()> {
-    let pages = pages();
+    let site = Site { pages: pages(), n_asked: Cell::new(0) };
     let mut conns: Vec<Option<Conn>> = Vec::new();
     let mut free: Vec<usize> = Vec::new();
     let mut buffer = vec![0; READ_BYTES];
@@ -76,7 +86,7 @@ fn serve(epoll: &OwnedFd, listener: &TcpListener) -> std::io::Result<()> {
             }
             let at = at as usize;
             let Some(Some(conn)) = conns.get_mut(at) else { continue };
-            if conn.turn(&pages, &mut buffer).is_err() {
+            if conn.turn(&site, &mut buffer).is_err() {
                 conns[at] = None;
                 free.push(at);
             }
@@ -107,9 +117,9 @@ fn accept(
 
 impl Conn {
     /// Writes and reads until neither goes on. An error, or the end, closes the connection.
-    fn turn(&mut self, pages: &[Page], buffer: &mut [u8]) -> std::io::Result<()> {
+    fn turn(&mut self, site: &Site, buffer: &mut [u8]) -> std::io::Result<()> {
         loop {
-            if !self.flush(pages)? {
+            if !self.flush(&site.pages)? {
                 return Ok(());
             }
             if self.close {
@@ -121,7 +131,7 @@ impl Conn {
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(e) => return Err(e),
             };
-            self.take(pages, &buffer[..n])?;
+            self.take(site, &buffer[..n])?;
         }
     }
 
@@ -146,11 +156,11 @@ impl Conn {
         }
     }
 
-    fn take(&mut self, pages: &[Page], bytes: &[u8]) -> std::io::Result<()> {
+    fn take(&mut self, site: &Site, bytes: &[u8]) -> std::io::Result<()> {
         match self.mode {
             Mode::Echo => self.own.extend_from_slice(bytes),
             Mode::Upload(left, all) => self.upload(left, all, bytes.len()),
-            Mode::Head if self.input.is_empty() && bytes.ends_with(b"\r\n\r\n") => self.head(pages, bytes),
+            Mode::Head if self.input.is_empty() && bytes.ends_with(b"\r\n\r\n") => self.head(site, bytes),
             Mode::Head => {
                 self.input.extend_from_slice(bytes);
                 let input = std::mem::take(&mut self.input);
@@ -158,9 +168,9 @@ impl Conn {
                     None if input.len() > HEAD_BYTES_MAX => return Err(ErrorKind::InvalidData.into()),
                     None => self.input = input,
                     Some(end) => {
-                        self.head(pages, &input[..end + 4]);
+                        self.head(site, &input[..end + 4]);
                         if input.len() > end + 4 {
-                            self.take(pages, &input[end + 4..])?;
+                            self.take(site, &input[end + 4..])?;
                         }
                     }
                 }
@@ -180,15 +190,19 @@ impl Conn {
     }
 
     /// Decides on the answer to a complete head.
-    fn head(&mut self, pages: &[Page], head: &[u8]) {
+    fn head(&mut self, site: &Site, head: &[u8]) {
         let path = head.split(|b| *b == b' ').nth(1).unwrap_or(b"");
         let name = path.rsplit(|b| *b == b'/').next().unwrap_or(b"");
         self.close = field(head, b"connection").is_some_and(|v| v.eq_ignore_ascii_case(b"close"));
         if name == b"ws" {
             (self.mode, self.close) = (Mode::Echo, false);
             self.own = SWITCH.to_vec();
-        } else if let Some(at) = pages.iter().position(|page| page.name.as_bytes() == name) {
+        } else if let Some(at) = site.pages.iter().position(|page| page.name.as_bytes() == name) {
+            site.n_asked.set(site.n_asked.get() + 1);
             self.page = Some((at, self.close));
+        } else if name == COUNT.as_bytes() {
+            let body = site.n_asked.get().to_string().into_bytes();
+            self.own = [self::head(body.len(), self.close), body].concat();
         } else if let (b"upload", Some(n)) = (name, field(head, b"content-length").and_then(number)) {
             self.upload(n, n, 0);
         } else {
@@ -215,7 +229,7 @@ fn head(body_bytes: usize, close: bool) -> Vec<u8> {
     let last = if close { "Connection: close\r\n" } else { "" };
     format!(
         "HTTP/1.1 200 OK\r\nServer: backend\r\nContent-Type: application/json\r\n\
-         Content-Length: {body_bytes}\r\nCache-Control: no-store\r\n{last}\r\n"
+         Content-Length: {body_bytes}\r\nCache-Control: max-age=3600\r\n{last}\r\n"
     )
     .into_bytes()
 }

@@ -13,7 +13,7 @@ use crate::options::{Options, workspace};
 use crate::proxy::{self, Kind, Proxy, Subject};
 use crate::verify::{self, Facts};
 use crate::workloads::{Door, Load, Workload};
-use crate::{Result, bodies, client, confs, h2load, machine, tree, workloads, wrk};
+use crate::{Result, backend, bodies, client, confs, h2load, machine, tree, workloads, wrk};
 
 /// How long a proxy may come to rest before it is looked at.
 const SETTLE: Duration = Duration::from_millis(50);
@@ -21,6 +21,8 @@ const SETTLE: Duration = Duration::from_millis(50);
 const IDLE: Duration = Duration::from_secs(3);
 /// Log lines may lack what was under way at the end, and hold what was asked beside the load.
 const LOG_LINES_OFF_MAX: u64 = 300;
+/// A cache may ask its backend for one of so many requests; more, and it is not the cache that is measured.
+const REQUESTS_PER_MISS_MIN: u64 = 1000;
 
 /// One proxy under one workload in one round.
 #[derive(Debug, Clone, Default)]
@@ -181,6 +183,7 @@ impl Bench<'_> {
         let facts = check()?;
         std::thread::sleep(SETTLE);
         let (base, busy, start) = (tree::memory(proxy.pid()), busy(), Instant::now());
+        let asked = self.asked()?;
         let cpu = tree::cpu(proxy.pid());
         let (outcome, links) = self.load(workload, proxy.port, &facts)?;
         std::thread::sleep(if links.is_empty() { SETTLE } else { IDLE });
@@ -188,6 +191,10 @@ impl Bench<'_> {
         let elapsed = start.elapsed().as_secs_f64();
         let others = (self::busy() - busy - (user + system) / 1e6).max(0.0) / elapsed;
         let memory = tree::memory(proxy.pid());
+        let misses = self.asked()? - asked;
+        if workload.door == Door::Cache && misses > outcome.done / REQUESTS_PER_MISS_MIN {
+            return Err(format!("{misses} of {} answers are not from the cache", outcome.done));
+        }
         wrong.extend(outcome.mistakes);
         wrong.extend(crate::stats::counted(tree::strays(proxy.pid(), machine::PROXY_CORE)));
         let n_conns = links.len();
@@ -216,6 +223,15 @@ impl Bench<'_> {
             others,
         };
         Ok((sample, outcome.done))
+    }
+
+    /// How many pages the backend has been asked for.
+    fn asked(&self) -> Result<u64> {
+        let mut link = Link::open(self.backend_port, None).map_err(|e| format!("backend: {e}"))?;
+        let request = verify::request(&format!("/{}", backend::COUNT), crate::workloads::Extra::None, 0);
+        let answer = client::exchange(&mut link, &request)?;
+        let number = std::str::from_utf8(&answer.body).ok().and_then(|text| text.parse().ok());
+        number.ok_or_else(|| "the backend does not say how often it was asked".to_owned())
     }
 
     /// Puts the load on; connections that must stay open come back.
