@@ -149,7 +149,7 @@ impl Source for Follow {
         self.poll_there(cx).map_ok(|there| {
             let start = self.place();
             self.at += there;
-            (there > 0).then(|| FileSlice { file: self.coming.file.clone(), start, end: start + there })
+            (there > 0).then(|| FileSlice::new(self.coming.file.clone(), start, start + there))
         })
     }
 

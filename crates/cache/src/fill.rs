@@ -93,7 +93,7 @@ impl Fill {
             self.writer = None;
             return None;
         }
-        Some(FileSlice { file, start, end: start + piece.len() as u64 })
+        Some(FileSlice::new(file, start, start + piece.len() as u64))
     }
 
     /// Puts a piece aside for the client.

@@ -1,25 +1,60 @@
 //! An object in memory: its file's bytes, one copy for all threads.
+//!
+//! The file of one that is not short stays open, so that the kernel can send it from the pages it has. Of one that is
+//! long nothing but the header is copied.
 
+use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use foregate_core::{Body, FileSlice};
 use foregate_net::FileVersion;
+use foregate_net::process::nofile_limit;
+use foregate_wire::Buf;
 use foregate_wire::h1::ResponseHead;
 
 use crate::header::Header;
 use crate::key::Key;
+use crate::memory::FILE_BYTES_MAX;
 
 /// What an object counts for besides its bytes: its place in tables and queues.
 const OVERHEAD_BYTES: usize = 512;
 /// Hits are counted up to here for eviction.
 const HEAT_MAX: u8 = 3;
+/// One in so many of the descriptors that the process may have is for the files of objects in memory.
+const DESCRIPTORS_SHARE: u64 = 8;
+/// And never more than so many.
+const KEPT_MAX: u64 = 16 << 10;
+/// Files that are kept open now, of all zones.
+static N_KEPT: AtomicU64 = AtomicU64::new(0);
+
+/// A file that stays open.
+pub(crate) struct Kept(Arc<File>);
+
+impl Kept {
+    /// `None`: too many are.
+    pub(crate) fn file(file: &Arc<File>) -> Option<Self> {
+        let max = nofile_limit().0.map_or(KEPT_MAX, |n| (n / DESCRIPTORS_SHARE).min(KEPT_MAX));
+        let one_more = |n: u64| (n < max).then_some(n + 1);
+        N_KEPT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Self(file.clone()))
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        N_KEPT.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 pub(crate) struct Held {
     pub(crate) header: Header,
     /// Tells it from all that were ever in memory, of its key as well: the same file may come more than once.
     number: u64,
-    /// All of the file.
+    /// All of the file, or its header.
     pub(crate) bytes: Arc<Vec<u8>>,
+    /// Where the kernel is to send it.
+    file: Option<Kept>,
     /// The answer's head as it was read, once somebody has.
     pub(crate) parsed: OnceLock<ResponseHead>,
     /// Of the file when it was read.
@@ -37,7 +72,7 @@ pub(crate) struct Held {
 impl Held {
     pub(crate) fn new(
         header: Header,
-        bytes: Vec<u8>,
+        (bytes, file): (Vec<u8>, Option<Kept>),
         version: FileVersion,
         clean_at: u64,
         now_s: u32,
@@ -47,6 +82,7 @@ impl Held {
             header,
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
             bytes: Arc::new(bytes),
+            file,
             parsed: OnceLock::new(),
             version,
             void: AtomicBool::new(false),
@@ -65,8 +101,25 @@ impl Held {
         self.number
     }
 
+    /// What it counts for. One of which the kernel has the bytes counts as the longest of which there is a copy: it is
+    /// worth its place no more than that one.
     pub(crate) fn cost_bytes(&self) -> usize {
-        self.bytes.len() + OVERHEAD_BYTES
+        let whole = self.header.body_start + self.header.body_bytes;
+        let bytes = if whole > FILE_BYTES_MAX { FILE_BYTES_MAX as usize } else { self.bytes.len() };
+        bytes + OVERHEAD_BYTES
+    }
+
+    /// Bytes `start..end` of the file.
+    pub(crate) fn body(&self, start: u64, end: u64) -> Body {
+        let bytes = Buf::from_common(self.bytes.clone());
+        let whole = bytes.len() as u64 == end;
+        match &self.file {
+            Some(Kept(file)) => {
+                let slice = FileSlice::new(file.clone(), start, end);
+                Body::File(if whole { slice.with_memory(bytes) } else { slice })
+            }
+            None => Body::Bytes(bytes.slice(start as usize..end as usize)),
+        }
     }
 
     pub(crate) fn void(&self) {
@@ -109,6 +162,6 @@ impl Held {
     pub(crate) fn for_tests(key: Key, created_us: u64, cost_bytes: usize) -> Self {
         let header = Header::for_tests(key, created_us);
         let version = FileVersion::at(std::path::Path::new("/")).expect("because there is a root");
-        Self::new(header, vec![0; cost_bytes - OVERHEAD_BYTES], version, 0, 0)
+        Self::new(header, (vec![0; cost_bytes - OVERHEAD_BYTES], None), version, 0, 0)
     }
 }

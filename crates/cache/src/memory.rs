@@ -12,8 +12,10 @@ use crate::fifo::Fifo;
 use crate::held::Held;
 use crate::key::{AsItIs, Key};
 
-/// What is longer is sent from its file, where the kernel has it: a copy here would save nothing.
+/// Of what is longer there is no copy here: the kernel has it.
 pub(crate) const FILE_BYTES_MAX: u64 = 256 << 10;
+/// Bodies from here on are sent by sendfile(2): to copy them into the socket costs more.
+pub(crate) const SENT_BY_KERNEL_BYTES_MIN: u64 = 32 << 10;
 /// Locks of one zone at most, and the least that one of them is worth.
 const SHARDS_MAX: usize = 16;
 const SHARD_BYTES_MIN: usize = 4 << 20;
@@ -90,7 +92,7 @@ impl Memory {
     /// Whether a file of this length may come in.
     pub(crate) fn takes(&self, file_bytes: u64) -> bool {
         let share = self.bytes_max.load(Ordering::Relaxed) / SHARE;
-        file_bytes <= FILE_BYTES_MAX && file_bytes <= share as u64
+        file_bytes.min(FILE_BYTES_MAX) <= share as u64
     }
 
     #[inline]

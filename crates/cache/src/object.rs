@@ -13,8 +13,9 @@ use foregate_wire::{Block, Buf};
 
 use crate::coming::{Coming, Follow};
 use crate::header::{Bad, HEADER_BYTES_MAX, Header, Life};
-use crate::held::Held;
+use crate::held::{Held, Kept};
 use crate::key::Key;
+use crate::memory::{FILE_BYTES_MAX, SENT_BY_KERNEL_BYTES_MIN};
 
 /// What is read at first: all of most headers.
 const READ_BYTES: usize = 4 << 10;
@@ -89,13 +90,20 @@ impl Opened {
         &self.bytes
     }
 
-    /// All of it in memory. `clean_at`: how far the purges had come when it was looked at.
-    pub(crate) fn hold(&self, clean_at: u64, now_s: u32) -> io::Result<Held> {
-        let mut bytes = vec![0; self.file_bytes() as usize];
+    /// It in memory; `None`: it is too long for that, and no more files may stay open. `clean_at`: how far the purges
+    /// had come when it was looked at.
+    pub(crate) fn hold(&self, clean_at: u64, now_s: u32) -> io::Result<Option<Held>> {
+        let file = (self.header.body_bytes >= SENT_BY_KERNEL_BYTES_MIN).then(|| Kept::file(&self.file)).flatten();
+        let bytes = match self.file_bytes() <= FILE_BYTES_MAX {
+            true => self.file_bytes(),
+            false if file.is_some() => self.header.body_start,
+            false => return Ok(None),
+        };
+        let mut bytes = vec![0; bytes as usize];
         let known = self.bytes.len().min(bytes.len());
         bytes[..known].copy_from_slice(&self.bytes[..known]);
         self.file.read_exact_at(&mut bytes[known..], known as u64)?;
-        Ok(Held::new(self.header.clone(), bytes, self.version, clean_at, now_s))
+        Ok(Some(Held::new(self.header.clone(), (bytes, file), self.version, clean_at, now_s)))
     }
 }
 
@@ -213,12 +221,8 @@ impl Object {
         match &self.from {
             From::Coming(coming) => Body::Source(Box::new(Follow::new(coming.clone()))),
             _ if start == end => Body::Empty,
-            From::Memory(held) => {
-                let mut bytes = Buf::from_common(held.bytes.clone());
-                bytes.advance(start as usize);
-                Body::Bytes(bytes)
-            }
-            From::File(opened) => Body::File(FileSlice { file: opened.file.clone(), start, end }),
+            From::Memory(held) => held.body(start, end),
+            From::File(opened) => Body::File(FileSlice::new(opened.file.clone(), start, end)),
         }
     }
 

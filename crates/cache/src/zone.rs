@@ -297,7 +297,7 @@ impl Zone {
         if !self.state.memory.takes(opened.file_bytes()) || opened.header().life.valid_s < i64::from(now_s) {
             return None;
         }
-        let held = Arc::new(opened.hold(clean_at, now_s).ok()?);
+        let held = Arc::new(opened.hold(clean_at, now_s).ok()??);
         let key = held.key();
         self.state.memory.add(held.clone());
         // Another file may have taken its place since it was opened, and that of this one in memory: then they that

@@ -116,9 +116,17 @@ impl Body {
         self.len() == Some(0)
     }
 
+    /// The same body for those who must see its bytes: as such, where they are in memory.
+    pub fn at_hand(self) -> Self {
+        match self {
+            Self::File(slice) => slice.in_memory().map_or(Self::File(slice), Self::Bytes),
+            other => other,
+        }
+    }
+
     /// The same body as a stream, for filters that change it. Files are read in blocks of [`Buf::BLOCK`].
     pub fn into_source(self) -> Box<dyn Source> {
-        match self {
+        match self.at_hand() {
             Self::Empty | Self::Tunnel(_) => Box::new(Pieces { parts: Vec::new() }),
             Self::Bytes(bytes) => Box::new(Pieces { parts: vec![Part::Bytes(bytes)] }),
             Self::File(slice) => Box::new(Pieces { parts: vec![Part::File(slice)] }),
@@ -162,9 +170,27 @@ pub struct FileSlice {
     pub file: Arc<File>,
     pub start: u64,
     pub end: u64,
+    /// All of the file, where that is in memory as well: for those who must see the bytes. The others let the kernel
+    /// send them.
+    memory: Option<Buf>,
 }
 
 impl FileSlice {
+    pub fn new(file: Arc<File>, start: u64, end: u64) -> Self {
+        Self { file, start, end, memory: None }
+    }
+
+    /// `memory` holds all of the file.
+    pub fn with_memory(self, memory: Buf) -> Self {
+        Self { memory: Some(memory), ..self }
+    }
+
+    /// The bytes, where they are in memory.
+    fn in_memory(&self) -> Option<Buf> {
+        let all = self.memory.as_ref()?;
+        Some(all.slice(usize::try_from(self.start).ok()?..usize::try_from(self.end).ok()?))
+    }
+
     pub fn len(&self) -> u64 {
         self.end.saturating_sub(self.start)
     }

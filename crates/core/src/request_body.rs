@@ -247,7 +247,7 @@ impl Exchange {
         let body = &mut self.body;
         body.source = None;
         body.length = Some(length);
-        body.file = Some(FileSlice { file: temp.file.clone(), start: 0, end: length });
+        body.file = Some(FileSlice::new(temp.file.clone(), 0, length));
         body.file_name = Some(path);
         body.temp = Some(Rc::new(temp));
         Ok(())

@@ -471,7 +471,7 @@ impl Ahead {
                 let path = file.path().display();
                 let text = "an upstream response is buffered to a temporary file";
                 reporter.log(Level::Warn, format_args!("{text} {path} while reading upstream"));
-                let slice = FileSlice { file: file.file.clone(), start: 0, end: 0 };
+                let slice = FileSlice::new(file.file.clone(), 0, 0);
                 self.spill.insert(Spill { file, slice })
             }
         };

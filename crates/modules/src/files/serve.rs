@@ -69,7 +69,7 @@ fn reply(on: &Settings, opened: Opened) -> Reply {
     if let Some(file) = opened.file
         && len > 0
     {
-        reply.body = Body::File(FileSlice { file, start: 0, end: len });
+        reply.body = Body::File(FileSlice::new(file, 0, len));
     }
     reply
 }

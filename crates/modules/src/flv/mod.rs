@@ -68,7 +68,7 @@ mod tests {
         let site = Site::new("server { location / { flv; } }");
         let on = site.settings().flv.as_ref()?;
         let file = Arc::new(std::fs::File::open("/dev/null").ok()?);
-        let mut reply = Reply { body: Body::File(FileSlice { file, start: 0, end: 100 }), ..Reply::default() };
+        let mut reply = Reply { body: Body::File(FileSlice::new(file, 0, 100)), ..Reply::default() };
         cut(on, &site.exchange(request), &mut reply);
         reply.body.len()
     }

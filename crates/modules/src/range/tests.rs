@@ -98,7 +98,7 @@ fn files_and_streams_are_cut_as_bytes_are() {
     std::fs::write(&path, format!("xx{TEXT}yy")).expect("because tests may write to the temporary folder");
     let file = Arc::new(std::fs::File::open(&path).expect("because it was written above"));
     _ = std::fs::remove_file(&path);
-    let file = || Body::File(FileSlice { file: file.clone(), start: 2, end: 12 });
+    let file = || Body::File(FileSlice::new(file.clone(), 2, 12));
     let stream = || Body::Source(Box::new(Stream(TEXT)));
     for (range, want) in [
         ("bytes=0-2", "206 bytes 0-2/10: 012"),

@@ -64,6 +64,9 @@ pub(super) async fn send(
     let mut sender = Sender { conn, deadline, timeout: client.send_timeout, limit, pace, bytes: 0 };
     ex.sent.fields = std::mem::take(&mut reply.fields);
     let mut body = std::mem::take(&mut reply.body);
+    if matches!(sender.conn, Conn::Tls(_)) {
+        body = body.at_hand();
+    }
     let done = match append_short(ex, &mut body, framing, out) {
         Ok(true) => sender.all(out).await,
         Ok(false) => Box::pin(send_body(&mut sender, ex, out, body, framing)).await,

@@ -68,6 +68,7 @@ pub(super) async fn send(
     let (limit, pace) = (Rate::of(client, ex), Pace::over(client.send_floor));
     let timeout = client.send_timeout;
     let mut sender = Sender { lane, frame_bytes, timeout, limit, pace, sent_bytes: 0 };
+    reply.body = reply.body.at_hand();
     let done = match sender.short(ex, &mut reply.body, has_trailers) {
         Ok(true) => Ok(()),
         Ok(false) => Box::pin(sender.body(ex, reply.body)).await,
@@ -201,7 +202,8 @@ impl Sender<'_> {
         while !slice.is_empty() {
             let n = self.allowed().await?.min(self.room(&mut *nothing).await?) as u64;
             let end = slice.end.min(slice.start + n);
-            let mut part = FileSlice { end, ..slice.clone() };
+            let mut part = slice.clone();
+            part.end = end;
             let bytes = part.read().ok().filter(|it| !it.is_empty()).ok_or(SendError::Body)?;
             slice.start = part.start;
             if slice.is_empty() {
