@@ -10,6 +10,7 @@ mod auth_jwt;
 mod auth_oidc;
 mod balancing;
 mod cache_disk;
+mod cache_memory;
 mod cache_purge;
 mod cache_stampede;
 mod certbot;
