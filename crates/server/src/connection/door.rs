@@ -64,10 +64,13 @@ async fn stand_open(thread: Rc<Thread>, listener: Rc<Listener>, addr: Addr) {
     let addr = Rc::new(addr);
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                thread.make_room().await;
-                let_in(&thread, stream, &addr);
+            Ok((stream, _)) if thread.makes_room() => {
+                // Those that are to close for it do so first. The door may close meanwhile, but not on who is inside.
+                let (thread, addr) = (thread.clone(), addr.clone());
+                runtime::spawn(async move { let_in(&thread, stream, &addr) });
+                runtime::yield_now().await;
             }
+            Ok((stream, _)) => let_in(&thread, stream, &addr),
             Err(error) => {
                 let text = format!("accept4() failed ({})", foregate_net::sys::errno_text(&error));
                 thread.local().cycle.main.error_log.write(Level::Crit, &text);

@@ -264,17 +264,15 @@ impl Thread {
         self.local.borrow().cycle.main.process.connections
     }
 
-    /// Tells some idle connections to close when nearly all that are allowed are open, as nginx does.
-    async fn make_room(&self) {
+    /// Tells some idle connections to close when nearly all that are allowed are open, as nginx does. `true`: not one
+    /// more fits before they have.
+    fn makes_room(&self) -> bool {
         let max = self.connections_max();
         if self.connections.get() < max - max / SPARE_SHARE {
-            return;
+            return false;
         }
         self.tell_some_to_close(max);
-        // Where not one more fits, those that are to close do so first.
-        if self.connections.get() >= max {
-            runtime::yield_now().await;
-        }
+        self.connections.get() >= max
     }
 
     fn tell_some_to_close(&self, max: usize) {
