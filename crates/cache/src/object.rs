@@ -93,7 +93,8 @@ impl Opened {
     /// It in memory; `None`: it is too long for that, and no more files may stay open. `clean_at`: how far the purges
     /// had come when it was looked at.
     pub(crate) fn hold(&self, clean_at: u64, now_s: u32) -> io::Result<Option<Held>> {
-        let file = (self.header.body_bytes >= SENT_BY_KERNEL_BYTES_MIN).then(|| Kept::file(&self.file)).flatten();
+        let file =
+            (self.header.body_bytes >= SENT_BY_KERNEL_BYTES_MIN).then(|| Kept::file(&self.file)).flatten();
         let bytes = match self.file_bytes() <= FILE_BYTES_MAX {
             true => self.file_bytes(),
             false if file.is_some() => self.header.body_start,

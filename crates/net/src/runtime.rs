@@ -15,11 +15,13 @@ use crate::sys::give_back_memory;
 use crate::{clock, reactor};
 
 mod blocking;
+mod gather;
 mod remote;
 mod rest;
 mod task;
 
 pub use blocking::{Full, Pool, blocking};
+pub use gather::{Gather, gather};
 pub use remote::Remote;
 pub use rest::{Rest, rest};
 pub use task::Task;
@@ -64,11 +66,12 @@ pub fn run<T>(main: impl Future<Output = T>) -> io::Result<T> {
         let mut polls_left = POLLS_PER_TURN_MAX;
         let mut is_first = true;
         while polls_left > 0
-            && (std::mem::take(&mut is_first) || task::any_ready() && !is_long())
+            && (std::mem::take(&mut is_first) || task::any_ready() && !is_long() || gather::release())
             && task::take_ready(&mut batch, polls_left)
         {
             polls_left -= batch.len();
             while let Some(next) = batch.pop_front() {
+                gather::note(next, batch.len());
                 if next != key {
                     task::poll(next);
                     continue;
@@ -79,6 +82,7 @@ pub fn run<T>(main: impl Future<Output = T>) -> io::Result<T> {
                 }
             }
         }
+        gather::release();
         turn(task::any_ready() || rest::any())?;
         rest::end_one();
     }
@@ -193,6 +197,7 @@ impl Drop for Entered {
         }
         task::clear_ready();
         rest::clear();
+        gather::clear();
         if let Some(doorbell) = remote::close() {
             reactor::stop(&*doorbell);
         }
@@ -229,6 +234,59 @@ mod tests {
         })
         .unwrap();
         assert_eq!(*seen.borrow(), ["a0", "b0", "a1", "b1", "a2", "b2"]);
+    }
+
+    #[test]
+    fn those_who_gather_go_on_when_all_have_come_as_far() {
+        let seen = Rc::new(RefCell::new(Vec::new()));
+        let log = seen.clone();
+        run(async move {
+            for name in ["a", "b", "c"] {
+                let log = log.clone();
+                spawn(async move {
+                    log.borrow_mut().push(format!("{name} takes"));
+                    gather().await;
+                    log.borrow_mut().push(format!("{name} gives"));
+                });
+            }
+            while n_tasks() > 0 {
+                rest().await;
+            }
+        })
+        .unwrap();
+        // The last has nobody to wait for.
+        assert_eq!(*seen.borrow(), ["a takes", "b takes", "c takes", "c gives", "a gives", "b gives"]);
+    }
+
+    #[test]
+    fn who_is_alone_gathers_at_once() {
+        run(async {
+            let before = turn_number();
+            for _ in 0..100 {
+                gather().await;
+            }
+            assert_eq!(turn_number(), before);
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn who_gathers_again_and_again_does_not_keep_the_loop_from_the_clock() {
+        run(async {
+            let end = Rc::new(Cell::new(false));
+            for _ in 0..3 {
+                let end = end.clone();
+                spawn(async move {
+                    while !end.get() {
+                        gather().await;
+                        yield_now().await;
+                    }
+                });
+            }
+            clock::sleep(Duration::from_millis(5)).await;
+            end.set(true);
+        })
+        .unwrap();
     }
 
     #[test]

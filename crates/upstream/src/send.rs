@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 
 use foregate_core::{BodyError, FileSlice};
-use foregate_net::Conn;
+use foregate_net::{Conn, runtime};
 use foregate_wire::Buf;
 use foregate_wire::fastcgi::{END_OF_STDIN, stdin};
 use foregate_wire::h1::{LAST_CHUNK, chunk_header};
@@ -102,6 +102,7 @@ async fn head<P: Protocol>(run: &mut Run<'_, P>, link: &Link) -> Result<bool, Fa
 
 async fn bytes<P: Protocol>(run: &mut Run<'_, P>, link: &Link, bytes: &[u8]) -> Result<bool, Fault> {
     let conn = &link.conn;
+    runtime::gather().await;
     // As a rule all of it goes at once, and nothing need be prepared for waiting.
     let at_once = poll_fn(|cx| {
         let sent = if bytes.is_empty() { Poll::Ready(Ok(0)) } else { conn.poll_send(cx, bytes) };

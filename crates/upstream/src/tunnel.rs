@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use foregate_core::{Carried, Duplex, Level, Reporter, Tunnel};
 use foregate_net::clock;
+use foregate_net::runtime::Gather;
 use foregate_wire::Buf;
 
 use crate::attempts::Progress;
@@ -34,8 +35,8 @@ impl Tunnel for UpstreamTunnel {
     fn run(self: Box<Self>, client: Rc<dyn Duplex>, early: Buf) -> Pin<Box<dyn Future<Output = Carried>>> {
         Box::pin(async move {
             let this = *self;
-            let mut down = Lane { rest: this.rest, carried: 0, ended: false };
-            let mut up = Lane { rest: early, carried: 0, ended: false };
+            let mut down = Lane::new(this.rest);
+            let mut up = Lane::new(early);
             let mut quiet = Quiet::new();
             let done = poll_fn(|cx| {
                 let before = down.carried + up.carried;
@@ -69,9 +70,14 @@ struct Lane {
     rest: Buf,
     carried: u64,
     ended: bool,
+    gather: Gather,
 }
 
 impl Lane {
+    fn new(rest: Buf) -> Self {
+        Self { rest, carried: 0, ended: false, gather: Gather::default() }
+    }
+
     /// Carries what there is. Ready when this direction is over: all that was received has been sent on, or
     /// nobody takes it.
     fn poll(&mut self, from: &dyn Duplex, to: &dyn Duplex, cx: &mut Context<'_>) -> Poll<()> {
@@ -95,6 +101,10 @@ impl Lane {
 
     /// Sends `bytes` on and keeps what is not taken. Ready when all is, and, with `ended` set, when nobody takes it.
     fn pass(&mut self, bytes: &mut Buf, to: &dyn Duplex, cx: &mut Context<'_>) -> Poll<()> {
+        if self.gather.poll().is_pending() {
+            self.rest = std::mem::take(bytes);
+            return Poll::Pending;
+        }
         while !bytes.is_empty() {
             match to.poll_send(cx, bytes) {
                 Poll::Ready(Ok(n)) => {

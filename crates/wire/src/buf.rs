@@ -13,8 +13,14 @@ thread_local! {
     static POOL: RefCell<Vec<Rc<Page>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The memory of one block: always `Buf::BLOCK` bytes, zeroed once when it is first allocated.
+/// The memory of one block: `PAGE_BYTES`, zeroed once when it is first allocated.
 type Page = Vec<u8>;
+
+/// Blocks begin at one of so many places in their pages, so far apart: short messages in many blocks would contend for
+/// the same few lines of the processor's caches if each began where a power of two does.
+const N_COLORS: usize = 16;
+const COLOR_BYTES: usize = 256;
+const PAGE_BYTES: usize = Buf::BLOCK + (N_COLORS - 1) * COLOR_BYTES;
 
 /// An immutable slice of shared bytes. Cloning and slicing count references and copy nothing.
 pub struct Buf {
@@ -174,14 +180,16 @@ impl Block {
     #[inline]
     pub fn take() -> Block {
         let pooled = POOL.try_with(|pool| pool.borrow_mut().pop()).unwrap_or(None);
-        Block { page: Some(pooled.unwrap_or_else(|| Rc::new(vec![0; Buf::BLOCK]))) }
+        Block { page: Some(pooled.unwrap_or_else(|| Rc::new(vec![0; PAGE_BYTES]))) }
     }
 
     /// All of the block, to be written from its start. It holds leftovers of its last use.
     #[inline]
     pub fn spare(&mut self) -> &mut [u8] {
         let page = self.page.as_mut().expect("because only fill, which consumes the block, takes the page");
-        Rc::get_mut(page).expect("because a page is unshared until fill")
+        let start = start(page);
+        let page = Rc::get_mut(page).expect("because a page is unshared until fill");
+        &mut page[start..start + Buf::BLOCK]
     }
 
     /// Makes the first `n` bytes a shared slice. Panics when `n` exceeds the block.
@@ -189,7 +197,8 @@ impl Block {
     pub fn fill(mut self, n: usize) -> Buf {
         assert!(n <= Buf::BLOCK, "no more was written than fits");
         let page = self.page.take().expect("because only fill, which consumes the block, takes the page");
-        Buf { store: Store::Pooled(page), start: 0, end: n }
+        let start = start(&page);
+        Buf { store: Store::Pooled(page), start, end: start + n }
     }
 }
 
@@ -200,6 +209,12 @@ impl Drop for Block {
             give_back(page);
         }
     }
+}
+
+/// Where the block begins in its page: by the page's address, so that neighbours differ.
+#[inline]
+fn start(page: &Page) -> usize {
+    (page.as_ptr().addr() >> 14) % N_COLORS * COLOR_BYTES
 }
 
 /// Returns an unshared page to the pool. At thread exit the pool may be gone: then the page is freed.

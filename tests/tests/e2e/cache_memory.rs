@@ -50,7 +50,9 @@ fn setup(main: &str, memory: &str, app: &Backend) -> Setup {
 
 /// `/BYTES`
 fn backend() -> Backend {
-    Backend::new(|seen| Reply::status(200, "Accept-Ranges: bytes\r\n", body(seen.target[1..].parse().unwrap_or(0))))
+    Backend::new(|seen| {
+        Reply::status(200, "Accept-Ranges: bytes\r\n", body(seen.target[1..].parse().unwrap_or(0)))
+    })
 }
 
 /// Files of the cache that the worker has open.
@@ -83,7 +85,11 @@ fn an_object_in_memory_is_the_same_by_every_way() {
                 tls.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n{range}\r\n"));
                 let seen = tls.response().expect("because it stays");
                 let part = if range.is_empty() { &expected[..] } else { &expected[9..20_000] };
-                assert_eq!((seen.header("X-Cache"), seen.body == part), (Some("HIT"), true), "{path} {range}");
+                assert_eq!(
+                    (seen.header("X-Cache"), seen.body == part),
+                    (Some("HIT"), true),
+                    "{path} {range}"
+                );
             }
             let mut h2 = Http2::new(Client::connect(server.address(2)));
             let stream = h2.open(&get_fields(&path), true);
@@ -94,7 +100,8 @@ fn an_object_in_memory_is_the_same_by_every_way() {
             let text = String::from_utf8(expected.clone()).expect("because it is text");
             assert!(seen.text() == text.replace("000007", "_SEVEN"), "{path} filtered");
             for range in ["0-8", "19990-19999", "0-0,16000-16007"] {
-                let seen = server.ask(&format!("GET {path}\nRange: bytes={range}")).expect("because it answers");
+                let seen =
+                    server.ask(&format!("GET {path}\nRange: bytes={range}")).expect("because it answers");
                 assert_eq!((seen.status, seen.header("X-Cache")), (206, Some("HIT")));
                 assert!(seen.text().contains("0002000 ") == range.contains(','), "{path} {range}");
             }
@@ -156,7 +163,8 @@ fn a_file_cut_short_by_hand_is_never_made_up_for() {
                 let mut client = Client::connect(server.address(0));
                 client.send(format!("GET /{bytes} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
                 let seen = client.rest();
-                let at = seen.windows(4).position(|it| it == b"\r\n\r\n").expect("because there is a head") + 4;
+                let at =
+                    seen.windows(4).position(|it| it == b"\r\n\r\n").expect("because there is a head") + 4;
                 assert!(body(bytes).starts_with(&seen[at..]), "bytes that never were there");
                 seen.len() - at == bytes
             });

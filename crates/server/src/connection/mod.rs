@@ -36,7 +36,7 @@ use crate::cycle::{Cycle, Local};
 use arrival::Arrival;
 use places::Places;
 
-/// Heads and exchanges that a thread keeps for those that come next.
+/// Heads, exchanges and buffers that a thread keeps for those that come next.
 const KEPT_MAX: usize = 64;
 
 /// A buffer that grew beyond this is not kept.
@@ -69,8 +69,8 @@ pub struct Thread {
     #[expect(clippy::vec_box, reason = "what is kept is the box, so that an exchange is never moved")]
     exchanges: RefCell<Vec<Box<Exchange>>>,
     nobody: Nobody,
-    /// A buffer for the head of an answer, and for its body where that is short.
-    out: Cell<Vec<u8>>,
+    /// Buffers for the heads of answers, and for their bodies where those are short.
+    outs: RefCell<Vec<Vec<u8>>>,
     /// The connections that wait for a request: woken when draining begins, closed when others need their place.
     idle: RefCell<idle::Idle>,
     /// Those of them that have waited for long.
@@ -105,7 +105,7 @@ impl Thread {
             heads: RefCell::default(),
             exchanges: RefCell::default(),
             nobody: Nobody::new(),
-            out: Cell::default(),
+            outs: RefCell::default(),
             made_room: Cell::new(None),
             emptied: RefCell::default(),
         })
@@ -237,13 +237,14 @@ impl Thread {
     }
 
     fn take_out(&self) -> Vec<u8> {
-        self.out.take()
+        self.outs.borrow_mut().pop().unwrap_or_default()
     }
 
     fn give_out(&self, mut out: Vec<u8>) {
-        if out.capacity() <= OUT_BYTES_MAX {
+        let mut outs = self.outs.borrow_mut();
+        if out.capacity() <= OUT_BYTES_MAX && outs.len() < KEPT_MAX {
             out.clear();
-            self.out.set(out);
+            outs.push(out);
         }
     }
 

@@ -68,7 +68,10 @@ pub(super) async fn send(
         body = body.at_hand();
     }
     let done = match append_short(ex, &mut body, framing, out) {
-        Ok(true) => sender.all(out).await,
+        Ok(true) => {
+            runtime::gather().await;
+            sender.all(out).await
+        }
         Ok(false) => Box::pin(send_body(&mut sender, ex, out, body, framing)).await,
         Err(error) => Err(error),
     };
