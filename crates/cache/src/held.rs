@@ -111,15 +111,14 @@ impl Held {
 
     /// Bytes `start..end` of the file.
     pub(crate) fn body(&self, start: u64, end: u64) -> Body {
-        let bytes = Buf::from_common(self.bytes.clone());
-        let whole = bytes.len() as u64 == end;
-        match &self.file {
-            Some(Kept(file)) => {
-                let slice = FileSlice::new(file.clone(), start, end);
-                Body::File(if whole { slice.with_memory(bytes) } else { slice })
-            }
-            None => Body::Bytes(bytes.slice(start as usize..end as usize)),
-        }
+        let Some(Kept(file)) = &self.file else {
+            let mut bytes = Buf::from_common(self.bytes.clone());
+            bytes.advance(start as usize);
+            return Body::Bytes(bytes);
+        };
+        let slice = FileSlice::new(file.clone(), start, end);
+        let whole = self.bytes.len() as u64 == end;
+        Body::File(if whole { slice.with_memory(self.bytes.clone()) } else { slice })
     }
 
     pub(crate) fn void(&self) {

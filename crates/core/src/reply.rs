@@ -172,7 +172,7 @@ pub struct FileSlice {
     pub end: u64,
     /// All of the file, where that is in memory as well: for those who must see the bytes. The others let the kernel
     /// send them.
-    memory: Option<Buf>,
+    memory: Option<Arc<Vec<u8>>>,
 }
 
 impl FileSlice {
@@ -181,13 +181,13 @@ impl FileSlice {
     }
 
     /// `memory` holds all of the file.
-    pub fn with_memory(self, memory: Buf) -> Self {
+    pub fn with_memory(self, memory: Arc<Vec<u8>>) -> Self {
         Self { memory: Some(memory), ..self }
     }
 
     /// The bytes, where they are in memory.
     fn in_memory(&self) -> Option<Buf> {
-        let all = self.memory.as_ref()?;
+        let all = Buf::from_common(self.memory.clone()?);
         Some(all.slice(usize::try_from(self.start).ok()?..usize::try_from(self.end).ok()?))
     }
 
