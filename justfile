@@ -48,6 +48,10 @@ docs:
 deny:
     cargo deny check
 
+# a release that a run under load has shown what is hot: target/optimized/foregate
+optimize:
+    cargo xtask optimize
+
 # two backends and a proxy in front of them, to look around
 demo:
     cargo run --release -- demo

@@ -12,6 +12,8 @@ pub(crate) struct Place<'a> {
     pub(crate) port: u16,
     pub(crate) backend: u16,
     pub(crate) files_max: u64,
+    /// One process is all: no master.
+    pub(crate) no_master: bool,
 }
 
 /// Where this proxy's log lines go.
@@ -31,7 +33,7 @@ pub(crate) fn nginx(door: Door, at: &Place<'_>) -> String {
         .concat();
     format!(
         "daemon off;
-worker_processes 1;
+{master}worker_processes 1;
 pid {dir}/nginx.pid;
 error_log {dir}/error.log error;
 events {{
@@ -58,6 +60,7 @@ http {{
 
 {zone}{servers}}}
 ",
+        master = if at.no_master { "master_process off;\n" } else { "" },
         zone = match door {
             Door::Cache => format!("    proxy_cache_path {dir}/cache levels=1:2 keys_zone=cache:10m;\n"),
             _ => String::new(),

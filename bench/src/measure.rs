@@ -157,7 +157,8 @@ impl Bench<'_> {
         }
         let _ = std::os::unix::fs::symlink(self.folder.join("root"), own.join("root"));
         let (port, backend) = (proxy::free_port()?, self.backend_port);
-        let place = Place { folder: &own, port, backend, files_max: self.files_max };
+        let no_master = self.options.no_master;
+        let place = Place { folder: &own, port, backend, files_max: self.files_max, no_master };
         let mut proxy = Proxy::start(subject, workload.door, &own, &place)?;
         let loaded = self.loaded(workload, &mut proxy, wrong);
         let said = proxy.said();

@@ -18,6 +18,8 @@ usage: cargo run --release -p foregate-bench -- [OPTION...]
   --nginx PATH       (default: nginx)      --no-nginx     leave it out
   --haproxy PATH     (default: haproxy)    --no-haproxy   leave it out
   --varnish PATH     (default: varnishd)   --no-varnish   leave it out, as is done where it is not installed
+  --optimized        Foregate is target/optimized/foregate, which cargo xtask optimize builds
+  --no-master        Foregate serves without a master process and unconfined, so that it may write a profile
   --other NAME=PATH  one more binary that reads nginx's configuration and command line; may be repeated
   --out DIR          where benchmark.md and benchmark.svg go (default: docs, for a run of all workloads)
 ";
@@ -33,6 +35,8 @@ pub(crate) struct Options {
     pub(crate) rate: u64,
     pub(crate) idle: usize,
     pub(crate) foregate: Option<PathBuf>,
+    optimized: bool,
+    pub(crate) no_master: bool,
     /// `None` leaves it out.
     pub(crate) nginx: Option<PathBuf>,
     pub(crate) haproxy: Option<PathBuf>,
@@ -51,6 +55,8 @@ impl Options {
             rate: 5000,
             idle: 5000,
             foregate: None,
+            optimized: false,
+            no_master: false,
             nginx: Some("nginx".into()),
             haproxy: Some("haproxy".into()),
             varnish: Some("varnishd".into()),
@@ -74,6 +80,11 @@ impl Options {
             "--only" => self.only.extend(value()?.split(',').map(str::to_owned)),
             "--list" => self.list = true,
             "--foregate" => self.foregate = Some(value()?.into()),
+            "--optimized" => {
+                self.optimized = true;
+                self.foregate = Some(workspace().join("target/optimized/foregate"));
+            }
+            "--no-master" => self.no_master = true,
             "--nginx" => self.nginx = Some(value()?.into()),
             "--haproxy" => self.haproxy = Some(value()?.into()),
             "--no-nginx" => self.nginx = None,
@@ -106,6 +117,9 @@ impl Options {
             "cargo run --release -p foregate-bench -- --rounds {} --seconds {}",
             self.rounds, self.seconds
         );
+        if self.optimized {
+            line.push_str(" --optimized");
+        }
         if !self.only.is_empty() {
             line.push_str(&format!(" --only {}", self.only.join(",")));
         }

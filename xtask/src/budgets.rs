@@ -1,8 +1,6 @@
 //! `xtask budgets`: the budget tests on a build close to a release, and new limits for both kinds of build.
 
-use std::process::Command;
-
-use crate::packages;
+use crate::{cargo, packages};
 
 /// Judges the profile `quick` by its limits; `--write` makes what is counted now the limits of both builds.
 pub(crate) fn run(args: Vec<String>) -> Result<(), String> {
@@ -40,14 +38,4 @@ fn test(profile: &str, folder: &str, write: bool) -> Result<(), String> {
         ],
         &env,
     )
-}
-
-fn cargo(args: &[&str], env: &[(&str, std::ffi::OsString)]) -> Result<(), String> {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(args).envs(env.iter().cloned()).current_dir(crate::workspace());
-    match command.status() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(_) => Err(format!("cargo {} failed", args.join(" "))),
-        Err(why) => Err(format!("cargo: {why}")),
-    }
 }

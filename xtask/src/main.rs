@@ -1,4 +1,5 @@
-//! The project's own commands: `cargo xtask test`, `cargo xtask budgets`, `cargo xtask conformance`, `cargo xtask docs`.
+//! The project's own commands: `cargo xtask test`, `cargo xtask budgets`, `cargo xtask conformance`, `cargo xtask docs`,
+//! `cargo xtask optimize`.
 
 use std::process::ExitCode;
 
@@ -6,6 +7,7 @@ mod again;
 mod budgets;
 mod conformance;
 mod docs;
+mod optimize;
 mod packages;
 mod prove;
 mod scratch;
@@ -23,6 +25,7 @@ usage: cargo xtask COMMAND
       --listed                  only the files named in xtask/conformance.txt
       --write                   add what newly passes to xtask/conformance.txt
       --passes FILE             write the names of all files that passed to FILE
+  optimize                      build target/optimized/foregate: a release that a run under load has shown what is hot
   docs                          write docs/directives.md from the modules' tables
 ";
 
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         "packages" => packages::run(args),
         "conformance" => conformance::run(args),
         "docs" => docs::run(args),
+        "optimize" => optimize::run(args),
         _ => Err(format!("unknown command {command:?}\n{USAGE}")),
     };
     match done {
@@ -47,6 +51,17 @@ fn main() -> ExitCode {
             eprintln!("xtask: {why}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Runs cargo in the workspace.
+fn cargo(args: &[&str], env: &[(&str, std::ffi::OsString)]) -> Result<(), String> {
+    let mut command = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args).envs(env.iter().cloned()).current_dir(workspace());
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => Err(format!("cargo {} failed", args.join(" "))),
+        Err(why) => Err(format!("cargo: {why}")),
     }
 }
 
