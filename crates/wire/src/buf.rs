@@ -6,7 +6,7 @@ use std::ops::{Deref, Range};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Free blocks one thread keeps for reuse (16 MiB); what comes back beyond that is freed.
+/// Free blocks one thread keeps for reuse (17 MiB); what comes back beyond that is freed.
 const POOL_BLOCKS_MAX: usize = 256;
 
 thread_local! {
