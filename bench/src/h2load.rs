@@ -1,6 +1,7 @@
 //! h2load as the load generator for HTTP/2: its run, its figures.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::Result;
 use crate::load::Outcome;
@@ -15,7 +16,7 @@ pub(crate) struct Plan<'a> {
     /// Requests under way on each connection.
     pub(crate) streams: usize,
     pub(crate) path: &'a str,
-    pub(crate) seconds: u64,
+    pub(crate) lasting: Duration,
     pub(crate) body_bytes: usize,
 }
 
@@ -24,9 +25,9 @@ pub(crate) fn run(plan: &Plan<'_>) -> Result<Outcome> {
     let _ = std::fs::remove_file(&log);
     let mut command = proxy::dies_with_us(Path::new("h2load"));
     command.args(["-t1", "-c", &plan.conns.to_string(), "-m", &plan.streams.to_string()]);
-    command.args(["-D", &plan.seconds.to_string(), "--log-file"]).arg(&log);
+    command.args(["-D", &format!("{}ms", plan.lasting.as_millis()), "--log-file"]).arg(&log);
     command.arg(format!("https://127.0.0.1:{}{}", plan.port, plan.path));
-    let text = wrk::finish("h2load", "nghttp2-client", command, plan.seconds)?;
+    let text = wrk::finish("h2load", "nghttp2-client", command, plan.lasting, None)?;
     let fail = || format!("h2load: {}", text.trim());
     let line = |start: &str| text.lines().find(|line| line.starts_with(start)).ok_or_else(fail);
     let counts: Vec<f64> = numbers(line("requests:")?);
@@ -49,7 +50,7 @@ pub(crate) fn run(plan: &Plan<'_>) -> Result<Outcome> {
     if !(least * plan.body_bytes as f64..=most * plan.body_bytes as f64).contains(&bytes) {
         mistakes.push(format!("{bytes} bytes for {succeeded} answers of {} bytes", plan.body_bytes));
     }
-    let (done, seconds) = (succeeded as u64, plan.seconds as f64);
+    let (done, seconds) = (succeeded as u64, plan.lasting.as_secs_f64());
     Ok(Outcome { done, seconds, p50_us: at(0.5), p99_us: at(0.99), window_p99_us: 0.0, mistakes })
 }
 

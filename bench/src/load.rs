@@ -77,7 +77,7 @@ pub(crate) struct Plan {
     pub(crate) message: Vec<u8>,
     pub(crate) expect: Expect,
     pub(crate) pace: Pace,
-    pub(crate) seconds: u64,
+    pub(crate) lasting: Duration,
 }
 
 struct Slot {
@@ -111,7 +111,7 @@ struct Run<'a> {
     mistakes: Vec<String>,
 }
 
-/// Loads for the plan's seconds and says what happened.
+/// Loads for the plan's time and says what happened.
 pub(crate) fn run(plan: &Plan) -> io::Result<Outcome> {
     let mut run = Run {
         plan,
@@ -142,7 +142,7 @@ pub(crate) fn run(plan: &Plan) -> io::Result<Outcome> {
     if let Pace::Rate(_) = plan.pace {
         run.counts_from = start + WARM_UP;
     }
-    let end = start + Duration::from_secs(plan.seconds) + plan.warm_up();
+    let end = start + plan.lasting + plan.warm_up();
     run.turns(start, end)?;
     let seconds = start.elapsed().as_secs_f64();
     let done = run.latencies_us.len() as u64 + run.n_warm;
@@ -208,7 +208,7 @@ impl Run<'_> {
     fn end(&mut self, now: Instant) {
         let Pace::Rate(rate) = self.plan.pace else { return };
         let n_answered = self.latencies_us.len() as f64;
-        let n_due = (rate * self.plan.seconds) as f64;
+        let n_due = rate as f64 * self.plan.lasting.as_secs_f64();
         if n_answered < n_due * (1.0 - SHORT_MAX) {
             self.mistakes.push(format!("{n_answered} answers of {n_due} that were due"));
         }

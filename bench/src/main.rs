@@ -2,12 +2,14 @@
 
 use std::process::ExitCode;
 
+mod apply;
 mod backend;
 mod bodies;
 mod client;
 mod confs;
 mod h2load;
 mod link;
+mod live;
 mod load;
 mod machine;
 mod measure;
@@ -16,6 +18,7 @@ mod picture;
 mod proxy;
 mod report;
 mod stats;
+mod subjects;
 mod tree;
 mod verify;
 mod workloads;

@@ -1,15 +1,17 @@
 //! The benchmark's command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::Result;
 
 const USAGE: &str = "\
 usage: cargo run --release -p foregate-bench -- [OPTION...]
 
-  --rounds N         rounds of each workload (default 7); proxies take turns in alternating order
-  --seconds N        how long each proxy is under load in each round (default 1): many short rounds
-                     say more than few long ones, since ratios are taken within a round
+  --rounds N         rounds of each workload (default 5); every proxy is started anew in each
+  --turns N          bursts of load on each proxy in each round (default 4): they go to one proxy after
+                     the other, in alternating order, and ratios are taken within a turn
+  --burst MS         how long one burst lasts (default 250), four times that where it takes long to say much
   --only A,B         only these workloads, or those whose names begin so; nothing is written without --out
   --list             name the workloads and end
   --rate N           requests a second of the workloads with a fixed rate (default 5000)
@@ -28,7 +30,8 @@ usage: cargo run --release -p foregate-bench -- [OPTION...]
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) rounds: usize,
-    pub(crate) seconds: u64,
+    pub(crate) turns: usize,
+    pub(crate) burst: Duration,
     /// Names, or beginnings of names; empty means all.
     pub(crate) only: Vec<String>,
     pub(crate) list: bool,
@@ -48,8 +51,9 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn parse(args: Vec<String>) -> Result<Options> {
         let mut options = Options {
-            rounds: 7,
-            seconds: 1,
+            rounds: 5,
+            turns: 4,
+            burst: Duration::from_millis(250),
             only: Vec::new(),
             list: false,
             rate: 5000,
@@ -74,7 +78,8 @@ impl Options {
         let mut value = || rest.next().ok_or_else(|| format!("{arg} needs a value\n{USAGE}"));
         match arg {
             "--rounds" => self.rounds = count(arg, &value()?, 100)? as usize,
-            "--seconds" => self.seconds = count(arg, &value()?, 300)?,
+            "--turns" => self.turns = count(arg, &value()?, 100)? as usize,
+            "--burst" => self.burst = Duration::from_millis(count(arg, &value()?, 60_000)?),
             "--rate" => self.rate = count(arg, &value()?, 1_000_000)?,
             "--idle" => self.idle = count(arg, &value()?, 15_000)? as usize,
             "--only" => self.only.extend(value()?.split(',').map(str::to_owned)),
@@ -114,8 +119,10 @@ impl Options {
     /// The line that repeats this run; paths are left out, since they are this machine's.
     pub(crate) fn repeat(&self) -> String {
         let mut line = format!(
-            "cargo run --release -p foregate-bench -- --rounds {} --seconds {}",
-            self.rounds, self.seconds
+            "cargo run --release -p foregate-bench -- --rounds {} --turns {} --burst {}",
+            self.rounds,
+            self.turns,
+            self.burst.as_millis()
         );
         if self.optimized {
             line.push_str(" --optimized");
@@ -158,7 +165,7 @@ mod tests {
 
     #[test]
     fn numbers_have_bounds() {
-        for line in ["--rounds 0", "--rounds 101", "--seconds x", "--idle", "--what 1"] {
+        for line in ["--rounds 0", "--rounds 101", "--burst x", "--idle", "--what 1"] {
             assert!(parse(line).is_err(), "{line}");
         }
     }

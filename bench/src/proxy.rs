@@ -145,7 +145,8 @@ impl Drop for Proxy {
     }
 }
 
-fn signal(pid: u32, signal: Signal) {
+/// Sends a signal to a process of ours.
+pub(crate) fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(pid as i32) {
         // It may have ended meanwhile.
         let _ = kill_process(pid, signal);

@@ -7,7 +7,7 @@ use crate::measure::{Results, Sample};
 use crate::options::Options;
 use crate::proxy::Subject;
 use crate::stats::{self, max, median, min};
-use crate::workloads::{Figure, More, PAIRS, Workload};
+use crate::workloads::{Dose, Figure, More, PAIRS, Workload};
 
 /// A report under construction; writing to a string cannot fail.
 struct Report<'a> {
@@ -48,22 +48,26 @@ impl Report<'_> {
 
 Measured: {versions}. All run with one worker, pinned to one core; the load generators (wrk, and one of the
 benchmark's own for handshakes, WebSocket messages, fixed rates and idle connections) and the backend share another
-core. Everything goes over the loopback interface. Foregate and nginx read the very same configuration. Each proxy is
-started anew for every measurement, its answers are compared byte by byte before and after, and proxies take turns,
-in alternating order, round by round.
+core. Everything goes over the loopback interface. Foregate and nginx read the very same configuration. In each round
+every proxy is started anew, its answers are compared byte by byte before and after, and bursts of load go to one
+proxy after the other while all of them live, in alternating order.
 
 CPU is the scheduler's count of all processes of a proxy, in microseconds per request. It says more than requests a
 second, which here depend on the core of the load generator as well; requests a second per core are those that one
-second of CPU is enough for. Figures are medians over {rounds} rounds of
-{seconds} s; ratios and differences are taken within each round, and their smallest and largest stand in brackets. Other programs took
-{busy:.0} % of the proxy's core in the median measurement and {busiest:.0} % in the worst.
+second of CPU is enough for. Figures are medians over all bursts, {turns} of {burst} ms in each of {rounds} rounds ({long} of {longer} ms
+for TLS, HTTP/2, large bodies and latencies); ratios and differences are taken between bursts that followed one
+another. In brackets stand the smallest and the largest median of a round: one start of a process differs from the
+next. Other programs took {busy:.0} % of the proxy's core in the median burst and {busiest:.0} % in the worst.
 ",
             date = machine::today(),
             kind = machine::kind(),
             repeat = options.repeat(),
             versions = versions.join(", "),
             rounds = options.rounds,
-            seconds = options.seconds,
+            turns = Dose::Bursts.turns(0, options.turns),
+            burst = Dose::Bursts.lasting(options.burst).as_millis(),
+            long = Dose::Long.turns(0, options.turns),
+            longer = Dose::Long.lasting(options.burst).as_millis(),
             busy = median(&others),
             busiest = max(&others),
         )
@@ -89,8 +93,8 @@ second of CPU is enough for. Figures are medians over {rounds} rounds of
             let ratios = ratios(self.subjects, workload, &self.results.samples[at]);
             let (ratio, holds) = match &ratios {
                 Some((peer, all)) => (
-                    format!("{:.2} ({:.2}–{:.2}) of {peer}", median(all), min(all), max(all)),
-                    mark(median(all) <= workload.goal),
+                    format!("{:.2} ({:.2}–{:.2}) of {peer}", all.middle, all.low, all.high),
+                    mark(all.middle <= workload.goal),
                 ),
                 None => ("–".to_owned(), ""),
             };
@@ -109,18 +113,18 @@ second of CPU is enough for. Figures are medians over {rounds} rounds of
             if more.iter().all(Option::is_none) {
                 continue;
             }
-            let show = |(us, percent): &(Vec<f64>, Vec<f64>)| {
-                let (low, high) = (min(us), max(us));
-                format!("{:+.2} us ({low:+.2}…{high:+.2}), {:+.1} %", median(us), median(percent))
+            let show = |(us, percent): &(Spread, Spread)| {
+                let (low, high) = (us.low, us.high);
+                format!("{:+.2} us ({low:+.2}…{high:+.2}), {:+.1} %", us.middle, percent.middle)
             };
             let cells: Vec<String> = more.iter().map(|it| it.as_ref().map_or("–".to_owned(), show)).collect();
             let ours = self.subjects.iter().position(Subject::is_ours).and_then(|who| more[who].as_ref());
             let (goal, holds) = match (pair.goal, ours) {
                 (Some(More::Microseconds(most)), Some((us, _))) => {
-                    (format!("{most:.2} us"), mark(median(us) <= most))
+                    (format!("{most:.2} us"), mark(us.middle <= most))
                 }
                 (Some(More::Percent(most)), Some((_, percent))) => {
-                    (format!("{most:.0} %"), mark(median(percent) <= most))
+                    (format!("{most:.0} %"), mark(percent.middle <= most))
                 }
                 _ => (String::new(), ""),
             };
@@ -137,14 +141,13 @@ second of CPU is enough for. Figures are medians over {rounds} rounds of
         )
     }
 
-    /// Microseconds and percent that one workload costs more than another, in each round.
-    fn more(&self, without: &str, with: &str, who: usize) -> Option<(Vec<f64>, Vec<f64>)> {
+    /// Microseconds and percent that one workload costs more than another.
+    fn more(&self, without: &str, with: &str, who: usize) -> Option<(Spread, Spread)> {
         let at = |name: &str| self.workloads.iter().position(|w| w.name == name);
         let samples = |name: &str| Some(&self.results.samples[at(name)?][who]);
-        let both = by_round(samples(without)?, samples(with)?);
-        let us = both.iter().map(|(a, b)| b.cpu_us() - a.cpu_us()).collect();
-        let percent = both.iter().map(|(a, b)| (b.cpu_us() / a.cpu_us() - 1.0) * 100.0).collect();
-        (!both.is_empty()).then_some((us, percent))
+        let both = by_turn(samples(without)?, samples(with)?);
+        let us = Spread::of(&both, |a, b| b.cpu_us() - a.cpu_us())?;
+        Some((us, Spread::of(&both, |a, b| (b.cpu_us() / a.cpu_us() - 1.0) * 100.0)?))
     }
 
     /// Is a compressed answer no longer than nginx's? A ratio of CPU alone would reward compressing badly.
@@ -169,7 +172,7 @@ second of CPU is enough for. Figures are medians over {rounds} rounds of
 
     fn details(&self) -> String {
         let mut text =
-            "| workload | proxy | requests/s | requests/s per core | p50 ms | p99 ms | CPU us | user + system | rounds from–to \
+            "| workload | proxy | requests/s | requests/s per core | p50 ms | p99 ms | CPU us | user + system | bursts from–to \
                         | PSS MiB | RSS MiB |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
                 .to_owned();
         for (at, workload) in self.workloads.iter().enumerate() {
@@ -214,7 +217,7 @@ second of CPU is enough for. Figures are medians over {rounds} rounds of
                     text,
                     "\nLatency at a fixed rate counts from when a request was due, and of those never answered too. Compared is \
                      the median of the p99s of its tenths of a second, which one pause of the machine does not change; \
-                     here stands the p99 of whole rounds."
+                     here stands the p99 of whole bursts."
                 );
             }
             suites.extend(firsts.filter_map(|(s, subject)| Some((subject.name.clone(), s.suite.clone()?))));
@@ -255,25 +258,47 @@ pub(crate) fn values(workload: &Workload, samples: &[Sample]) -> Vec<f64> {
     samples.iter().map(figure).collect()
 }
 
-/// The peer with the smallest median, and Foregate's ratio to it in each round.
+/// What pairs of bursts show: the median of all, and the smallest and largest median of a round.
+struct Spread {
+    middle: f64,
+    low: f64,
+    high: f64,
+}
+
+impl Spread {
+    /// `None` of nothing.
+    fn of(pairs: &[(&Sample, &Sample)], figure: impl Fn(&Sample, &Sample) -> f64) -> Option<Spread> {
+        let n_rounds = pairs.iter().map(|(a, _)| a.round + 1).max()?;
+        let of = |round: Option<usize>| -> Vec<f64> {
+            let wanted = pairs.iter().filter(|(a, _)| round.is_none_or(|round| a.round == round));
+            wanted.map(|(a, b)| figure(a, b)).collect()
+        };
+        let middles: Vec<f64> =
+            (0..n_rounds).map(|round| median(&of(Some(round)))).filter(|m| !m.is_nan()).collect();
+        Some(Spread { middle: median(&of(None)), low: min(&middles), high: max(&middles) })
+    }
+}
+
+/// The peer with the smallest median, and Foregate's ratio to it.
 fn ratios<'a>(
     subjects: &'a [Subject],
     workload: &Workload,
     samples: &[Vec<Sample>],
-) -> Option<(&'a str, Vec<f64>)> {
+) -> Option<(&'a str, Spread)> {
     let ours = subjects.iter().position(Subject::is_ours)?;
     let peers = (0..subjects.len()).filter(|who| *who != ours && !samples[*who].is_empty());
     let middle = |who: &usize| median(&values(workload, &samples[*who]));
     let best = peers.min_by(|a, b| middle(a).total_cmp(&middle(b)))?;
-    let both = by_round(&samples[best], &samples[ours]);
+    let both = by_turn(&samples[best], &samples[ours]);
     let one = |s: &Sample| values(workload, std::slice::from_ref(s))[0];
-    let ratios: Vec<f64> = both.iter().map(|(peer, own)| one(own) / one(peer)).collect();
-    (!ratios.is_empty()).then_some((subjects[best].name.as_str(), ratios))
+    let ratios = Spread::of(&both, |peer, own| one(own) / one(peer))?;
+    Some((subjects[best].name.as_str(), ratios))
 }
 
-/// Samples of the same rounds.
-fn by_round<'a>(first: &'a [Sample], second: &'a [Sample]) -> Vec<(&'a Sample, &'a Sample)> {
-    first.iter().filter_map(|a| Some((a, second.iter().find(|b| b.round == a.round)?))).collect()
+/// Samples of the same turns.
+fn by_turn<'a>(first: &'a [Sample], second: &'a [Sample]) -> Vec<(&'a Sample, &'a Sample)> {
+    let same = |a: &Sample, b: &Sample| (a.round, a.turn) == (b.round, b.turn);
+    first.iter().filter_map(|a| Some((a, second.iter().find(|b| same(a, b))?))).collect()
 }
 
 /// NaN where no latency was taken.

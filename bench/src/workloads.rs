@@ -1,5 +1,7 @@
 //! What is measured: the list of workloads, in the order of the report.
 
+use std::time::Duration;
+
 use crate::Result;
 
 /// The configuration a workload needs.
@@ -107,6 +109,18 @@ pub(crate) enum Load {
     Idle,
 }
 
+/// How often and how long a load is put on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dose {
+    /// Short bursts, many of them.
+    Bursts,
+    /// Fewer and longer ones, because much time goes by before the figure is itself: TLS connections open with
+    /// handshakes, large bodies are cut off at the end, tail latencies need requests.
+    Long,
+    /// Once, in two rounds at most: connections stay open, and their memory is the same each time.
+    Once,
+}
+
 /// What is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Figure {
@@ -128,8 +142,7 @@ pub(crate) struct Workload {
     pub(crate) haproxy: bool,
     /// The ratio to the best peer that is aimed at.
     pub(crate) goal: f64,
-    /// Fewer rounds than the options ask for are enough: the figure hardly moves.
-    pub(crate) rounds_max: usize,
+    pub(crate) dose: Dose,
 }
 
 /// Two workloads whose difference says something: the second is the first and one thing more.
@@ -169,9 +182,6 @@ pub(crate) const PAIRS: &[Pair] = &[
     pair("security_headers", "checks-none", "check-security-headers", None),
 ];
 
-/// Opening thousands of connections takes long, and their memory is the same each time.
-const IDLE_ROUNDS_MAX: usize = 2;
-
 pub(crate) const BROWSER: &[(&str, &str)] = &[
     ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
     ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"),
@@ -210,8 +220,12 @@ const fn own(
     figure: Figure,
     goal: f64,
 ) -> Workload {
-    let rounds_max = if matches!(load, Load::Idle) { IDLE_ROUNDS_MAX } else { usize::MAX };
-    Workload { name, title, door, load, figure, haproxy: true, goal, rounds_max }
+    let dose = if matches!(load, Load::Idle) { Dose::Once } else { Dose::Bursts };
+    Workload { name, title, door, load, figure, haproxy: true, goal, dose }
+}
+
+const fn long(workload: Workload) -> Workload {
+    Workload { dose: Dose::Long, ..workload }
 }
 
 #[rustfmt::skip]
@@ -221,14 +235,14 @@ pub(crate) const ALL: &[Workload] = &[
     wrk("browser", "1 KiB, keep-alive, a browser's header fields", Door::Plain, (64, "/1k", Extra::Browser), 0.90),
     wrk("close", "1 KiB, a connection per request", Door::Plain, (64, "/1k", Extra::Close), 0.97),
     wrk("100k", "100 KiB, keep-alive", Door::Plain, (64, "/100k", Extra::None), 0.80),
-    wrk("10m", "10 MiB, keep-alive", Door::Plain, (8, "/10m", Extra::None), 1.0),
-    wrk("post", "POST of 1 MiB", Door::Upload, (16, "/upload", Extra::Post(1 << 20)), 0.60),
-    wrk("tls", "TLS 1.3, 1 KiB, keep-alive", Door::Tls, (64, "/1k", Extra::None), 0.85),
-    wrk("tls-100k", "TLS 1.3, 100 KiB, keep-alive", Door::Tls, (64, "/100k", Extra::None), 0.65),
-    own("h2", "HTTP/2 over TLS, 1 KiB, 16 connections of 32 streams", Door::Http2,
-        Load::H2 { conns: 16, streams: 32, path: "/1k" }, Figure::Cpu, 1.0),
-    own("h2-100k", "HTTP/2 over TLS, 100 KiB, 16 connections of 4 streams", Door::Http2,
-        Load::H2 { conns: 16, streams: 4, path: "/100k" }, Figure::Cpu, 1.0),
+    long(wrk("10m", "10 MiB, keep-alive", Door::Plain, (8, "/10m", Extra::None), 1.0)),
+    long(wrk("post", "POST of 1 MiB", Door::Upload, (16, "/upload", Extra::Post(1 << 20)), 0.60)),
+    long(wrk("tls", "TLS 1.3, 1 KiB, keep-alive", Door::Tls, (64, "/1k", Extra::None), 0.85)),
+    long(wrk("tls-100k", "TLS 1.3, 100 KiB, keep-alive", Door::Tls, (64, "/100k", Extra::None), 0.65)),
+    long(own("h2", "HTTP/2 over TLS, 1 KiB, 16 connections of 32 streams", Door::Http2,
+        Load::H2 { conns: 16, streams: 32, path: "/1k" }, Figure::Cpu, 1.0)),
+    long(own("h2-100k", "HTTP/2 over TLS, 100 KiB, 16 connections of 4 streams", Door::Http2,
+        Load::H2 { conns: 16, streams: 4, path: "/100k" }, Figure::Cpu, 1.0)),
     own("handshake", "TLS 1.3, full handshake per request, P-256", Door::Tls,
         Load::Handshakes { conns: 16, resume: false }, Figure::Cpu, 0.65),
     own("resumed", "TLS 1.3, resumed handshake per request", Door::Tls,
@@ -258,12 +272,12 @@ pub(crate) const ALL: &[Workload] = &[
     wrk("check-realip", "set_real_ip_from", Door::Check(Check::RealIp), (64, "/1k", Extra::Forwarded), 1.0),
     wrk("check-shield", "shield", Door::Check(Check::Shield), (64, "/1k", Extra::None), 1.0),
     wrk("check-security-headers", "security_headers", Door::Check(Check::SecurityHeaders), (64, "/1k", Extra::None), 1.0),
-    own("rate", "latency at a fixed rate, 1 KiB", Door::Plain,
-        Load::Rate { conns: 64, path: "/1k", divisor: 1 }, Figure::P99, 1.0),
-    own("rate-100k", "latency at a fifth of that rate, 100 KiB", Door::Plain,
-        Load::Rate { conns: 64, path: "/100k", divisor: 5 }, Figure::P99, 1.0),
-    own("rate-tls", "latency at a fixed rate, TLS, 1 KiB", Door::Tls,
-        Load::Rate { conns: 64, path: "/1k", divisor: 1 }, Figure::P99, 1.0),
+    long(own("rate", "latency at a fixed rate, 1 KiB", Door::Plain,
+        Load::Rate { conns: 64, path: "/1k", divisor: 1 }, Figure::P99, 1.0)),
+    long(own("rate-100k", "latency at a fifth of that rate, 100 KiB", Door::Plain,
+        Load::Rate { conns: 64, path: "/100k", divisor: 5 }, Figure::P99, 1.0)),
+    long(own("rate-tls", "latency at a fixed rate, TLS, 1 KiB", Door::Tls,
+        Load::Rate { conns: 64, path: "/1k", divisor: 1 }, Figure::P99, 1.0)),
     own("idle", "memory of an idle connection", Door::Plain, Load::Idle, Figure::Memory, 1.0),
     own("idle-tls", "memory of an idle TLS connection", Door::Tls, Load::Idle, Figure::Memory, 1.0),
 ];
@@ -299,6 +313,24 @@ pub(crate) fn groups(workloads: &[&Workload]) -> Vec<std::ops::Range<usize>> {
 
 fn is_name(text: &str) -> bool {
     ALL.iter().any(|w| w.name == text)
+}
+
+impl Dose {
+    const ONCE_ROUNDS_MAX: usize = 2;
+
+    /// Bursts that count in this round, of so many asked for.
+    pub(crate) fn turns(self, round: usize, asked: usize) -> usize {
+        match self {
+            Dose::Bursts => asked,
+            Dose::Long => asked.div_ceil(2),
+            Dose::Once => usize::from(round < Dose::ONCE_ROUNDS_MAX),
+        }
+    }
+
+    /// How long a burst lasts, of the time asked for.
+    pub(crate) fn lasting(self, asked: Duration) -> Duration {
+        if self == Dose::Long { asked * 4 } else { asked }
+    }
 }
 
 impl Door {

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use crate::Result;
 use crate::load::Outcome;
 use crate::proxy;
@@ -30,7 +32,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) conns: usize,
     pub(crate) path: &'a str,
     pub(crate) extra: Extra,
-    pub(crate) seconds: u64,
+    pub(crate) lasting: Duration,
     /// Of one answer's body, on the wire.
     pub(crate) body_bytes: usize,
 }
@@ -41,9 +43,10 @@ pub(crate) fn run(plan: &Plan<'_>) -> Result<Outcome> {
     let scheme = if plan.tls { "https" } else { "http" };
     let mut command = proxy::dies_with_us(Path::new("wrk"));
     command.args(["-t1", "--timeout", "5s", "-c", &plan.conns.to_string()]);
-    command.arg("-d").arg(format!("{}s", plan.seconds)).arg("-s").arg(script);
+    // It counts in whole seconds; what is shorter ends by a signal.
+    command.arg("-d").arg(format!("{}s", plan.lasting.as_secs() + 2)).arg("-s").arg(script);
     command.arg(format!("{scheme}://127.0.0.1:{}{}", plan.port, plan.path));
-    let text = finish("wrk", "wrk", command, plan.seconds)?;
+    let text = finish("wrk", "wrk", command, plan.lasting, Some(plan.lasting))?;
     let line = text.lines().find_map(|l| l.strip_prefix("bench "));
     let figures: Vec<f64> =
         line.into_iter().flat_map(str::split_whitespace).filter_map(|f| f.parse().ok()).collect();
@@ -110,9 +113,16 @@ request = function() return list[math.random(0, {last})] end
     own + DONE
 }
 
-/// What a load generator of this name, in this Debian package, prints if it ends in time and well.
-pub(crate) fn finish(name: &str, package: &str, mut command: Command, seconds: u64) -> Result<String> {
-    let limit = Duration::from_secs(seconds) + GRACE;
+/// What a load generator of this name, in this Debian package, prints if it ends in time and well. It is interrupted
+/// after a time, if one is given.
+pub(crate) fn finish(
+    name: &str,
+    package: &str,
+    mut command: Command,
+    lasting: Duration,
+    mut interrupt: Option<Duration>,
+) -> Result<String> {
+    let limit = lasting + GRACE;
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child: Child = child.map_err(|e| format!("{name}: {e} (Debian's package {package} has it)"))?;
     let start = Instant::now();
@@ -125,7 +135,11 @@ pub(crate) fn finish(name: &str, package: &str, mut command: Command, seconds: u
                 let _ = child.wait();
                 return Err(format!("{name}: did not end in time"));
             }
-            _ => std::thread::sleep(Duration::from_millis(5)),
+            Ok(None) if interrupt.is_some_and(|after| start.elapsed() > after) => {
+                proxy::signal(child.id(), Signal::INT);
+                interrupt = None;
+            }
+            _ => std::thread::sleep(Duration::from_millis(2)),
         }
     }
     let output = child.wait_with_output().map_err(|e| format!("{name}: {e}"))?;

@@ -69,7 +69,7 @@ fn build(host: &str, target_dir: &Path, flags: &OsString) -> Result<PathBuf, Str
 /// All workloads once: unconfined and without a master, so that the counts can be written at the end.
 fn train(counting: &Path, report: &Path) -> Result<(), String> {
     let (counting, report) = (counting.to_string_lossy(), report.to_string_lossy());
-    let run = ["run", "--release", "--package", "foregate-bench", "--", "--rounds", "1", "--seconds", "2"];
+    let run = ["run", "--release", "--package", "foregate-bench", "--", "--rounds", "1", "--burst", "500"];
     let alone = ["--no-nginx", "--no-haproxy", "--no-varnish", "--no-master", "--idle", "100"];
     cargo(&[&run[..], &alone, &["--foregate", &counting, "--out", &report]].concat(), &[])
 }
