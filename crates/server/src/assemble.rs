@@ -112,6 +112,9 @@ fn inherit(draft: &mut Draft, mut known: Inherited) {
     for at in 0..draft.places.len() {
         let (before, rest) = draft.places.split_at_mut(at);
         let place = &mut rest[0];
+        if place.twin.is_some() {
+            continue;
+        }
         let outer = place.parent.map_or(&draft.http, |parent| &before[parent as usize].options);
         place.options.inherit(outer, &mut known);
         if matches!(place.kind, Kind::If | Kind::LimitExcept(_)) {
@@ -216,7 +219,10 @@ fn places(
         cx.location.clone_from(&around[at]);
         let at = at as u32;
         cx.server_names = servers[draft.server as usize].names.iter().map(|it| it.text.clone()).collect();
-        let settings = draft.options.resolve(cx, &mut known)?;
+        let settings = match draft.twin {
+            Some(twin) => places[twin as usize].settings.clone(),
+            None => Arc::new(draft.options.resolve(cx, &mut known)?),
+        };
         let error_log = error_log(setup, settings.error_log.as_deref());
         let mut name = String::new();
         match (draft.kind, draft.parent) {
@@ -228,7 +234,7 @@ fn places(
                 entries.entry(parent).or_default().push(Entry { place: at, modifier, path, redirects });
             }
             (Kind::LimitExcept(methods), Some(parent)) => {
-                places[parent as usize].limit_except = Some((methods, at));
+                places[parent as usize].limit_except = Some(Box::new((methods, at)));
             }
             _ => (),
         }

@@ -101,9 +101,9 @@ pub(crate) struct Server {
 
 /// A server's own level, a location, an `if` or a `limit_except`.
 pub(crate) struct Place {
-    pub(crate) settings: Settings,
-    /// Named locations are entered by name alone.
-    pub(crate) limit_except: Option<(Vec<Method>, u32)>,
+    pub(crate) settings: Arc<Settings>,
+    /// The methods that stay, and where the others go.
+    pub(crate) limit_except: Option<Box<(Vec<Method>, u32)>>,
     /// What stands behind `location`, for logs and messages.
     pub(crate) name: String,
     pub(crate) error_log: ErrorLog,

@@ -17,7 +17,7 @@ pub(crate) struct Draft {
     /// Parents stand before their children.
     pub(crate) places: Vec<PlaceDraft>,
     pub(crate) warnings: Vec<Error>,
-    /// `None`: every server is read for itself.
+    /// `None`: every block is read for itself.
     twins: Option<Twins>,
 }
 
@@ -31,6 +31,8 @@ pub(crate) struct ServerDraft {
 /// A block that requests can be in: a server, a location, an `if` or a `limit_except`.
 pub(crate) struct PlaceDraft {
     pub(crate) options: Options,
+    /// A place before this one whose settings are this one's too: nothing was read into `options`.
+    pub(crate) twin: Option<u32>,
     /// `None` for servers: the http block is around them.
     pub(crate) parent: Option<u32>,
     pub(crate) server: u32,
@@ -53,7 +55,8 @@ pub(crate) const STRUCTURE: [&str; 9] =
     ["http", "events", "server", "location", "if", "limit_except", "listen", "server_name", "include"];
 
 impl Draft {
-    /// `twins`: servers that differ in their names alone share their places.
+    /// `twins`: servers that differ in their names alone share their places, locations that differ in their paths
+    /// alone their settings.
     pub(crate) fn read(nodes: &[Node], twins: bool, variables: &mut Variables) -> Result<Self, Error> {
         declare_all(nodes, variables)?;
         let mut draft = Self { twins: twins.then(Twins::default), ..Self::default() };
@@ -133,9 +136,16 @@ impl Draft {
         let (modifier, path) = location_args(node)?;
         self.check_nesting(node, parent, modifier, &path)?;
         let mut options = Options::default();
-        options.files.get_mut().enter(modifier, &path);
+        if node.body().iter().any(|it| it.name == "alias") {
+            options.files.get_mut().enter(modifier, &path);
+        }
         let place = self.place(Some(parent), server, Kind::Location { modifier, path });
-        self.places[place as usize].options = options;
+        let twin = self.twins.as_mut().and_then(|twins| twins.find_location(node, parent, place));
+        let draft = &mut self.places[place as usize];
+        (draft.options, draft.twin) = (options, twin);
+        if twin.is_some() {
+            return Ok(());
+        }
         for inside in node.body() {
             match inside.name.text.as_str() {
                 "if" => self.location_if(inside, place, server)?,
@@ -215,7 +225,7 @@ impl Draft {
     }
 
     fn place(&mut self, parent: Option<u32>, server: u32, kind: Kind) -> u32 {
-        self.places.push(PlaceDraft { options: Options::default(), parent, server, kind });
+        self.places.push(PlaceDraft { options: Options::default(), twin: None, parent, server, kind });
         self.places.len() as u32 - 1
     }
 

@@ -82,10 +82,10 @@ pub(crate) fn find_location(local: &Local, ex: &mut Exchange) -> Flow {
 
 /// `limit_except`: methods outside of its list have a place of their own.
 pub(crate) fn limit_except(local: &Local, ex: &mut Exchange) {
-    if let Some((methods, place)) = &local.cycle.places[ex.location as usize].limit_except
-        && !methods.contains(&ex.method)
+    if let Some(limit) = &local.cycle.places[ex.location as usize].limit_except
+        && !limit.0.contains(&ex.method)
     {
-        ex.location = *place;
+        ex.location = limit.1;
     }
 }
 

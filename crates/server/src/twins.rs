@@ -1,5 +1,6 @@
-//! Servers that differ in nothing but their names: they are one block to requests, which finds its settings in the
-//! cache whichever of a thousand names is asked for, and holds them once.
+//! Servers that differ in nothing but their names, and locations of one block that differ in nothing but their paths:
+//! what holds in them is one to requests, which find it in the cache whichever of a thousand is asked for, and it is
+//! held once.
 
 use std::collections::HashMap;
 
@@ -7,21 +8,51 @@ use foregate_conf::Node;
 
 /// Directives that make something of the names of the server around them.
 const OF_NAMES: [&str; 2] = ["acme_certificate", "valid_referers"];
+/// Directives that make something of the path of the location around them, or belong to it alone.
+const OF_PATHS: [&str; 2] = ["alias", "health_check"];
+/// Directives that do so if their URL goes on behind the host.
+const OF_PATHS_BY_URI: &str = "proxy_pass";
 
-/// The servers read so far by what stands in them.
+/// The blocks read so far by what stands in them.
 #[derive(Default)]
-pub(crate) struct Twins(HashMap<Vec<u8>, u32>);
+pub(crate) struct Twins {
+    servers: HashMap<Vec<u8>, u32>,
+    /// By the place around them as well.
+    locations: HashMap<(u32, Vec<u8>), u32>,
+}
 
 impl Twins {
     /// The server read before whose block says the same; if there is none, this one, `number`, is remembered.
     pub(crate) fn find(&mut self, node: &Node, number: u32) -> Option<u32> {
         let text = text(node)?;
-        if let Some(twin) = self.0.get(&text) {
+        if let Some(twin) = self.servers.get(&text) {
             return Some(*twin);
         }
-        self.0.insert(text, number);
+        self.servers.insert(text, number);
         None
     }
+
+    /// The same for a location's `place` in the block of `parent`.
+    pub(crate) fn find_location(&mut self, node: &Node, parent: u32, place: u32) -> Option<u32> {
+        let mut text = Vec::new();
+        let lives_alone =
+            node.body().iter().any(|it| it.children.is_some() || it.code.is_some() || is_of_path(it));
+        if lives_alone || !write(node.body(), &mut text) {
+            return None;
+        }
+        let key = (parent, text);
+        if let Some(twin) = self.locations.get(&key) {
+            return Some(*twin);
+        }
+        self.locations.insert(key, place);
+        None
+    }
+}
+
+fn is_of_path(node: &Node) -> bool {
+    let name = node.name.text.as_str();
+    let goes_on = |url: &str| url.contains('$') || url.split_once("://").is_none_or(|(_, rest)| rest.contains('/'));
+    OF_PATHS.contains(&name) || (name == OF_PATHS_BY_URI && node.args.iter().any(|it| goes_on(&it.text)))
 }
 
 /// The words of a server but its names; `None` where its names mean more than which requests it serves.
@@ -78,5 +109,31 @@ mod tests {
         let mut expected = [None; 11];
         (expected[1], expected[3]) = (Some(0), Some(0));
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn locations_are_twins_if_nothing_in_them_asks_for_their_path() {
+        let conf = "location /a { proxy_pass http://app; }
+            location /b { proxy_pass http://app; }
+            location /c { proxy_pass http://app/; }
+            location /d { proxy_pass http://app/; }
+            location /e { proxy_pass $app; }
+            location /f { proxy_pass $app; }
+            location /g { alias /srv; }
+            location /h { alias /srv; }
+            location /i { if ($arg_a) { return 204; } }
+            location /j { if ($arg_a) { return 204; } }
+            location ~ k { proxy_pass http://app; }
+            location /l { }
+            location = /m { }";
+        let nodes = foregate_conf::parse(conf).unwrap().nodes;
+        let mut twins = Twins::default();
+        let mut find = |parent| -> Vec<_> {
+            nodes.iter().zip(0..).map(|(node, at)| twins.find_location(node, parent, at)).collect()
+        };
+        let mut expected = [None; 13];
+        (expected[1], expected[10], expected[12]) = (Some(0), Some(0), Some(11));
+        assert_eq!(find(7), expected);
+        assert_eq!(find(8), expected);
     }
 }
