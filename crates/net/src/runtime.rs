@@ -16,12 +16,14 @@ use crate::{clock, reactor};
 
 mod blocking;
 mod gather;
+mod lull;
 mod remote;
 mod rest;
 mod task;
 
 pub use blocking::{Full, Pool, blocking};
 pub use gather::{Gather, gather};
+pub use lull::lull;
 pub use remote::Remote;
 pub use rest::{Rest, rest};
 pub use task::Task;
@@ -83,7 +85,8 @@ pub fn run<T>(main: impl Future<Output = T>) -> io::Result<T> {
             }
         }
         gather::release();
-        turn(task::any_ready() || rest::any())?;
+        turn(task::any_ready() || rest::any() || lull::any())?;
+        lull::end(!task::any_ready());
         rest::end_one();
     }
 }
@@ -197,6 +200,7 @@ impl Drop for Entered {
         }
         task::clear_ready();
         rest::clear();
+        lull::clear();
         gather::clear();
         if let Some(doorbell) = remote::close() {
             reactor::stop(&*doorbell);
@@ -284,6 +288,26 @@ mod tests {
                 });
             }
             clock::sleep(Duration::from_millis(5)).await;
+            end.set(true);
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_lull_comes_when_nobody_has_anything_to_do_or_after_some_turns() {
+        run(async {
+            let before = turn_number();
+            lull().await;
+            assert_eq!(turn_number() - before, 1);
+            let end = Rc::new(Cell::new(false));
+            let ended = end.clone();
+            spawn(async move {
+                while !ended.get() {
+                    yield_now().await;
+                }
+            });
+            // The other task is never done: the lull ends all the same.
+            lull().await;
             end.set(true);
         })
         .unwrap();

@@ -1,7 +1,7 @@
 //! Lines on their way to a file, gathered per thread so that many go with one write.
 //!
-//! Without `buffer=` lines wait until the tasks that are ready have run: under load one write carries the lines of
-//! all requests of a loop turn. With it they wait until the buffer is full or its time has come.
+//! Without `buffer=` lines wait until no task is ready, for some turns of the loop at most: under load one write
+//! carries the lines of many requests. With it they wait until the buffer is full or its time has come.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -85,7 +85,7 @@ pub fn flush() {
     }
 }
 
-/// Writes the lines of this loop turn at once. Before a connection closes, so that who sees its end finds its line.
+/// Writes the lines that wait for no buffer at once. Before a connection closes, so that who sees its end finds its line.
 pub fn flush_turn() {
     _ = THREAD.try_with(Thread::flush_waiting);
 }
@@ -178,8 +178,7 @@ impl Waiting {
     }
 }
 
-/// One task per thread, so that no line costs an allocation: writes whenever lines wait, after the tasks that are
-/// ready have had their turn.
+/// One task per thread, so that no line costs an allocation: writes whenever lines wait and nothing else is to do.
 async fn write_batches() {
     let _ends = Ends;
     loop {
@@ -194,7 +193,7 @@ async fn write_batches() {
             })
         })
         .await;
-        runtime::yield_now().await;
+        runtime::lull().await;
         THREAD.with(Thread::flush_waiting);
     }
 }
