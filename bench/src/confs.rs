@@ -9,7 +9,8 @@ use crate::workloads::{Check, Door, SPREAD};
 pub(crate) struct Place<'a> {
     /// Logs, certificates, files and temporary files.
     pub(crate) folder: &'a Path,
-    pub(crate) port: u16,
+    /// What it serves, each on its own port.
+    pub(crate) doors: &'a [(Door, u16)],
     pub(crate) backend: u16,
     pub(crate) files_max: u64,
     /// One process is all: no master.
@@ -21,13 +22,15 @@ pub(crate) fn access_log(folder: &Path) -> std::path::PathBuf {
     folder.join("access.log")
 }
 
+impl Place<'_> {
+    fn has(&self, door: Door) -> bool {
+        self.doors.iter().any(|(it, _)| *it == door)
+    }
+}
+
 /// The text that nginx and Foregate read.
-pub(crate) fn nginx(door: Door, at: &Place<'_>) -> String {
+pub(crate) fn nginx(at: &Place<'_>) -> String {
     let dir = at.folder.display();
-    let log = match door {
-        Door::Logged => format!("{} combined", access_log(at.folder).display()),
-        _ => "off".to_owned(),
-    };
     let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("    {kind}_temp_path {dir}/temp/{kind};\n"))
         .concat();
@@ -40,7 +43,7 @@ events {{
     worker_connections 16384;
 }}
 http {{
-    access_log {log};
+    access_log off;
 {temp}{zones}    default_type application/octet-stream;
     sendfile on;
     keepalive_timeout 75s;
@@ -61,25 +64,28 @@ http {{
 {zone}{servers}}}
 ",
         master = if at.no_master { "master_process off;\n" } else { "" },
-        zone = match door {
-            Door::Cache => format!("    proxy_cache_path {dir}/cache levels=1:2 keys_zone=cache:10m;\n"),
-            _ => String::new(),
+        zone = match at.has(Door::Cache) {
+            true => format!("    proxy_cache_path {dir}/cache levels=1:2 keys_zone=cache:10m;\n"),
+            false => String::new(),
         },
         backend = at.backend,
         // Room for every stream of the load: what reconnecting costs is not the question.
-        keepalive = if door == Door::Http2 { 1024 } else { 256 },
-        zones = zones(door),
-        servers = nginx_servers(door, at)
+        keepalive = if at.has(Door::Http2) { 1024 } else { 256 },
+        zones = at.doors.iter().map(|(door, _)| zones(*door)).collect::<String>(),
+        servers = at.doors.iter().map(|(door, port)| nginx_servers(*door, *port, at)).collect::<String>()
     )
 }
 
-fn nginx_servers(door: Door, at: &Place<'_>) -> String {
-    let (dir, port) = (at.folder.display(), at.port);
+fn nginx_servers(door: Door, port: u16, at: &Place<'_>) -> String {
+    let dir = at.folder.display();
     let server = |inside: &str| format!("    server {{\n        listen 127.0.0.1:{port};\n{inside}    }}\n");
     let pass = "        location / { proxy_pass http://app; }\n";
     let many = |line: &dyn Fn(usize) -> String| (0..SPREAD).map(line).collect::<String>();
     match door {
-        Door::Plain | Door::Logged => server(pass),
+        Door::Plain => server(pass),
+        Door::Logged => {
+            server(&format!("        access_log {} combined;\n{pass}", access_log(at.folder).display()))
+        }
         Door::Tls | Door::Http2 => format!(
             "    server {{
         listen 127.0.0.1:{port} ssl{http2};
@@ -144,9 +150,9 @@ pub(crate) const PASSWORDS: &str = "visitor:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n"
 fn zones(door: Door) -> &'static str {
     match door {
         Door::Check(Check::LimitReq) => {
-            "    limit_req_zone $binary_remote_addr zone=one:10m rate=1000000r/s;\n"
+            "    limit_req_zone $binary_remote_addr zone=requests:10m rate=1000000r/s;\n"
         }
-        Door::Check(Check::LimitConn) => "    limit_conn_zone $binary_remote_addr zone=one:10m;\n",
+        Door::Check(Check::LimitConn) => "    limit_conn_zone $binary_remote_addr zone=conns:10m;\n",
         _ => "",
     }
 }
@@ -154,8 +160,8 @@ fn zones(door: Door) -> &'static str {
 fn check_lines(check: Check, dir: &dyn std::fmt::Display) -> String {
     let many = |line: &dyn Fn(usize) -> String| (0..SPREAD).map(line).collect::<String>();
     match check {
-        Check::LimitReq => "        limit_req zone=one burst=1000000 nodelay;\n".to_owned(),
-        Check::LimitConn => "        limit_conn one 60000;\n".to_owned(),
+        Check::LimitReq => "        limit_req zone=requests burst=1000000 nodelay;\n".to_owned(),
+        Check::LimitConn => "        limit_conn conns 60000;\n".to_owned(),
         Check::Basic => {
             format!("        auth_basic visitors;\n        auth_basic_user_file {dir}/passwords;\n")
         }
@@ -185,16 +191,38 @@ pub(crate) fn check_files() -> [(&'static str, String); 3] {
 }
 
 /// HAProxy's text for the same, and the maps it names.
-pub(crate) fn haproxy(door: Door, at: &Place<'_>) -> (String, Vec<(&'static str, String)>) {
+pub(crate) fn haproxy(at: &Place<'_>) -> (String, Vec<(&'static str, String)>) {
+    let mut maps = Vec::new();
+    let frontends: String =
+        at.doors.iter().map(|(door, port)| haproxy_frontend(*door, *port, at, &mut maps)).collect();
+    let text = format!(
+        "global
+    nbthread 1
+    maxconn {maxconn}
+{log}defaults
+    mode http
+    option forwardfor
+    http-reuse always
+    timeout connect 5s
+    timeout client 75s
+    timeout server 75s
+    timeout tunnel 75s
+{frontends}backend app
+    server one 127.0.0.1:{backend}
+",
+        maxconn = (at.files_max / 2).saturating_sub(200).clamp(100, 16_384),
+        log = if at.has(Door::Logged) { "    log stdout format raw local0\n" } else { "" },
+        backend = at.backend
+    );
+    (text, maps)
+}
+
+fn haproxy_frontend(door: Door, port: u16, at: &Place<'_>, maps: &mut Vec<(&'static str, String)>) -> String {
     let dir = at.folder.display();
     let many = |line: &dyn Fn(usize) -> String| (0..SPREAD).map(line).collect::<String>();
-    let (mut global, mut defaults, mut bind) = ("", "", String::new());
-    let (mut rules, mut maps) = ("    default_backend app\n".to_owned(), Vec::new());
+    let (mut log, mut bind, mut rules) = ("", String::new(), "    default_backend app\n".to_owned());
     match door {
-        Door::Logged => {
-            global = "    log stdout format raw local0\n";
-            defaults = "    log global\n    option httplog\n";
-        }
+        Door::Logged => log = "    log global\n    option httplog\n",
         Door::Tls => bind = format!(" ssl crt {dir}/both.pem alpn http/1.1"),
         Door::Http2 => bind = format!(" ssl crt {dir}/both.pem alpn h2,http/1.1"),
         Door::Names => {
@@ -216,28 +244,7 @@ pub(crate) fn haproxy(door: Door, at: &Place<'_>) -> (String, Vec<(&'static str,
         | Door::Gzip
         | Door::Check(_) => {}
     }
-    let text = format!(
-        "global
-    nbthread 1
-    maxconn {maxconn}
-{global}defaults
-    mode http
-{defaults}    option forwardfor
-    http-reuse always
-    timeout connect 5s
-    timeout client 75s
-    timeout server 75s
-    timeout tunnel 75s
-frontend door
-    bind 127.0.0.1:{port}{bind}
-{rules}backend app
-    server one 127.0.0.1:{backend}
-",
-        maxconn = (at.files_max / 2).saturating_sub(200).clamp(100, 16_384),
-        port = at.port,
-        backend = at.backend
-    );
-    (text, maps)
+    format!("frontend door-{port}\n    bind 127.0.0.1:{port}{bind}\n{log}{rules}")
 }
 
 /// Varnish's text for [`Door::Cache`]: what Foregate keeps on disk alone is in its file here as well.
@@ -278,7 +285,9 @@ pub(crate) fn varnish_args(at: &Place<'_>) -> Vec<OsString> {
     disk.push(",64m");
     let mut args: Vec<OsString> =
         ["-F", "-j", "none", "-T", "none", "-p", "thread_pools=1"].map(OsString::from).into();
-    args.extend(["-a".into(), format!("127.0.0.1:{}", at.port).into()]);
+    for (_, port) in at.doors {
+        args.extend(["-a".into(), format!("127.0.0.1:{port}").into()]);
+    }
     args.extend(["-n".into(), varnish_folder().into_os_string()]);
     args.extend(["-s".into(), "memory=malloc,256m".into(), "-s".into(), disk]);
     args.extend(["-f".into(), file("varnish.vcl")]);

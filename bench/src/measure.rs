@@ -1,6 +1,7 @@
 //! The run: round by round, workload by workload, all proxies at once and in turn.
 //!
-//! In a round every proxy that takes part is started anew and stays; bursts of load go to one after the other, in
+//! In a round every proxy that takes part is started anew, once for all workloads that are compared with each other, and
+//! stays; bursts of load go to one after the other, in
 //! alternating order, so that what the machine does to one it does to all. Rounds are there because one start of a
 //! process differs from the next: where its memory lies decides which of it shares a place in the caches.
 
@@ -106,37 +107,41 @@ impl Bench<'_> {
         round: usize,
         results: &mut Results,
     ) {
+        let n_turns = |workload: &Workload| workload.dose.turns(round, self.options.turns);
         let mut lives = Vec::new();
-        for (at, who) in group.flat_map(|at| (0..self.subjects.len()).map(move |who| (at, who))) {
-            let (workload, subject) = (workloads[at], &self.subjects[who]);
-            let n_turns = workload.dose.turns(round, self.options.turns);
-            if n_turns > 0 && subjects::takes_part(subject, workload) {
-                match Live::start(self, workload, subject) {
-                    Ok(live) => lives.push((at, who, n_turns, live)),
-                    Err(why) => results.wrong(workload, subject, &format!("not measured: {why}")),
+        for (who, subject) in self.subjects.iter().enumerate() {
+            let takes_part = |w: &Workload| n_turns(w) > 0 && subjects::takes_part(subject, w);
+            let wanted: Vec<usize> = group.clone().filter(|at| takes_part(workloads[*at])).collect();
+            if wanted.is_empty() {
+                continue;
+            }
+            let parts: Vec<&Workload> = wanted.iter().map(|at| workloads[*at]).collect();
+            match Live::start(self, &parts, subject) {
+                Ok(live) => lives.push((who, wanted, live)),
+                Err(why) => {
+                    parts.iter().for_each(|it| results.wrong(it, subject, &format!("not measured: {why}")))
                 }
             }
         }
-        let n_turns_max = lives.iter().map(|(_, _, n_turns, _)| *n_turns).max().unwrap_or(0);
+        let n_turns_max = group.clone().map(|at| n_turns(workloads[at])).max().unwrap_or(0);
         for turn in 0..n_turns_max {
-            if (round + turn) % 2 == 1 {
-                lives.reverse();
-            }
-            for (at, who, n_turns, live) in &mut lives {
-                if turn < *n_turns
-                    && let Some(sample) = live.burst(self)
-                {
-                    results.samples[*at][*who].push(Sample { round, turn, ..sample });
+            for at in group.clone().filter(|at| turn < n_turns(workloads[*at])) {
+                for nth in 0..lives.len() {
+                    let nth = if (round + turn) % 2 == 1 { lives.len() - 1 - nth } else { nth };
+                    let (who, wanted, live) = &mut lives[nth];
+                    let part = wanted.iter().position(|it| *it == at);
+                    if let Some(sample) = part.and_then(|part| live.burst(self, part)) {
+                        results.samples[at][*who].push(Sample { round, turn, ..sample });
+                    }
                 }
             }
-            if (round + turn) % 2 == 1 {
-                lives.reverse();
-            }
         }
-        for (at, who, _, live) in lives {
-            let (workload, subject) = (workloads[at], &self.subjects[who]);
-            show(round, workload, subject, &results.samples[at][who]);
-            live.end(self).iter().for_each(|what| results.wrong(workload, subject, what));
+        for (who, wanted, live) in lives {
+            let subject = &self.subjects[who];
+            for (at, part) in wanted.into_iter().zip(live.end(self)) {
+                show(round, part.workload, subject, &results.samples[at][who]);
+                part.wrong.iter().for_each(|what| results.wrong(part.workload, subject, what));
+            }
         }
     }
 

@@ -55,33 +55,33 @@ impl Subject {
 /// A running one; ends when dropped.
 pub(crate) struct Proxy {
     child: Child,
-    pub(crate) port: u16,
     folder: PathBuf,
 }
 
 impl Proxy {
     /// Starts it in a folder of its own and waits until it takes connections.
-    pub(crate) fn start(subject: &Subject, door: Door, folder: &Path, at: &Place<'_>) -> Result<Proxy> {
+    pub(crate) fn start(subject: &Subject, at: &Place<'_>) -> Result<Proxy> {
+        let folder = at.folder;
         let text = |e: std::io::Error| format!("{}: {e}", folder.display());
         fs::create_dir_all(folder.join("temp")).map_err(text)?;
         for stale in ["error.log", "access.log", "output"] {
             // Missing in the first round.
             let _ = fs::remove_file(folder.join(stale));
         }
-        let mut command = command(subject, door, folder, at)?;
+        let mut command = command(subject, at)?;
         let output = |name: &str| File::create(folder.join(name)).map_err(text);
         let stdout = if subject.kind == Kind::Haproxy { "access.log" } else { "stdout" };
         command.stdin(Stdio::null()).stdout(output(stdout)?).stderr(output("output")?);
         machine::pin(machine::PROXY_CORE)?;
         let child = command.spawn().map_err(|e| format!("cannot start: {e}"));
         machine::pin(machine::load_core())?;
-        let mut proxy = Proxy { child: child?, port: at.port, folder: folder.to_owned() };
-        proxy.wait_until_open()?;
+        let mut proxy = Proxy { child: child?, folder: folder.to_owned() };
+        at.doors.iter().try_for_each(|(_, port)| proxy.wait_until_open(*port))?;
         Ok(proxy)
     }
 
-    fn wait_until_open(&mut self) -> Result<()> {
-        let (start, address) = (Instant::now(), SocketAddr::from(([127, 0, 0, 1], self.port)));
+    fn wait_until_open(&mut self, port: u16) -> Result<()> {
+        let (start, address) = (Instant::now(), SocketAddr::from(([127, 0, 0, 1], port)));
         while start.elapsed() < START_MAX {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return Err(format!("ended at start, {status}: {}", self.said()));
@@ -162,22 +162,23 @@ fn is_harmless(line: &str) -> bool {
             .any(|level| line.contains(level))
 }
 
-fn command(subject: &Subject, door: Door, folder: &Path, at: &Place<'_>) -> Result<Command> {
+fn command(subject: &Subject, at: &Place<'_>) -> Result<Command> {
+    let folder = at.folder;
     let write = |name: &str, text: String| {
         fs::write(folder.join(name), text).map_err(|e| format!("{}: {e}", folder.join(name).display()))
     };
     let mut command = dies_with_us(&subject.path);
     match subject.kind {
         Kind::Nginx => {
-            write("nginx.conf", confs::nginx(door, at))?;
-            if matches!(door, Door::Check(_)) {
+            write("nginx.conf", confs::nginx(at))?;
+            if at.doors.iter().any(|(door, _)| matches!(door, Door::Check(_))) {
                 confs::check_files().into_iter().try_for_each(|(name, text)| write(name, text))?;
             }
             command.arg("-p").arg(folder).arg("-c").arg(folder.join("nginx.conf"));
             command.arg("-e").arg(folder.join("error.log"));
         }
         Kind::Haproxy => {
-            let (text, maps) = confs::haproxy(door, at);
+            let (text, maps) = confs::haproxy(at);
             write("haproxy.cfg", text)?;
             maps.into_iter().try_for_each(|(name, text)| write(name, text))?;
             command.arg("-db").arg("-f").arg(folder.join("haproxy.cfg"));

@@ -49,13 +49,13 @@ impl Report<'_> {
 Measured: {versions}. All run with one worker, pinned to one core; the load generators (wrk, and one of the
 benchmark's own for handshakes, WebSocket messages, fixed rates and idle connections) and the backend share another
 core. Everything goes over the loopback interface. Foregate and nginx read the very same configuration. In each round
-every proxy is started anew, its answers are compared byte by byte before and after, and bursts of load go to one
-proxy after the other while all of them live, in alternating order.
+every proxy is started anew, once for all workloads whose difference is told below, its answers are compared byte by
+byte before and after, and bursts of load go to one proxy after the other while all of them live, in alternating order.
 
 CPU is the scheduler's count of all processes of a proxy, in microseconds per request. It says more than requests a
 second, which here depend on the core of the load generator as well; requests a second per core are those that one
-second of CPU is enough for. Figures are medians over all bursts, {turns} of {burst} ms in each of {rounds} rounds ({long} of {longer} ms
-for TLS, HTTP/2, large bodies and latencies); ratios and differences are taken between bursts that followed one
+second of CPU is enough for. Figures are medians over all bursts, {turns} of {burst} ms in each of {rounds} rounds ({often}
+where a small difference is asked for, {long} of {longer} ms for TLS, HTTP/2, large bodies and latencies); ratios and differences are taken between bursts that followed one
 another. In brackets stand the smallest and the largest median of a round: one start of a process differs from the
 next. Other programs took {busy:.0} % of the proxy's core in the median burst and {busiest:.0} % in the worst.
 ",
@@ -66,6 +66,7 @@ next. Other programs took {busy:.0} % of the proxy's core in the median burst an
             rounds = options.rounds,
             turns = Dose::Bursts.turns(0, options.turns),
             burst = Dose::Bursts.lasting(options.burst).as_millis(),
+            often = Dose::Often.turns(0, options.turns),
             long = Dose::Long.turns(0, options.turns),
             longer = Dose::Long.lasting(options.burst).as_millis(),
             busy = median(&others),

@@ -114,6 +114,8 @@ pub(crate) enum Load {
 pub(crate) enum Dose {
     /// Short bursts, many of them.
     Bursts,
+    /// Three times as many, for differences of a few hundredths.
+    Often,
     /// Fewer and longer ones, because much time goes by before the figure is itself: TLS connections open with
     /// handshakes, large bodies are cut off at the end, tail latencies need requests.
     Long,
@@ -224,14 +226,18 @@ const fn own(
     Workload { name, title, door, load, figure, haproxy: true, goal, dose }
 }
 
+const fn often(workload: Workload) -> Workload {
+    Workload { dose: Dose::Often, ..workload }
+}
+
 const fn long(workload: Workload) -> Workload {
     Workload { dose: Dose::Long, ..workload }
 }
 
 #[rustfmt::skip]
 pub(crate) const ALL: &[Workload] = &[
-    wrk("keepalive", "1 KiB, keep-alive", Door::Plain, (64, "/1k", Extra::None), 0.90),
-    wrk("access-log", "1 KiB, keep-alive, access log on", Door::Logged, (64, "/1k", Extra::None), 1.0),
+    often(wrk("keepalive", "1 KiB, keep-alive", Door::Plain, (64, "/1k", Extra::None), 0.90)),
+    often(wrk("access-log", "1 KiB, keep-alive, access log on", Door::Logged, (64, "/1k", Extra::None), 1.0)),
     wrk("browser", "1 KiB, keep-alive, a browser's header fields", Door::Plain, (64, "/1k", Extra::Browser), 0.90),
     wrk("close", "1 KiB, a connection per request", Door::Plain, (64, "/1k", Extra::Close), 0.97),
     wrk("100k", "100 KiB, keep-alive", Door::Plain, (64, "/100k", Extra::None), 0.80),
@@ -257,10 +263,10 @@ pub(crate) const ALL: &[Workload] = &[
         Load::Echo { conns: 32, bytes: 128 }, Figure::Cpu, 1.0),
     own("websocket-64k", "WebSocket, 64 KiB sent back", Door::WebSocket,
         Load::Echo { conns: 8, bytes: 64 << 10 }, Figure::Cpu, 0.70),
-    wrk("names-1", "1 server name, 1,000 asked for", Door::Plain, (64, "/1k", Extra::Spread(Spread::Names)), 1.0),
-    wrk("names-1000", "1,000 server names", Door::Names, (64, "/1k", Extra::Spread(Spread::Names)), 1.0),
-    wrk("prefixes-1", "1 location, 1,000 asked for", Door::Plain, (64, "/1k", Extra::Spread(Spread::Prefixes)), 1.0),
-    wrk("prefixes-1000", "1,000 prefix locations", Door::Prefixes, (64, "/1k", Extra::Spread(Spread::Prefixes)), 1.0),
+    often(wrk("names-1", "1 server name, 1,000 asked for", Door::Plain, (64, "/1k", Extra::Spread(Spread::Names)), 1.0)),
+    often(wrk("names-1000", "1,000 server names", Door::Names, (64, "/1k", Extra::Spread(Spread::Names)), 1.0)),
+    often(wrk("prefixes-1", "1 location, 1,000 asked for", Door::Plain, (64, "/1k", Extra::Spread(Spread::Prefixes)), 1.0)),
+    often(wrk("prefixes-1000", "1,000 prefix locations", Door::Prefixes, (64, "/1k", Extra::Spread(Spread::Prefixes)), 1.0)),
     wrk("regexes-1", "1 location, 1,000 patterns asked for", Door::Plain, (64, "/1k", Extra::Spread(Spread::Regexes)), 1.0),
     wrk("regexes-1000", "1,000 regex locations", Door::Regexes, (64, "/1k", Extra::Spread(Spread::Regexes)), 0.50),
     wrk("checks-none", "1 KiB, keep-alive, nothing checked", Door::Plain, (64, "/1k", Extra::None), 1.0),
@@ -322,6 +328,7 @@ impl Dose {
     pub(crate) fn turns(self, round: usize, asked: usize) -> usize {
         match self {
             Dose::Bursts => asked,
+            Dose::Often => asked * 3,
             Dose::Long => asked.div_ceil(2),
             Dose::Once => usize::from(round < Dose::ONCE_ROUNDS_MAX),
         }

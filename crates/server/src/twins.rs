@@ -51,7 +51,8 @@ impl Twins {
 
 fn is_of_path(node: &Node) -> bool {
     let name = node.name.text.as_str();
-    let goes_on = |url: &str| url.contains('$') || url.split_once("://").is_none_or(|(_, rest)| rest.contains('/'));
+    let goes_on =
+        |url: &str| url.contains('$') || url.split_once("://").is_none_or(|(_, rest)| rest.contains('/'));
     OF_PATHS.contains(&name) || (name == OF_PATHS_BY_URI && node.args.iter().any(|it| goes_on(&it.text)))
 }
 
