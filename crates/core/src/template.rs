@@ -13,8 +13,6 @@ pub struct Template {
 
 #[derive(Clone)]
 enum Piece {
-    /// Of that kind the texts between variables mostly are: copied as one word or two, without a call.
-    Short(Short),
     Text(Box<[u8]>),
     Provided(Get),
     /// Provided, and never in need of an escape.
@@ -24,15 +22,6 @@ enum Piece {
     /// `$1` to `$9`.
     Capture(u8),
 }
-
-/// A text of few bytes, and zeros behind it.
-#[derive(Clone)]
-struct Short {
-    bytes: [u8; SHORT_MAX],
-    len: u8,
-}
-
-const SHORT_MAX: usize = 15;
 
 impl Template {
     /// # Errors
@@ -50,14 +39,13 @@ impl Template {
             }
             let (name, after) = name_at(bytes, at + 1).map_err(|what| Error::at(word.span, what))?;
             if !text.is_empty() {
-                parts.push(Piece::text(&text));
-                text.clear();
+                parts.push(Piece::Text(std::mem::take(&mut text).into()));
             }
             parts.push(piece(name, word, variables)?);
             at = after;
         }
         if !text.is_empty() {
-            parts.push(Piece::text(&text));
+            parts.push(Piece::Text(text.into()));
         }
         Ok(Self { parts: parts.into() })
     }
@@ -67,14 +55,13 @@ impl Template {
         if text.is_empty() {
             return Self::default();
         }
-        Self { parts: Box::new([Piece::text(text)]) }
+        Self { parts: Box::new([Piece::Text(text.into())]) }
     }
 
     /// The value, where it holds no variable.
     pub fn as_constant(&self) -> Option<&[u8]> {
         match &*self.parts {
             [] => Some(b""),
-            [Piece::Short(text)] => Some(text.get()),
             [Piece::Text(text)] => Some(text),
             _ => None,
         }
@@ -115,7 +102,6 @@ impl Template {
         for part in &self.parts {
             let start = out.len();
             match part {
-                Piece::Short(text) => text.push(out),
                 Piece::Text(text) => out.extend_from_slice(text),
                 Piece::Plain(get) if get(ex, out) => (),
                 Piece::Provided(get) if get(ex, out) => escape(out, start),
@@ -127,35 +113,9 @@ impl Template {
     }
 }
 
-impl Short {
-    fn get(&self) -> &[u8] {
-        &self.bytes[..self.len.into()]
-    }
-
-    #[inline]
-    fn push(&self, out: &mut Vec<u8>) {
-        let end = out.len() + usize::from(self.len);
-        out.extend_from_slice(&self.bytes);
-        out.truncate(end);
-    }
-}
-
 impl Piece {
-    fn text(text: &[u8]) -> Self {
-        if text.len() > SHORT_MAX {
-            return Self::Text(text.into());
-        }
-        let mut bytes = [0; SHORT_MAX];
-        bytes[..text.len()].copy_from_slice(text);
-        Self::Short(Short { bytes, len: text.len() as u8 })
-    }
-
     fn fill(&self, ex: &mut Exchange, out: &mut Vec<u8>) -> bool {
         match self {
-            Self::Short(text) => {
-                text.push(out);
-                true
-            }
             Self::Text(text) => {
                 out.extend_from_slice(text);
                 true

@@ -154,15 +154,15 @@ fn subrequests_are_logged_on_demand() {
 }
 
 #[test]
-fn lines_of_one_turn_go_with_one_write() {
+fn lines_wait_for_a_lull_and_go_with_one_write() {
     let folder = Folder::new();
     let site = folder.site("log_format f $uri; access_log DIR/log f;");
     runtime::run(async {
         write(&site, "GET /1");
         write(&site, "GET /2");
         assert_eq!(folder.read("log"), "");
-        for _ in 0..4 {
-            runtime::yield_now().await;
+        for _ in 0..3 {
+            runtime::lull().await;
         }
         assert_eq!(folder.read("log"), "/1\n/2\n");
         write(&site, "GET /3");

@@ -39,9 +39,10 @@ pub(super) fn any() -> bool {
 /// Wakes those who wait, if nobody else has anything to do or they have waited for long.
 pub(super) fn end(is_quiet: bool) {
     if any() && (is_quiet || super::turn_number() - SINCE.get() >= TURNS_MAX) {
-        // A waker may belong to a task that something else has woken already: it then finds no more to do.
-        let woken = WAITING.take();
-        woken.into_iter().for_each(Waker::wake);
+        // Waking makes ready and no more: nobody comes to wait meanwhile. The list's memory is used again.
+        let mut woken = WAITING.take();
+        woken.drain(..).for_each(Waker::wake);
+        WAITING.set(woken);
     }
 }
 
