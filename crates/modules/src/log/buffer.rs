@@ -86,7 +86,7 @@ pub fn flush() {
 }
 
 /// Writes the lines that wait for no buffer at once. Before a connection closes, so that who sees its end finds its line.
-pub fn flush_turn() {
+pub fn flush_lines() {
     _ = THREAD.try_with(Thread::flush_waiting);
 }
 

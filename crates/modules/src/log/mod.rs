@@ -16,7 +16,7 @@ use std::time::Duration;
 use foregate_conf::{Error, Node, Word, value as values};
 use foregate_core::{Args, Compile, Directive, Exchange, Scope, Template, duplicate};
 
-pub use buffer::{flush, flush_turn};
+pub use buffer::{flush, flush_lines};
 use files::Cache;
 use format::Format;
 use target::{Access, Buffering};

@@ -115,7 +115,7 @@ impl Client {
             let next = self.exchange().await;
             self.counted.thread.give_head(self.head.take());
             if !matches!(next, Next::Keep(_)) {
-                access_log::flush_turn();
+                access_log::flush_lines();
             }
             match next {
                 Next::Keep(timeout) => wait = timeout,

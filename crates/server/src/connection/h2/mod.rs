@@ -140,7 +140,7 @@ impl Client {
         self.link.close_lanes();
         // Exchanges that go on without their client.
         poll_fn(|cx| self.link.poll_empty(cx)).await;
-        foregate_modules::log::flush_turn();
+        foregate_modules::log::flush_lines();
         let bytes_max = match self.phase {
             Phase::Leaving => close::LINGER_BYTES_MAX,
             Phase::Failed => close::LINGER_BYTES_MAX_FAILED,
