@@ -54,6 +54,7 @@ pub trait Module {
     ///
     /// Blocks that set nothing of a module share what they inherit and what is made of it. The settings may depend on
     /// the place (`cx.location`, `cx.server_names`) only by what the block itself or its server has set.
+    /// Directives by which they do are named in the server's `twins.rs`.
     fn resolve(options: Self::Options, cx: &mut Compile<'_>) -> Result<Option<Self::Settings>, Error>;
 }
 

@@ -69,8 +69,8 @@ impl Link {
 /// What connections must have in common, besides the peer, to stand in for each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lane {
-    /// The location, where connections are not shared between locations.
-    pub owner: u32,
+    /// The location, by its settings and its place, where connections are not shared between locations.
+    pub owner: (u32, u32),
     /// Identity of the TLS configuration and of the name asked for; 0 is plain.
     pub secure: u64,
     pub bind: Option<SocketAddr>,
@@ -144,7 +144,7 @@ impl<P: Protocol> Run<'_, P> {
         let view = self.route.view.clone();
         let local = view.keepalive().is_some_and(|it| it.local);
         let lane = Lane {
-            owner: if local { self.rules.id } else { 0 },
+            owner: if local { (self.rules.id, self.ex.location) } else { (0, 0) },
             secure: self.route.secure.map_or(0, |it| it.identity()),
             bind: bind.map(|it| it.0),
             records: P::RECORDS,

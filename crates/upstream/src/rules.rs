@@ -12,7 +12,7 @@ use crate::store::Store;
 
 /// The settings that all protocols share (`proxy_…`, `fastcgi_…`). Sizes are bytes.
 pub struct Rules {
-    /// Tells the connections of one location from another's (`keepalive … local`).
+    /// Tells, with the place, the connections of one location from another's (`keepalive … local`).
     pub id: u32,
     pub connect_timeout: Duration,
     pub send_timeout: Duration,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use foregate_testkit::{Backend, Client, Setup, Signal, both};
+use foregate_testkit::{Backend, Client, Setup, Signal, both, foregate_only};
 
 const SERVER: &str = r"server {
     listen 127.0.0.1:{port:0};
@@ -200,5 +200,30 @@ fn backends_connections_are_kept_when_asked() {
         app.close_all();
         std::thread::sleep(Duration::from_millis(20));
         assert_eq!(client.get("/").text(), "1:0");
+    });
+}
+
+/// `local` is newer than Debian's nginx.
+#[test]
+fn locations_that_say_the_same_keep_connections_of_their_own_when_asked() {
+    foregate_only(|subject| {
+        let app = Backend::new(|seen| format!("{}:{}", seen.connection, seen.nth));
+        let server = Setup::http(
+            r"upstream own { server {app}; keepalive 4 local; }
+            upstream shared { server {app}; keepalive 4; }
+            server {
+                listen 127.0.0.1:{port:0};
+                location /a { proxy_pass http://own; }
+                location /b { proxy_pass http://own; }
+                location /c { proxy_pass http://shared; }
+                location /d { proxy_pass http://shared; }
+            }",
+        )
+        .backend("app", &app)
+        .start(subject);
+        let mut client = server.connect();
+        let mut get = |path| client.get(path).text();
+        assert_eq!(["/a", "/b", "/a", "/b"].map(&mut get), ["0:0", "1:0", "0:1", "1:1"]);
+        assert_eq!(["/c", "/d"].map(&mut get), ["2:0", "2:1"]);
     });
 }
